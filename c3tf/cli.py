@@ -1,0 +1,129 @@
+"""Runs a command: expands flag files, parses flags, turns user errors into one clear line."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from absl import app, flags, logging
+
+from c3tf.errors import UserError
+
+# TensorFlow reads this when it is first imported, which commands do after this module. Its
+# banners would bury the lines that a command prints.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+_FLAGFILE = "--flagfile"
+# What a shell reads as "used wrongly": bad flags, missing data, refused values.
+EXIT_USER_ERROR = 2
+
+
+def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
+    """Replaces every `--flagfile=PATH` by the flags that the file holds.
+
+    absl reads flag files itself, with two traps that this function removes: a nested path is
+    resolved against the working directory, and a flag given before `--flagfile` loses to the
+    file. Here a nested path is relative to the file that names it, and flags given directly on
+    the command line always win over those from files.
+
+    Args:
+        arguments: the command line without the program's name.
+
+    Returns:
+        The flags of all files in order of appearance, then the direct arguments.
+
+    Raises:
+        UserError: a file is missing, unreadable or includes itself.
+    """
+    from_files, direct = [], []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            direct.extend([word, *words])
+        elif _names_flagfile(word):
+            from_files.extend(_read(_flagfile_path(word, words), parents=()))
+        else:
+            direct.append(word)
+    return from_files + direct
+
+
+def _names_flagfile(word: str) -> bool:
+    return word.split("=", 1)[0] in (_FLAGFILE, _FLAGFILE[1:])
+
+
+def _flagfile_path(word: str, following: Iterator[str]) -> str:
+    _, equals, path = word.partition("=")
+    path = path if equals else next(following, "")
+    if not path:
+        raise UserError("`--flagfile` must name a file. Received: nothing.")
+    return path
+
+
+def _read(path: str, parents: tuple[str, ...]) -> list[str]:
+    """Returns the flags in one file, files that it includes expanded in place."""
+    path = os.path.abspath(os.path.expanduser(path))
+    if path in parents:
+        raise UserError(f"Flag file {path} includes itself: {' -> '.join((*parents, path))}")
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Cannot read flag file {path}: {error}") from error
+    result = []
+    for line in lines:
+        line = line.strip()
+        if not line or line.startswith(("#", "//")):
+            continue
+        if not line.startswith("-"):
+            raise UserError(f"A line of flag file {path} must start with `--`. Received: {line!r}")
+        if _names_flagfile(line):
+            nested = os.path.expanduser(_flagfile_path(line, iter(())))
+            result.extend(_read(os.path.join(os.path.dirname(path), nested), (*parents, path)))
+        else:
+            result.append(line)
+    return result
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the command line and runs `main`, ending the process with its exit code.
+
+    Args:
+        main: the command, without arguments; it reads absl flags. Its return value is the exit
+            code (`None` is 0).
+    """
+    program = "python -m " + _module_name()
+
+    def call(arguments: Sequence[str]) -> int | None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
+        if len(arguments) > 1:
+            raise UserError(
+                f"Every argument must be a flag (--name=value). Received: {arguments[1]!r}"
+            )
+        return main()
+
+    def parse(arguments: Sequence[str]) -> list[str]:
+        try:
+            return flags.FLAGS([arguments[0], *expand_flagfiles(arguments[1:])])
+        except flags.Error as error:
+            raise UserError(f"{error}. `{program} --helpshort` lists the flags.") from error
+
+    try:
+        app.run(call, flags_parser=_with_help(parse))
+    except UserError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _with_help(parse: Callable[[Sequence[str]], list[str]]) -> Callable:
+    """Keeps absl's `--help` flags, which it defines only when it parses by itself."""
+
+    def parser(arguments: Sequence[str]) -> list[str]:
+        app.define_help_flags()
+        return parse(arguments)
+
+    return parser
+
+
+def _module_name() -> str:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name if spec else os.path.basename(sys.argv[0])
