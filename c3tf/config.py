@@ -1,0 +1,489 @@
+"""The configuration of a run: frozen dataclasses that hold every default and every check.
+
+The absl flags are made from these classes, so a flag cannot exist that nothing reads and a
+default stands in one place. `Config` refuses bad and contradictory values when it is made.
+Values are the paper's for Cityscapes unless the help says otherwise.
+"""
+
+import dataclasses
+from typing import Any, get_type_hints
+
+from absl import flags
+
+from c3tf.errors import UserError
+
+ALL = "all"
+
+
+class ConfigError(UserError):
+    """A value of the configuration is not allowed, alone or beside the others."""
+
+
+def _option(default: Any, help_text: str, **checks: Any) -> Any:
+    """Declares one option; `checks` are `choices`, `at_least`, `at_most`, `above` and `below`."""
+    return dataclasses.field(default=default, metadata={"help": help_text, **checks})
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which images a run sees."""
+
+    data: str = _option("", "Directory of a converted data set (it holds dataset.json).")
+    prepare: str = _option(
+        "none",
+        "What to make when --data does not exist yet: nothing, or the embedded procedural scenes.",
+        choices=("none", "street_scenes"),
+    )
+    labeled: str = _option(
+        ALL,
+        "How many training images keep their labels: a count, or `all` (every image is then in "
+        "both sets, the paper's full setting). Drawn with --split_seed from the sorted names.",
+    )
+    split_seed: int = _option(
+        12345,
+        "Seed of the labeled/unlabeled split; the paper's runs use 12345, 23456 and 34567.",
+        at_least=0,
+        at_most=2**32 - 1,
+    )
+    split: str = _option(
+        "", "Text file that lists the labeled images, instead of --labeled and --split_seed."
+    )
+    unlabeled_source: str = _option(
+        "memory",
+        "Where the unlabeled images are read from: held in memory as compressed records (exact "
+        "shuffling), or streamed from the shards through a shuffle buffer (any number of images).",
+        choices=("memory", "stream"),
+    )
+    shuffle_buffer: int = _option(
+        1024, "Records in the shuffle buffer of --unlabeled_source=stream.", at_least=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Weak and strong views (supplement, Table 1)."""
+
+    crop_height: int = _option(256, "Height of the training crop, pixels.", at_least=1)
+    crop_width: int = _option(512, "Width of the training crop, pixels.", at_least=1)
+    flip: bool = _option(True, "Flip horizontally with probability 0.5.")
+    max_rotation: float = _option(
+        10.0, "Rotate by up to this many degrees to either side.", at_least=0.0, at_most=45.0
+    )
+    integer_degrees: bool = _option(False, "Draw whole degrees only, as the authors' code does.")
+    scales: tuple[float, ...] = _option(
+        (), "Scales to draw from before the crop (0.75,1.0,1.25 on BDD100K).", above=0.0
+    )
+    jitter_strengths: tuple[float, ...] = _option(
+        (0.5, 0.5, 0.5, 0.25),
+        "Strengths of the colour jitter: brightness, contrast, saturation, hue.",
+        at_least=0.0,
+    )
+    jitter_probabilities: tuple[float, ...] = _option(
+        (0.5, 0.5, 0.5, 0.25),
+        "Probabilities of the same four (the authors' code: 1,1,1,1).",
+        at_least=0.0,
+        at_most=1.0,
+    )
+    randaugment: bool = _option(True, "Add RandAugment's colour operations to strong views.")
+    randaugment_ops: int = _option(2, "Operations drawn per image.", at_least=1)
+    randaugment_magnitude: float = _option(
+        10.0, "Mean magnitude of an operation.", at_least=0.0, at_most=10.0
+    )
+    randaugment_std: float = _option(0.5, "Deviation of the magnitude.", at_least=0.0)
+    randaugment_probability: float = _option(
+        0.5, "Probability that a drawn operation is applied.", at_least=0.0, at_most=1.0
+    )
+    teacher_view: str = _option(
+        "weak", "View of unlabeled images for the teacher (Table 5).", choices=("weak", "strong")
+    )
+    student_view: str = _option(
+        "strong", "View of unlabeled images for the student (Table 5).", choices=("weak", "strong")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """The segmentation network, shared by student and teacher."""
+
+    backbone: str = _option(
+        "resnet101",
+        "Feature extractor.",
+        choices=("resnet101", "resnet50", "efficientnet_lite0"),
+    )
+    backbone_weights: str = _option(
+        "imagenet", "Initial weights of the backbone: `imagenet`, `random`, or a file."
+    )
+    output_stride: int = _option(
+        8, "Input pixels per feature, in each direction.", choices=(8, 16)
+    )
+    train_batch_norm: bool = _option(
+        False, "Train batch norm and update its statistics; otherwise it stays as loaded."
+    )
+    embedding_dim: int = _option(256, "Channels of the projection head.", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig:
+    """C3-SemiSeg (sections 3.2 to 3.5 of the paper)."""
+
+    method: str = _option(
+        "c3",
+        "`c3` is the paper's method, `supervised` its baseline: the same steps on the same labels.",
+        choices=("c3", "supervised"),
+    )
+    supervised_steps: int = _option(
+        2500, "Steps of purely supervised learning at the start.", at_least=0
+    )
+    ema_decay: float = _option(
+        0.99, "alpha: decay of the teacher's moving average.", at_least=0.0, below=1.0
+    )
+    ema_warmup: bool = _option(
+        False, "Limit alpha to 1 - 1/(t + 1), t steps after the teacher began (authors' code)."
+    )
+    mixing: str = _option(
+        "cross_set",
+        "Who is mixed by CutMix (Table 6): labeled with unlabeled images, only images of the same "
+        "set, or nobody.",
+        choices=("cross_set", "intra_set", "none"),
+    )
+    mix_group: int = _option(
+        4,
+        "Labeled images (and as many unlabeled ones) that are mixed among each other. A group "
+        "stays on one replica.",
+        at_least=1,
+    )
+    loss_averaging: str = _option(
+        "image",
+        "Eq. 1 and 2: mean over the valid pixels of each image and then over images, or over all "
+        "valid pixels of the batch (authors' code).",
+        choices=("image", "batch"),
+    )
+    consistency_weight: float = _option(
+        50.0, "lambda1: weight of the consistency loss after its ramp; 0 drops it.", at_least=0.0
+    )
+    consistency_ramp_steps: int = _option(
+        4000, "Length of lambda1's sigmoid ramp, from the end of the supervised phase.", at_least=0
+    )
+    consistency_class_mean: bool = _option(
+        False, "Divide the consistency loss by the number of classes (authors' code)."
+    )
+    dcrs_ratio: float = _option(
+        0.8, "s: share of each class's pixels that DCRS keeps; 1 turns it off.", above=0.0,
+        at_most=1.0,
+    )
+    dcrs_decay: float = _option(
+        0.9, "beta: decay of the class thresholds' moving average.", at_least=0.0, below=1.0
+    )
+    dcrs_start: float = _option(
+        0.9, "Class thresholds before the first update.", at_least=0.0, at_most=1.0
+    )
+    contrast_weight: float = _option(
+        0.1, "lambda2: weight of the contrastive loss; 0 drops it with its head.", at_least=0.0
+    )
+    temperature: float = _option(0.15, "tau of the contrastive loss.", above=0.0)
+    contrast_samples: int = _option(
+        20, "Pixels sampled per class and image for the contrastive loss.", at_least=1
+    )
+    contrast_sampling: str = _option(
+        "segmentation_aware",
+        "Half of the samples where the segmentation is wrong, or all at random (Table 4).",
+        choices=("segmentation_aware", "random"),
+    )
+    contrast_sources: str = _option(
+        "both",
+        "Which images give samples (Table 4).",
+        choices=("both", "labeled", "unlabeled"),
+    )
+    labeled_keys: str = _option(
+        "teacher",
+        "Whose embeddings are the keys of labeled pixels: the teacher's (Eq. 5) or the student's "
+        "own, detached (authors' code).",
+        choices=("teacher", "student"),
+    )
+    contrast_exclude_self: bool = _option(
+        False, "A pixel is not its own positive (authors' code)."
+    )
+    contrast_min_pixels: int = _option(
+        1,
+        "Pixels that a class needs in an image, at feature resolution, to be sampled there "
+        "(authors' code: 21).",
+        at_least=1,
+    )
+    contrast_skip_class_0: bool = _option(
+        False, "Leave class 0 out of the contrastive loss (authors' code)."
+    )
+    contrast_scale: float = _option(
+        1.0, "Factor on the contrastive loss (authors' code: tau / 0.1 = 1.5).", above=0.0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """The schedule, the optimizer, and what is written where."""
+
+    output: str = _option("", "Run directory: checkpoints, results, the exported model.")
+    steps: int = _option(25000, "Training steps in all.", at_least=1)
+    global_batch_size: int = _option(
+        32, "Images per step over all replicas; half of them labeled.", at_least=2
+    )
+    learning_rate: float = _option(0.00012, "Learning rate of Adam at the start.", above=0.0)
+    learning_rate_power: float = _option(
+        0.9, "Power of the polynomial decay of the learning rate to 0.", at_least=0.0
+    )
+    backbone_rate: float = _option(
+        1.0, "Factor on the backbone's learning rate (authors' code: 0.1).", at_least=0.0
+    )
+    seed: int = _option(0, "Seed of everything but the split.", at_least=0, at_most=2**31 - 1)
+    strategy: str = _option(
+        "auto",
+        "`one` device, `mirrored` over all local ones, or `auto`: mirrored where there are "
+        "several GPUs.",
+        choices=("auto", "one", "mirrored"),
+    )
+    replicas: int = _option(
+        0, "Devices that --strategy=mirrored uses; 0 is all local GPUs.", at_least=0
+    )
+    log_every: int = _option(50, "Steps between two lines of progress.", at_least=1)
+    checkpoint_every: int = _option(500, "Steps between two checkpoints.", at_least=1)
+    evaluate_every: int = _option(
+        2500, "Steps between two evaluations; one at the end is always made.", at_least=1
+    )
+    keep_checkpoints: int = _option(2, "Newest checkpoints kept, beside the best.", at_least=1)
+    export_weights: str = _option(
+        "student",
+        "Which network is exported at the end. The paper reports the student.",
+        choices=("student", "teacher"),
+    )
+    baseline: bool = _option(
+        False, "Also train the supervised baseline, in <output>/baseline, and print both."
+    )
+
+
+_SECTIONS = {
+    "data": DataConfig,
+    "augment": AugmentConfig,
+    "network": NetworkConfig,
+    "method": MethodConfig,
+    "training": TrainingConfig,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run does.
+
+    Raises:
+        ConfigError: a value is out of range, or two values contradict each other.
+    """
+
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    network: NetworkConfig = NetworkConfig()
+    method: MethodConfig = MethodConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def __post_init__(self) -> None:
+        for section in _SECTIONS:
+            _check_values(getattr(self, section))
+        _check_combination(self)
+
+    @property
+    def labeled_batch_size(self) -> int:
+        """Labeled images per step over all replicas; as many unlabeled ones join them."""
+        return self.training.global_batch_size // 2
+
+    @property
+    def supervised_steps(self) -> int:
+        """Steps before the semi-supervised phase; all of them for the baseline."""
+        supervised = self.method.method == "supervised"
+        return self.training.steps if supervised else self.method.supervised_steps
+
+    @property
+    def uses_contrast(self) -> bool:
+        """Whether the projection head and the contrastive loss exist."""
+        return self.method.method == "c3" and self.method.contrast_weight > 0
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Returns plain data that `from_dict` turns back into an equal configuration."""
+        plain = dataclasses.asdict(self)
+        return {
+            section: {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in options.items()
+            }
+            for section, options in plain.items()
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, dict[str, Any]]) -> "Config":
+        """Builds a configuration from what `to_dict` returned.
+
+        Raises:
+            ConfigError: an option is unknown, or a value is refused.
+        """
+        sections = {}
+        for section, options in data.items():
+            if section not in _SECTIONS:
+                raise ConfigError(f"Unknown section of the configuration: {section!r}.")
+            names = {field.name for field in dataclasses.fields(_SECTIONS[section])}
+            if unknown := sorted(set(options) - names):
+                raise ConfigError(f"Unknown options in section {section!r}: {unknown}.")
+            sections[section] = _SECTIONS[section](
+                **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+            )
+        return cls(**sections)
+
+    def with_options(self, **options: Any) -> "Config":
+        """Returns a copy with the named options, of whichever section, replaced."""
+        data = self.to_dict()
+        for name, value in options.items():
+            owners = [section for section in data if name in data[section]]
+            if not owners:
+                raise ConfigError(f"Unknown option: {name!r}.")
+            data[owners[0]][name] = value
+        return Config.from_dict(data)
+
+
+def _check_values(section: Any) -> None:
+    """Refuses values of a wrong type or out of range, naming the flag."""
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            _check_value(field.name, item, field.metadata)
+
+
+def _check_value(name: str, value: Any, checks: dict[str, Any]) -> None:
+    refused = None
+    if "choices" in checks and value not in checks["choices"]:
+        refused = f"one of {', '.join(str(choice) for choice in checks['choices'])}"
+    elif isinstance(value, float) and value != value:
+        refused = "a number"
+    elif "at_least" in checks and value < checks["at_least"]:
+        refused = f"at least {checks['at_least']}"
+    elif "at_most" in checks and value > checks["at_most"]:
+        refused = f"at most {checks['at_most']}"
+    elif "above" in checks and value <= checks["above"]:
+        refused = f"above {checks['above']}"
+    elif "below" in checks and value >= checks["below"]:
+        refused = f"below {checks['below']}"
+    if refused:
+        raise ConfigError(f"`--{name}` must be {refused}. Received: {value}")
+
+
+def _check_combination(config: Config) -> None:
+    """Refuses values that contradict each other, before any time is spent."""
+    data, augment, method, training = config.data, config.augment, config.method, config.training
+    if data.labeled != ALL and (not data.labeled.isdigit() or int(data.labeled) == 0):
+        raise ConfigError(
+            f"`--labeled` must be a positive count or `{ALL}`. Received: {data.labeled}"
+        )
+    if data.split and data.labeled != ALL:
+        raise ConfigError(
+            "`--split` lists the labeled images, so `--labeled` must not be given as well. "
+            f"Received: --split={data.split} --labeled={data.labeled}"
+        )
+    for name in ("jitter_strengths", "jitter_probabilities"):
+        if len(getattr(augment, name)) != 4:
+            raise ConfigError(
+                f"`--{name}` must hold four numbers: brightness, contrast, saturation, hue. "
+                f"Received: {getattr(augment, name)}"
+            )
+    if augment.jitter_strengths[3] > 0.5:
+        raise ConfigError(
+            "`--jitter_strengths` must hold a hue of at most 0.5 (half of the colour circle). "
+            f"Received: {augment.jitter_strengths[3]}"
+        )
+    if training.global_batch_size % 2:
+        raise ConfigError(
+            "`--global_batch_size` must be even: half labeled, half unlabeled. "
+            f"Received: {training.global_batch_size}"
+        )
+    if training.replicas and training.strategy != "mirrored":
+        raise ConfigError(
+            "`--replicas` must go with `--strategy=mirrored`. "
+            f"Received: --replicas={training.replicas} --strategy={training.strategy}"
+        )
+    if method.method == "c3":
+        _check_c3(config)
+    elif training.baseline:
+        raise ConfigError(
+            "`--baseline` must go with `--method=c3`: with `--method=supervised` the run is the "
+            "baseline."
+        )
+
+
+def _check_c3(config: Config) -> None:
+    method, training = config.method, config.training
+    if method.supervised_steps >= training.steps:
+        raise ConfigError(
+            "`--supervised_steps` must be below `--steps`, or the method never starts. "
+            f"Received: --supervised_steps={method.supervised_steps} --steps={training.steps}"
+        )
+    if method.consistency_weight == 0 and method.contrast_weight == 0:
+        raise ConfigError(
+            "`--consistency_weight` and `--contrast_weight` must not both be 0: nothing would be "
+            "learned from unlabeled images. Use `--method=supervised` for the baseline."
+        )
+    if method.mixing != "none" and config.labeled_batch_size % method.mix_group:
+        raise ConfigError(
+            "`--mix_group` must divide half of `--global_batch_size`. Received: "
+            f"--mix_group={method.mix_group} --global_batch_size={training.global_batch_size}"
+        )
+    if method.mixing == "intra_set" and method.mix_group % 2:
+        raise ConfigError(
+            "`--mix_group` must be even for `--mixing=intra_set`, where images of one set are "
+            f"paired. Received: --mix_group={method.mix_group}"
+        )
+
+
+def define_flags() -> None:
+    """Defines one absl flag per option, for a command that calls `from_flags`."""
+    for section in _SECTIONS.values():
+        types = get_type_hints(section)
+        for field in dataclasses.fields(section):
+            _define(field, types[field.name])
+
+
+def _define(field: dataclasses.Field, kind: Any) -> None:
+    name, default, text = field.name, field.default, field.metadata["help"]
+    choices = field.metadata.get("choices")
+    if kind is bool:
+        flags.DEFINE_bool(name, default, text)
+    elif kind is int:
+        text += f" One of {', '.join(map(str, choices))}." if choices else ""
+        flags.DEFINE_integer(name, default, text)
+    elif kind is float:
+        flags.DEFINE_float(name, default, text)
+    elif kind is str and choices:
+        flags.DEFINE_enum(name, default, choices, text)
+    elif kind is str:
+        flags.DEFINE_string(name, default, text)
+    else:
+        flags.DEFINE_list(name, [str(value) for value in default], text)
+
+
+def from_flags() -> Config:
+    """Returns the configuration that the parsed flags describe.
+
+    Raises:
+        ConfigError: a value is refused.
+    """
+    sections = {}
+    for section_name, section in _SECTIONS.items():
+        values = {}
+        for field in dataclasses.fields(section):
+            value = flags.FLAGS[field.name].value
+            if isinstance(field.default, tuple):
+                value = _numbers(field.name, value)
+            values[field.name] = value
+        sections[section_name] = section(**values)
+    return Config(**sections)
+
+
+def _numbers(name: str, words: list[str]) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in words if word.strip())
+    except ValueError as error:
+        raise ConfigError(
+            f"`--{name}` must be numbers separated by commas. Received: {','.join(words)}"
+        ) from error
