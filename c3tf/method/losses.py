@@ -1,0 +1,103 @@
+"""Supervised loss (Eq. 1) and consistency loss (Eq. 2)."""
+
+import tensorflow as tf
+
+from c3tf.labels import IGNORE
+from c3tf.method.reduction import GlobalSum, at_least_float32, local
+
+
+def supervised(
+    labels: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    num_images: int,
+    averaging: str = "image",
+    global_sum: GlobalSum = local,
+) -> tf.Tensor:
+    """Computes the cross-entropy of labeled pixels (Eq. 1).
+
+    Args:
+        labels: `(B, H, W)` integer train ids; `IGNORE` where a pixel has no label.
+        logits: `(B, H, W, C)` student logits at the labels' size.
+        num_images: labeled images in the global batch, `|B_L|`.
+        averaging: `"image"` for Eq. 1's mean over each image's valid pixels and then over images;
+            `"batch"` for one mean over all valid pixels of the batch (authors' code).
+        global_sum: adds up a tensor over all replicas.
+
+    Returns:
+        This replica's part of the loss, a scalar. An image without valid pixels adds nothing.
+    """
+    valid = labels != IGNORE
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=tf.where(valid, tf.cast(labels, tf.int32), 0), logits=at_least_float32(logits)
+    )
+    return average(loss, valid, num_images=num_images, averaging=averaging, global_sum=global_sum)
+
+
+def consistency(
+    teacher_probabilities: tf.Tensor,
+    logits: tf.Tensor,
+    confident: tf.Tensor,
+    *,
+    num_images: int,
+    averaging: str = "image",
+    class_mean: bool = False,
+    global_sum: GlobalSum = local,
+) -> tf.Tensor:
+    """Computes the cross-entropy of the student against the teacher's soft targets (Eq. 2).
+
+    Args:
+        teacher_probabilities: `(B, H, W, C)` softmax of the teacher; no gradient flows to it.
+        logits: `(B, H, W, C)` student logits.
+        confident: `(B, H, W)` bool, the confident region of Section 3.4.
+        num_images: unlabeled images in the global batch, `|B_U|`.
+        averaging: as for `supervised`, over the confident pixels.
+        class_mean: divide by the number of classes, as the authors' code does.
+        global_sum: adds up a tensor over all replicas.
+
+    Returns:
+        This replica's part of the loss, a scalar. An image without confident pixels adds nothing.
+    """
+    logits = at_least_float32(logits)
+    loss = tf.nn.softmax_cross_entropy_with_logits(
+        labels=tf.stop_gradient(tf.cast(teacher_probabilities, logits.dtype)), logits=logits
+    )
+    if class_mean:
+        loss /= tf.cast(tf.shape(logits)[-1], loss.dtype)
+    return average(
+        loss, confident, num_images=num_images, averaging=averaging, global_sum=global_sum
+    )
+
+
+def average(
+    loss: tf.Tensor,
+    valid: tf.Tensor,
+    *,
+    num_images: int,
+    averaging: str,
+    global_sum: GlobalSum,
+) -> tf.Tensor:
+    """Averages a loss per pixel over the valid pixels of the global batch.
+
+    Args:
+        loss: `(B, H, W)` loss of each pixel.
+        valid: `(B, H, W)` bool, the pixels that count.
+        num_images: images in the global batch.
+        averaging: `"image"` or `"batch"`, see `supervised`.
+        global_sum: adds up a tensor over all replicas.
+
+    Returns:
+        This replica's part of the mean, a scalar.
+
+    Raises:
+        ValueError: `averaging` is neither.
+    """
+    weight = tf.cast(valid, loss.dtype)
+    # Not `loss * weight`: a pixel that does not count must not turn 0 times infinity into NaN.
+    loss_sums = tf.reduce_sum(tf.where(valid, loss, 0), axis=(1, 2))
+    counts = tf.reduce_sum(weight, axis=(1, 2))
+    if averaging == "image":
+        return tf.reduce_sum(loss_sums / tf.maximum(counts, 1)) / tf.cast(num_images, loss.dtype)
+    if averaging == "batch":
+        return tf.reduce_sum(loss_sums) / tf.maximum(global_sum(tf.reduce_sum(counts)), 1)
+    raise ValueError(f"`averaging` must be 'image' or 'batch'. Received: averaging={averaging!r}")

@@ -1,0 +1,71 @@
+"""Segmentation-aware sampling of pixels for the contrastive loss (Section 3.3)."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from c3tf.labels import IGNORE
+
+
+class Samples(NamedTuple):
+    """Sampled pixels, K per image and class, where there are so many.
+
+    Attributes:
+        index: `(B, C, K)` int32, positions among the N pixels of the image.
+        taken: `(B, C, K)` bool, false for places that stayed empty.
+        hard: `(B, C, K)` bool, whether the sample is one of the hard pixels.
+    """
+
+    index: tf.Tensor
+    taken: tf.Tensor
+    hard: tf.Tensor
+
+
+def sample_pixels(
+    labels: tf.Tensor,
+    hard: tf.Tensor,
+    priority: tf.Tensor,
+    *,
+    num_classes: int,
+    count: int,
+    min_pixels: int = 1,
+) -> Samples:
+    """Draws pixels of every class in every image, half of them hard.
+
+    Where one kind is short, the other fills up; where a class has fewer than `count` pixels, all
+    of them are taken.
+
+    Args:
+        labels: `(B, N)` integer class of each pixel, `IGNORE` for pixels that cannot be drawn.
+        hard: `(B, N)` bool, the pixels whose segmentation is wrong; all false for random sampling.
+        priority: `(B, N)` float32 in [0, 1), independent; of two pixels of a kind the one with
+            the lower number is drawn first.
+        num_classes: C.
+        count: K, samples per class and image.
+        min_pixels: a class with fewer pixels in an image is not sampled there.
+
+    Returns:
+        The samples.
+    """
+    # One sort per image puts the pixels in order of class, then hard before easy, then priority.
+    kind = tf.where(
+        labels == IGNORE, 2 * num_classes, 2 * tf.cast(labels, tf.int32) + tf.cast(~hard, tf.int32)
+    )
+    order = tf.argsort(tf.cast(kind, priority.dtype) + priority, axis=1)
+    counts = tf.reduce_sum(tf.one_hot(kind, 2 * num_classes, dtype=tf.int32), axis=1)
+    starts = tf.reshape(tf.cumsum(counts, axis=1, exclusive=True), [-1, num_classes, 2])
+    counts = tf.reshape(counts, [-1, num_classes, 2])
+
+    num_hard, num_easy = counts[..., 0], counts[..., 1]
+    sampled = num_hard + num_easy >= min_pixels
+    take_hard = tf.minimum(num_hard, tf.maximum(count // 2, count - num_easy))
+    take_easy = tf.minimum(num_easy, count - take_hard)
+    place = tf.range(count)
+    is_hard = place < take_hard[..., None]
+    position = tf.where(
+        is_hard, starts[..., :1] + place, starts[..., 1:] + place - take_hard[..., None]
+    )
+    taken = (place < (take_hard + take_easy)[..., None]) & sampled[..., None]
+    position = tf.where(taken, position, 0)
+    index = tf.gather(order, tf.reshape(position, [tf.shape(position)[0], -1]), batch_dims=1)
+    return Samples(tf.reshape(index, tf.shape(position)), taken, is_hard & taken)
