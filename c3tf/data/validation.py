@@ -1,0 +1,46 @@
+"""Reads a labeled split for evaluation: every record once, in order, at its stored sizes."""
+
+import tensorflow as tf
+
+from c3tf.data import manifest, records
+from c3tf.data.errors import DataError
+
+
+def val_dataset(data_dir: str, split: str = "val", batch_size: int = 1) -> tf.data.Dataset:
+    """Builds the data set that an evaluation walks through once.
+
+    Args:
+        data_dir: directory of a converted data set.
+        split: which split; every image in it must have a label.
+        batch_size: images per batch; more than 1 needs images of one size and labels of one
+            size, which reading finds out. The last batch may be smaller.
+
+    Returns:
+        Batches `{"image": uint8 (B, H, W, 3), "label": uint8 (B, h, w, 1) train ids or IGNORE,
+        "name": string (B,)}`; a label may be larger than its image.
+
+    Raises:
+        DataError: there is no such split, or an image in it has no label.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
+    described = manifest.load(data_dir)
+    count, labeled = described.count(split), described.labeled_count(split)
+    if labeled < count:
+        raise DataError(
+            f"{data_dir}: only {labeled} of the {count} images of split {split!r} have a label, "
+            "so it cannot be evaluated."
+        )
+    dataset = tf.data.TFRecordDataset(described.shards(split))
+    # Decoding runs beside the network, which takes most of the time.
+    dataset = dataset.map(_decode, num_parallel_calls=2, deterministic=True)
+    return dataset.batch(batch_size).prefetch(1)
+
+
+def _decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    record = records.parse(serialized)
+    return {
+        "image": records.decode_image(record["image"]),
+        "label": records.decode_label(record["label"]),
+        "name": record["name"],
+    }

@@ -1,0 +1,1 @@
+"""Measures class maps against labels, draws them and writes them to files."""

@@ -1,0 +1,196 @@
+"""Draws class maps for people: colours, overlays, error maps, legends and sheets of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from c3tf.labels import IGNORE, LabelMap
+
+_BACKGROUND = (250, 250, 250)
+_INK = (25, 25, 25)
+_RIGHT = (205, 205, 205)
+_WRONG = (215, 25, 28)
+_GAP = 8
+_FONT_SIZE = 14
+_LINE = _FONT_SIZE + 8
+
+
+def colorize(class_map: np.ndarray, label_map: LabelMap) -> np.ndarray:
+    """Paints every pixel in the colour of its class; `IGNORE` is black.
+
+    Args:
+        class_map: `(H, W)` uint8 train ids.
+        label_map: whose colours.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB.
+    """
+    return label_map.palette()[_plane(class_map, "class_map")]
+
+
+def overlay(
+    image: np.ndarray, class_map: np.ndarray, label_map: LabelMap, opacity: float = 0.5
+) -> np.ndarray:
+    """Blends the colours of a class map over its image; ignored pixels show the image alone.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB.
+        class_map: `(H, W)` uint8 train ids.
+        label_map: whose colours.
+        opacity: share of the colour, 0 (only the image) to 1 (only the colour).
+
+    Returns:
+        `(H, W, 3)` uint8 RGB.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"`opacity` must be within [0, 1]. Received: opacity={opacity}")
+    color = colorize(class_map, label_map)
+    if image.shape != color.shape:
+        raise ValueError(
+            "`image` and `class_map` must have one size. "
+            f"Received: image {image.shape}, class_map {class_map.shape}"
+        )
+    share = np.where(np.asarray(class_map) == IGNORE, 0.0, opacity)[..., None]
+    return np.rint(image * (1 - share) + color * share).astype(np.uint8)
+
+
+def error_map(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Marks wrong pixels red, right ones light grey and ignored ones black.
+
+    Args:
+        prediction: `(H, W)` uint8 train ids.
+        label: `(H, W)` uint8 train ids or `IGNORE`.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB.
+    """
+    prediction, label = _plane(prediction, "prediction"), _plane(label, "label")
+    if prediction.shape != label.shape:
+        raise ValueError(
+            "`prediction` and `label` must have one size. "
+            f"Received: prediction {prediction.shape}, label {label.shape}"
+        )
+    result = np.zeros((*label.shape, 3), np.uint8)
+    result[prediction == label] = _RIGHT
+    result[prediction != label] = _WRONG
+    result[label == IGNORE] = 0
+    return result
+
+
+def sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    column_titles: Sequence[str],
+    row_captions: Sequence[str] | None = None,
+    label_map: LabelMap | None = None,
+    cell_width: int = 320,
+) -> Image.Image:
+    """Lays out pictures in a grid under column titles, with captions and a legend.
+
+    Args:
+        rows: one list of `(H, W, 3)` uint8 pictures per row, as many as there are titles;
+            pictures are scaled to one width and keep their shape.
+        column_titles: one text per column.
+        row_captions: one text per row, written above it; none when absent.
+        label_map: whose classes the legend below the grid explains; no legend when absent.
+        cell_width: width of a picture in pixels.
+
+    Returns:
+        An RGB Pillow image.
+
+    Raises:
+        ValueError: there is no picture, or the numbers of pictures, titles and captions differ.
+    """
+    captions = row_captions or [""] * len(rows)
+    _check_sheet(rows, column_titles, captions, cell_width)
+    grid = [[_scaled(picture, cell_width) for picture in row] for row in rows]
+    heights = [max(picture.height for picture in row) for row in grid]
+    caption_line = _LINE if row_captions else 0
+    width = _GAP + len(column_titles) * (cell_width + _GAP)
+    key = legend(label_map, width) if label_map else None
+    height = _GAP + _LINE + sum(h + caption_line + _GAP for h in heights)
+    canvas = Image.new("RGB", (width, height + (key.height if key else 0)), _BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    for column, title in enumerate(column_titles):
+        _text(draw, (_GAP + column * (cell_width + _GAP), _GAP), title, cell_width)
+    top = _GAP + _LINE
+    for row, caption, row_height in zip(grid, captions, heights, strict=True):
+        if caption_line:
+            _text(draw, (_GAP, top), caption, width - 2 * _GAP)
+        for column, picture in enumerate(row):
+            canvas.paste(picture, (_GAP + column * (cell_width + _GAP), top + caption_line))
+        top += row_height + caption_line + _GAP
+    if key:
+        canvas.paste(key, (0, top))
+    return canvas
+
+
+def legend(label_map: LabelMap, width: int) -> Image.Image:
+    """Draws one coloured square and name per class, in as many lines as the width asks for.
+
+    Args:
+        label_map: whose classes.
+        width: width of the result in pixels; at least one entry stands in every line.
+
+    Returns:
+        An RGB Pillow image of that width.
+    """
+    font = _font()
+    side = _FONT_SIZE
+    entry = side + 6 + max(int(font.getlength(name)) + 1 for name in label_map.class_names)
+    columns = max(1, (width - _GAP) // (entry + 2 * _GAP))
+    lines = -(-label_map.num_classes // columns)
+    image = Image.new("RGB", (width, lines * _LINE + _GAP), _BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    named = zip(label_map.class_names, label_map.colors, strict=True)
+    for index, (name, color) in enumerate(named):
+        line, column = divmod(index, columns)
+        left, top = _GAP + column * (entry + 2 * _GAP), line * _LINE
+        draw.rectangle((left, top, left + side, top + side), fill=color, outline=_INK)
+        _text(draw, (left + side + 6, top), name, entry)
+    return image
+
+
+def _check_sheet(rows: Sequence, titles: Sequence, captions: Sequence, cell_width: int) -> None:
+    if not rows or not titles:
+        raise ValueError("`rows` and `column_titles` must not be empty.")
+    if cell_width < 1:
+        raise ValueError(f"`cell_width` must be positive. Received: cell_width={cell_width}")
+    if len(captions) != len(rows):
+        raise ValueError(f"{len(rows)} rows need as many captions. Received: {len(captions)}")
+    for row in rows:
+        if len(row) != len(titles):
+            raise ValueError(
+                f"Every row must hold {len(titles)} pictures, as there are titles. "
+                f"Received: a row of {len(row)}"
+            )
+
+
+def _scaled(picture: np.ndarray, width: int) -> Image.Image:
+    image = Image.fromarray(picture)
+    height = max(1, round(image.height * width / image.width))
+    # Averaging keeps thin objects in sight when a picture shrinks; growing invents no colours.
+    resample = Image.Resampling.BOX if width < image.width else Image.Resampling.NEAREST
+    return image.resize((width, height), resample)
+
+
+def _text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int) -> None:
+    """Writes one line, cut to `width` pixels with an ellipsis."""
+    font = _font()
+    cut = text
+    while cut and font.getlength(cut + ("" if cut == text else "...")) > width:
+        cut = cut[:-1]
+    draw.text(at, cut if cut == text else cut + "...", fill=_INK, font=font)
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=_FONT_SIZE)
+
+
+def _plane(values: np.ndarray, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 2 or values.dtype != np.uint8:
+        raise ValueError(
+            f"`{name}` must be (H, W) uint8. Received: shape {values.shape}, {values.dtype}"
+        )
+    return values

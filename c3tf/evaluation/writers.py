@@ -1,0 +1,79 @@
+"""Writes predictions and results to files that are either whole or not there."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from c3tf.labels import IGNORE, LabelMap
+
+
+def raw_id_table(label_map: LabelMap) -> np.ndarray:
+    """Builds the table from train ids to the data set's raw ids, as its official server wants.
+
+    Returns:
+        `(256,)` uint8; values that are no class map to `IGNORE`.
+
+    Raises:
+        ValueError: a raw id does not fit into a byte.
+    """
+    limits = np.iinfo(np.uint8)
+    outside = [raw for raw in label_map.raw_ids if not limits.min <= raw <= limits.max]
+    if outside:
+        raise ValueError(
+            f"Raw ids of label map {label_map.name!r} must be bytes to be written as PNG. "
+            f"Received: {outside}"
+        )
+    table = np.full(limits.max + 1, IGNORE, np.uint8)
+    table[: label_map.num_classes] = label_map.raw_ids
+    return table
+
+
+def write_class_map(
+    path: str | os.PathLike, class_map: np.ndarray, raw_ids_of: LabelMap | None = None
+) -> None:
+    """Writes a class map as an 8-bit grey PNG.
+
+    Args:
+        path: the file; an existing one is replaced, missing folders are made.
+        class_map: `(H, W)` uint8 train ids.
+        raw_ids_of: writes this label map's raw ids in place of train ids.
+    """
+    class_map = np.asarray(class_map)
+    if class_map.ndim != 2 or class_map.dtype != np.uint8:
+        raise ValueError(
+            "`class_map` must be (H, W) uint8. "
+            f"Received: shape {class_map.shape}, {class_map.dtype}"
+        )
+    write_png(path, class_map if raw_ids_of is None else raw_id_table(raw_ids_of)[class_map])
+
+
+def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
+    """Writes `(H, W)` or `(H, W, 3)` uint8 pixels as PNG, replacing an existing file."""
+    _write(Path(path), lambda file: Image.fromarray(pixels).save(file, format="png"))
+
+
+def write_json(path: str | os.PathLike, data: Any) -> None:
+    """Writes plain data as indented JSON, replacing an existing file.
+
+    Raises:
+        ValueError: `data` holds NaN or infinity, which JSON does not know.
+    """
+    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
+    _write(Path(path), lambda file: file.write(text.encode()))
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Fills a file beside `path` and moves it there, so that no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with open(partial, "wb") as file:
+            fill(file)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

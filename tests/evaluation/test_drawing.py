@@ -1,0 +1,102 @@
+"""Pictures and files: colours, overlays, error maps, sheets, label PNGs."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from c3tf.evaluation import drawing, writers
+from c3tf.labels import CAMVID, CITYSCAPES, IGNORE, LabelMap
+
+IDS = np.array([[0, 1], [10, IGNORE]], np.uint8)
+
+
+def test_colorize_uses_the_label_maps_colours():
+    color = drawing.colorize(IDS, CAMVID)
+    assert color.dtype == np.uint8
+    assert [tuple(pixel) for pixel in color.reshape(-1, 3)] == [
+        CAMVID.colors[0],
+        CAMVID.colors[1],
+        CAMVID.colors[10],
+        (0, 0, 0),
+    ]
+
+
+def test_overlay_blends_and_leaves_ignored_pixels_alone():
+    image = np.full((2, 2, 3), 100, np.uint8)
+    blended = drawing.overlay(image, IDS, CAMVID, opacity=0.25)
+    expected = np.rint(75 + 0.25 * np.array(CAMVID.colors[1]))
+    np.testing.assert_array_equal(blended[0, 1], expected)
+    np.testing.assert_array_equal(blended[1, 1], [100, 100, 100])
+    np.testing.assert_array_equal(drawing.overlay(image, IDS, CAMVID, opacity=0), image)
+
+
+def test_error_map_tells_right_wrong_and_ignored_apart():
+    label = np.array([[0, 1, IGNORE]], np.uint8)
+    drawn = drawing.error_map(np.array([[0, 2, 2]], np.uint8), label)
+    right, wrong, ignored = (tuple(pixel) for pixel in drawn[0])
+    assert len({right, wrong, ignored}) == 3
+    assert ignored == (0, 0, 0)
+    assert wrong[0] > 2 * wrong[1]
+
+
+def test_sheet_holds_pictures_titles_captions_and_legend():
+    red = np.zeros((30, 60, 3), np.uint8) + np.uint8([200, 0, 0])
+    blue = np.zeros((45, 60, 3), np.uint8) + np.uint8([0, 0, 200])
+    bare = drawing.sheet([[red, blue]], ["one", "two"], cell_width=60)
+    full = drawing.sheet(
+        [[red, blue], [blue, red]], ["one", "two"], ["first", "x" * 300], CITYSCAPES, 60
+    )
+    for picture, count in ((bare, 1), (full, 2)):
+        pixels = np.asarray(picture).reshape(-1, 3)
+        assert (pixels == [200, 0, 0]).all(-1).sum() == count * 30 * 60
+        assert (pixels == [0, 0, 200]).all(-1).sum() == count * 45 * 60
+    assert full.height > bare.height
+    pixels = np.asarray(full).reshape(-1, 3)
+    for color in CITYSCAPES.colors:
+        assert (pixels == color).all(-1).sum() > 100, f"{color} is missing in the legend"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: drawing.colorize(IDS.astype(int), CAMVID), "`class_map` must be"),
+        (lambda: drawing.overlay(np.zeros((3, 2, 3), np.uint8), IDS, CAMVID), "one size"),
+        (lambda: drawing.overlay(np.zeros((2, 2, 3), np.uint8), IDS, CAMVID, 2.0), "opacity=2.0"),
+        (lambda: drawing.error_map(IDS, IDS[:1]), "one size"),
+        (lambda: drawing.sheet([], ["a"]), "must not be empty"),
+        (lambda: drawing.sheet([[np.zeros((1, 1, 3), np.uint8)]], ["a", "b"]), "a row of 1"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_class_maps_are_written_as_train_or_raw_ids(tmp_path):
+    class_map = np.array([[0, 18], [10, IGNORE]], np.uint8)
+    writers.write_class_map(tmp_path / "a/b/train.png", class_map)
+    writers.write_class_map(tmp_path / "raw.png", class_map, raw_ids_of=CITYSCAPES)
+    with Image.open(tmp_path / "a/b/train.png") as image:
+        assert image.mode == "L"
+        np.testing.assert_array_equal(np.asarray(image), class_map)
+    with Image.open(tmp_path / "raw.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), [[7, 33], [23, IGNORE]])
+
+
+def test_raw_ids_that_are_no_bytes_are_refused():
+    label_map = LabelMap("far", ("a", "b"), ((0, 0, 0), (1, 1, 1)), (5, 1000))
+    with pytest.raises(ValueError, match="1000"):
+        writers.raw_id_table(label_map)
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "result.json"
+    writers.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        writers.write_json(path, {"a": float("nan")})
+    with pytest.raises((TypeError, ValueError)):
+        writers.write_png(path, np.zeros((2, 2, 7), np.uint8))
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,61 @@
+"""Data sets of a few small images, written as a converter would."""
+
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+import tiny_network
+from c3tf.data import manifest, records
+from c3tf.labels import IGNORE, LabelMap
+
+
+def pair(seed, size, label_size=None):
+    """Draws an image `(H, W, 3)` and a label `(h, w)` with some ignored pixels."""
+    rng = np.random.default_rng(seed)
+    values = [*range(tiny_network.LABEL_MAP.num_classes), IGNORE]
+    label = rng.choice(values, label_size or size).astype(np.uint8)
+    return tiny_network.noise(seed, *size), label
+
+
+def write(
+    folder, pairs: dict, shards: int = 1, label_map: LabelMap = tiny_network.LABEL_MAP
+) -> None:
+    """Writes pairs (the label may be None) by name as the `val` split of a data set."""
+    names = sorted(pairs)
+    described = []
+    for index in range(shards):
+        file = folder / f"val-{index:05d}-of-{shards:05d}.tfrecord"
+        part = names[index::shards]
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for name in part:
+                writer.write(records.serialize(_record(name, *pairs[name])))
+        data = file.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        described.append(manifest.Shard(file.name, len(part), len(data), digest))
+    (folder / "val.names.txt").write_text("".join(f"{name}\n" for name in names))
+    split = manifest.SplitInfo(
+        count=len(names),
+        labeled=sum(label is not None for _, label in pairs.values()),
+        names_file="val.names.txt",
+        shards=tuple(described),
+        class_pixels=(0,) * label_map.num_classes,
+        ignored_pixels=0,
+    )
+    manifest.write(
+        str(folder),
+        manifest.Manifest("tiny", "tests", "1", "noise", {}, label_map, {"val": split}),
+    )
+
+
+def _record(name, image, label):
+    return records.Record(
+        image=records.encode_png(image),
+        image_format="png",
+        label=None if label is None else records.encode_png(label),
+        name=name,
+        height=image.shape[0],
+        width=image.shape[1],
+        dataset="tiny",
+        source=f"{name}.png",
+    )
