@@ -1,0 +1,1 @@
+"""Commands that make and inspect data sets, and convert weights."""

