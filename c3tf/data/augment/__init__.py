@@ -1,0 +1,1 @@
+"""Weak and strong views as tf.data operations on uint8 images."""

@@ -1,0 +1,94 @@
+"""Makes the weak and the strong view of one image (supplement, Table 1).
+
+The weak view is geometry alone. The strong view is colour operations on the weak view, so both
+share one draw of flip, rotation, scale and crop, and the label and the valid mask of the weak
+view hold for the strong one.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from c3tf.data.augment.color_jitter import ColorJitterOptions, draw_color_jitter
+from c3tf.data.augment.color_program import apply_program, concatenate
+from c3tf.data.augment.geometry import Geometry, GeometryOptions, draw_geometry
+from c3tf.data.augment.rand_augment import RandAugmentOptions, draw_rand_augment
+from c3tf.data.augment.warp import crop_window, valid_mask, warp_image, warp_label
+
+
+@dataclasses.dataclass(frozen=True)
+class StrongOptions:
+    """The colour part of a strong view.
+
+    Attributes:
+        jitter: colour jitter, or None for none.
+        rand_augment: RandAugment after the jitter, or None for none.
+    """
+
+    jitter: ColorJitterOptions | None = dataclasses.field(default_factory=ColorJitterOptions)
+    rand_augment: RandAugmentOptions | None = dataclasses.field(default_factory=RandAugmentOptions)
+
+
+def weak_view(
+    image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options: GeometryOptions
+) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
+    """Draws a geometry and makes the weak view of an image and, where given, its label.
+
+    Args:
+        image: uint8 RGB `(H, W, 3)`.
+        label: uint8 train ids `(H, W, 1)`, or None.
+        seed: int32 or int64 `(2,)`.
+        options: what to draw.
+
+    Returns:
+        The image, uint8 `(h, w, 3)`, 0 where it has no content; the label, uint8 `(h, w, 1)`,
+        `IGNORE` there, or None; the valid mask, bool `(h, w, 1)`, False there.
+    """
+    geometry = draw_geometry(seed, tf.shape(image)[:2], options)
+    if label is not None:
+        message = "`label` must have the height and width of `image`."
+        check = tf.debugging.assert_equal(tf.shape(label)[:2], tf.shape(image)[:2], message)
+        with tf.control_dependencies([check]):
+            label = crop_window(tf.identity(label), geometry)
+    return view_of_window(crop_window(image, geometry), label, geometry, options)
+
+
+def view_of_window(
+    image: tf.Tensor, label: tf.Tensor | None, geometry: Geometry, options: GeometryOptions
+) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
+    """Makes the weak view when only the drawn window of the image was decoded.
+
+    Args:
+        image: uint8 RGB, the pixels of `geometry.window`.
+        label: uint8 train ids of the same window with one channel, or None.
+        geometry: a draw for the size of the whole image.
+        options: the options it was drawn with.
+
+    Returns:
+        As `weak_view`.
+    """
+    view = warp_image(image, geometry, options)
+    if label is not None:
+        label = warp_label(label, geometry, options)
+    return view, label, valid_mask(geometry, options)
+
+
+def strong_view(image: tf.Tensor, seed: tf.Tensor, options: StrongOptions) -> tf.Tensor:
+    """Draws colour operations and applies them to a weak view.
+
+    Args:
+        image: uint8 `(h, w, 3)` of static shape, a weak view.
+        seed: int32 or int64 `(2,)`; the caller folds it so that it differs from the weak view's.
+        options: what to draw.
+
+    Returns:
+        uint8 `(h, w, 3)`; the weak view's label and valid mask hold for it.
+    """
+    # Splitting keeps the type, and the two types split differently.
+    seeds = tf.random.experimental.stateless_split(tf.cast(seed, tf.int64), 2)
+    programs = []
+    if options.jitter is not None:
+        programs.append(draw_color_jitter(seeds[0], options.jitter))
+    if options.rand_augment is not None:
+        programs.append(draw_rand_augment(seeds[1], options.rand_augment))
+    return apply_program(image, concatenate(*programs)) if programs else image
