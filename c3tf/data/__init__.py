@@ -1,0 +1,1 @@
+"""From image files to batches: records, manifests, splits, the input pipeline."""

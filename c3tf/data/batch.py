@@ -1,0 +1,44 @@
+"""What the input pipeline hands to the train step: the batch, in the method's vocabulary."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class SupervisedBatch(NamedTuple):
+    """A batch of the supervised phase.
+
+    Attributes:
+        x: `(B, H, W, 3)` uint8, labeled images in weak view.
+        y: `(B, H, W)` uint8 train ids, `IGNORE` where unlabeled.
+    """
+
+    x: tf.Tensor
+    y: tf.Tensor
+
+
+class SemiBatch(NamedTuple):
+    """A batch of the semi-supervised phase: as many unlabeled images as labeled ones.
+
+    Every tensor has one row per pair of a labeled and an unlabeled image, so that the batch can be
+    cut between replicas at any multiple of the mix group.
+
+    Attributes:
+        x: `(B, H, W, 3)` uint8, labeled images in weak view.
+        y: `(B, H, W)` uint8 train ids, `IGNORE` where unlabeled.
+        u_w: `(B, H, W, 3)` uint8, unlabeled images as the teacher sees them.
+        u_s: `(B, H, W, 3)` uint8, the same crops as the student sees them.
+        u_valid: `(B, H, W)` bool, where an unlabeled view shows its image and not padding.
+        mix_order: `(B, 2)` int32, `MixPlan.order` with the group's rows unfolded.
+        mix_boxes: `(B, 4)` int32, `MixPlan.boxes` likewise.
+        seed: `(B, 2)` int64, seed of the draws that are made inside the train step.
+    """
+
+    x: tf.Tensor
+    y: tf.Tensor
+    u_w: tf.Tensor
+    u_s: tf.Tensor
+    u_valid: tf.Tensor
+    mix_order: tf.Tensor
+    mix_boxes: tf.Tensor
+    seed: tf.Tensor

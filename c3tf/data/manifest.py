@@ -1,0 +1,253 @@
+"""The manifest `dataset.json`: what a converted data set holds.
+
+It is written last, so a directory that has one is whole. Everything downstream learns the label
+map, the names and the shards from here.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+from c3tf.data import files
+from c3tf.data.errors import DataError
+from c3tf.labels import LabelMap, LabelMapError
+
+__all__ = [
+    "FILE_NAME",
+    "INCOMPLETE_DIR",
+    "DataError",
+    "LeftOut",
+    "Manifest",
+    "Shard",
+    "SplitInfo",
+    "load",
+    "verify",
+    "write",
+]
+
+FILE_NAME = "dataset.json"
+# Where a converter keeps its notes until the manifest is written.
+INCOMPLETE_DIR = "_incomplete"
+_FORMAT = 1
+_HOW_TO_MAKE = (
+    "Make one with `python -m data_tools.cityscapes --source=... --output={}` "
+    "(or data_tools.bdd100k, data_tools.camvid)."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file: its name, number of records, length in bytes and SHA-256."""
+
+    file: str
+    count: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A source file that is not in the data set, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitInfo:
+    """What one split holds.
+
+    Attributes:
+        count: images.
+        labeled: images with a label.
+        names_file: text file with one name per line, sorted.
+        shards: the TFRecord files.
+        class_pixels: label pixels per train id, as stored.
+        ignored_pixels: label pixels that belong to no class.
+        left_out: files that were skipped or had no partner.
+    """
+
+    count: int
+    labeled: int
+    names_file: str
+    shards: tuple[Shard, ...]
+    class_pixels: tuple[int, ...]
+    ignored_pixels: int
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Describes one data set directory.
+
+    Attributes:
+        dataset: short name, e.g. `"cityscapes"`.
+        converter: command that made it.
+        converter_version: its version; equal versions, options and sources give equal bytes.
+        source: where the raw data were.
+        options: the converter's options.
+        label_map: classes of the stored labels.
+        splits: per split (`train`, `val`, `unlabeled`) what it holds.
+        data_dir: where the data set lies now; not part of the file.
+    """
+
+    dataset: str
+    converter: str
+    converter_version: str
+    source: str
+    options: dict[str, Any]
+    label_map: LabelMap
+    splits: dict[str, SplitInfo]
+    data_dir: str = ""
+
+    def split(self, split: str) -> SplitInfo:
+        """Returns what a split holds.
+
+        Raises:
+            DataError: there is no such split, or it is empty.
+        """
+        info = self.splits.get(split)
+        if info is None or info.count == 0:
+            held = ", ".join(f"{k} ({v.count} images)" for k, v in self.splits.items()) or "nothing"
+            raise DataError(
+                f"{self.data_dir}: split {split!r} is empty. The data set holds {held}."
+            )
+        return info
+
+    def shards(self, split: str) -> list[str]:
+        """Returns the paths of a split's TFRecord files, in order."""
+        return [files.join(self.data_dir, shard.file) for shard in self.split(split).shards]
+
+    def count(self, split: str) -> int:
+        """Returns the number of images in a split."""
+        return self.split(split).count
+
+    def labeled_count(self, split: str) -> int:
+        """Returns the number of images in a split that have a label."""
+        return self.split(split).labeled
+
+    def names(self, split: str) -> list[str]:
+        """Returns the sorted names of a split's images.
+
+        Raises:
+            DataError: the names file is missing or does not fit the manifest.
+        """
+        info = self.split(split)
+        path = files.join(self.data_dir, info.names_file)
+        if not files.exists(path):
+            raise DataError(f"{path} is missing. Convert the data set again.")
+        names = files.read_text(path).splitlines()
+        if len(names) != info.count:
+            raise DataError(
+                f"{path} holds {len(names)} names, but {FILE_NAME} counts {info.count} images. "
+                "Convert the data set again."
+            )
+        return names
+
+
+def write(data_dir: str, manifest: Manifest) -> None:
+    """Writes `dataset.json`, which declares the data set whole.
+
+    Args:
+        data_dir: directory of the data set; all other files are there already.
+        manifest: what to write; its `data_dir` is not stored.
+    """
+    data = dataclasses.asdict(manifest)
+    del data["data_dir"]
+    data = {"format": _FORMAT, **data, "label_map": manifest.label_map.to_json()}
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    files.write_text(files.join(data_dir, FILE_NAME), text + "\n")
+
+
+def load(data_dir: str) -> Manifest:
+    """Loads the manifest of a data set directory.
+
+    Args:
+        data_dir: what `--data` names; local or `gs://...`.
+
+    Returns:
+        The manifest, with `data_dir` filled in.
+
+    Raises:
+        DataError: the directory or its manifest is missing, damaged, or of another version.
+    """
+    path = files.join(data_dir, FILE_NAME)
+    how = _HOW_TO_MAKE.format(data_dir)
+    if not files.is_dir(data_dir):
+        raise DataError(f"There is no data set directory {data_dir!r}. {how}")
+    if not files.exists(path):
+        if files.exists(files.join(data_dir, INCOMPLETE_DIR)):
+            raise DataError(
+                f"The conversion into {data_dir!r} was interrupted. Run the same command again: it "
+                "continues."
+            )
+        raise DataError(f"{data_dir!r} is no converted data set: it has no {FILE_NAME}. {how}")
+    try:
+        data = json.loads(files.read_text(path))
+        version = data.pop("format")
+        if version != _FORMAT:
+            raise DataError(f"{path} has format {version}; this program reads format {_FORMAT}.")
+        data["label_map"] = LabelMap.from_json(data["label_map"])
+        data["splits"] = {name: _split_from_json(v) for name, v in data["splits"].items()}
+        return Manifest(**data, data_dir=data_dir)
+    except (AttributeError, KeyError, TypeError, LabelMapError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged: {error!r}. Convert the data set again.") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is damaged: {error}. Convert the data set again.") from error
+
+
+def _split_from_json(data: dict[str, Any]) -> SplitInfo:
+    """Builds a split's description from plain data."""
+    nested = {
+        "shards": tuple(Shard(**shard) for shard in data["shards"]),
+        "class_pixels": tuple(data["class_pixels"]),
+        "left_out": tuple(LeftOut(**entry) for entry in data["left_out"]),
+    }
+    return SplitInfo(**{**data, **nested})
+
+
+def verify(data_dir: str, quick: bool = True) -> Manifest:
+    """Checks that the files of a data set are those the manifest describes.
+
+    A TFRecord cut at a record boundary reads without any error, so sizes are compared at the start
+    of every training run; it takes one `stat` per shard.
+
+    Args:
+        data_dir: directory of the data set.
+        quick: compare sizes only; otherwise checksums too, which reads every byte.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: a file is missing, cut, or another one; all such files are named.
+    """
+    manifest = load(data_dir)
+    problems = []
+    for name, info in manifest.splits.items():
+        if info.count:
+            manifest.names(name)
+        for shard in info.shards:
+            problem = _shard_problem(files.join(data_dir, shard.file), shard, quick)
+            if problem:
+                problems.append(problem)
+        if sum(shard.count for shard in info.shards) != info.count:
+            problems.append(f"the shards of split {name!r} do not add up to {info.count} images")
+    if problems:
+        raise DataError(
+            f"{data_dir} does not fit its {FILE_NAME}: {'; '.join(problems)}. Copy these files "
+            "again, or convert the data set again into a new directory."
+        )
+    return manifest
+
+
+def _shard_problem(path: str, shard: Shard, quick: bool) -> str | None:
+    """Says what is wrong with a shard, or None."""
+    if not files.exists(path):
+        return f"{shard.file} is missing"
+    length = files.size(path)
+    if length != shard.bytes:
+        return f"{shard.file} has {length} bytes instead of {shard.bytes}"
+    if not quick and files.sha256(path) != shard.sha256:
+        return f"{shard.file} has another checksum"
+    return None

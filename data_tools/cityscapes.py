@@ -1,0 +1,32 @@
+"""Converts Cityscapes (leftImg8bit and gtFine) to TFRecords.
+
+python -m data_tools.cityscapes --source=cityscapes --output=data/cityscapes
+"""
+
+from absl import flags
+
+from c3tf.labels import CITYSCAPES
+from data_tools import command
+from data_tools.discovery import cityscapes
+
+FLAGS = flags.FLAGS
+_DEFAULT_HEIGHT = 512
+
+
+def main() -> None:
+    """Converts the data set the flags name."""
+    found = cityscapes.discover(FLAGS.source, labels=FLAGS.labels, extra=FLAGS.extra)
+    command.convert_found(found, "cityscapes", CITYSCAPES)
+
+
+if __name__ == "__main__":
+    command.define_flags(default_height=_DEFAULT_HEIGHT)
+    flags.adopt_module_key_flags(command)
+    flags.DEFINE_enum(
+        "labels",
+        "auto",
+        cityscapes.LABEL_KINDS,
+        "Which masks to read; auto takes labelIds if there are any.",
+    )
+    flags.DEFINE_bool("extra", False, "Add the images of train_extra, without labels.")
+    command.run(main)

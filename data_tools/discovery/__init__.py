@@ -1,0 +1,1 @@
+"""Where each data set keeps its images and labels."""

@@ -1,0 +1,34 @@
+"""CamVid in the layout of SegNet: `train/ trainannot/ val/ valannot/`, 11 classes, 11 is void.
+
+A record is named by the stem of its image.
+"""
+
+from c3tf.data.manifest import LeftOut
+from data_tools.discovery import common
+from data_tools.example import Item
+
+_SPLITS = ("train", "val")
+
+
+def discover(source: str) -> common.Found:
+    """Finds the images and masks of CamVid.
+
+    Args:
+        source: directory that holds `train`, `trainannot`, `val` and `valannot`.
+
+    Returns:
+        What was found.
+
+    Raises:
+        DataError: the folders are not there, or a split is empty.
+    """
+    folders = [folder for split in _SPLITS for folder in (split, f"{split}annot")]
+    common.check_root(source, {"segnet": folders})
+    items: list[Item] = []
+    left_out: dict[str, tuple[LeftOut, ...]] = {}
+    for split in _SPLITS:
+        images = common.find_images(source, split)
+        masks = common.find_labels(source, f"{split}annot")
+        pairs, left_out[split] = common.pair(source, split, images, masks)
+        items += pairs
+    return common.Found(source, "CamVid, SegNet layout", "raw", tuple(items), left_out)

@@ -1,0 +1,80 @@
+"""Cityscapes: `leftImg8bit/{train,val}/CITY` and `gtFine/{train,val}/CITY`.
+
+A record is named `aachen_000000_000019`: the stem without `_leftImg8bit`. The extra images of
+`leftImg8bit_trainextra` can be added without labels.
+"""
+
+from c3tf.data import files
+from c3tf.data.errors import DataError
+from c3tf.data.manifest import LeftOut
+from data_tools.discovery import common
+from data_tools.example import Item
+
+_SPLITS = ("train", "val")
+_IMAGES, _LABELS = "leftImg8bit", "gtFine"
+# Kind of mask -> (end of its file name, kind of ids).
+_KINDS = {
+    "labelIds": ("_gtFine_labelIds", "raw"),
+    "labelTrainIds": ("_gtFine_labelTrainIds", "train"),
+}
+LABEL_KINDS = ("auto", *_KINDS)
+_EXTRA = (
+    "leftImg8bit/train_extra",
+    "leftImg8bit_trainextra/leftImg8bit/train_extra",
+    "leftImg8bit_trainextra/train_extra",
+    "leftImg8bit_trainextra",
+)
+
+
+def discover(source: str, labels: str = "auto", extra: bool = False) -> common.Found:
+    """Finds the images and masks of Cityscapes.
+
+    Args:
+        source: directory that holds `leftImg8bit` and `gtFine`.
+        labels: `"labelIds"`, `"labelTrainIds"`, or `"auto"`: the former if there are any.
+        extra: also find the images of `leftImg8bit_trainextra`, without labels.
+
+    Returns:
+        What was found.
+
+    Raises:
+        DataError: the folders are not there, or a split is empty.
+    """
+    if labels not in LABEL_KINDS:
+        raise ValueError(f"`labels` must be one of {LABEL_KINDS}. Received: labels={labels!r}")
+    folders = [f"{top}/{split}" for split in _SPLITS for top in (_IMAGES, _LABELS)]
+    common.check_root(source, {"cityscapes": folders})
+    kind, masks = _find_masks(source, labels)
+    items: list[Item] = []
+    left_out: dict[str, tuple[LeftOut, ...]] = {}
+    for split in _SPLITS:
+        images = common.find_images(source, f"{_IMAGES}/{split}")
+        pairs, left_out[split] = common.pair(source, split, images, masks[split])
+        items += pairs
+    if extra:
+        folder = _find_extra(source)
+        more, left_out["unlabeled"] = common.unlabeled(source, folder, {i.name for i in items})
+        items += more
+    layout = f"Cityscapes, gtFine {kind}" + (", with train_extra" if extra else "")
+    return common.Found(source, layout, _KINDS[kind][1], tuple(items), left_out)
+
+
+def _find_masks(source: str, labels: str) -> tuple[str, dict[str, dict[str, str]]]:
+    """Finds the masks of the first kind there is; one kind for all splits."""
+    kinds = tuple(_KINDS) if labels == "auto" else (labels,)
+    for kind in kinds:
+        suffix = _KINDS[kind][0]
+        masks = {s: common.find_labels(source, f"{_LABELS}/{s}", suffix) for s in _SPLITS}
+        if any(masks.values()):
+            return kind, masks
+    endings = " or ".join(f"*{_KINDS[kind][0]}.png" for kind in kinds)
+    folder = files.join(source, _LABELS)
+    raise DataError(f"{folder} holds no {endings}. Unpack gtFine_trainvaltest.zip there.")
+
+
+def _find_extra(source: str) -> str:
+    """Finds the folder of the extra images."""
+    for folder in _EXTRA:
+        if files.is_dir(files.join(source, folder)):
+            return folder
+    raise DataError(f"{source} holds no extra images; looked for {', '.join(_EXTRA)}.")

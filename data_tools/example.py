@@ -1,0 +1,165 @@
+"""The conversion of one image: a pure function of its files and the options.
+
+It runs in local workers and in any other runner alike: NumPy and Pillow only, no shared state.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from c3tf.data.errors import DataError
+from c3tf.data.example import IMAGE_FORMATS, Record, encode_jpeg, encode_png
+from c3tf.labels import LabelMap
+from data_tools import images
+
+LABEL_IDS = ("raw", "train")
+VAL_LABEL_SIZES = ("record", "original")
+# PNG images are large; level 3 takes a third of the time of level 6 for a few percent more bytes.
+_PNG_IMAGE_LEVEL = 3
+_SHOWN_IDS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One image to convert.
+
+    Attributes:
+        split: `train`, `val` or `unlabeled`.
+        name: record name, unique in the split.
+        image: path of the image.
+        label: path of the mask, or None.
+        source: path of the image below the data set's root, as stored in the record.
+    """
+
+    split: str
+    name: str
+    image: str
+    label: str | None
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the bytes of a record depend on besides its files.
+
+    Attributes:
+        dataset: short name stored in every record.
+        label_map: classes of the masks.
+        label_ids: `"raw"` when masks hold the data set's own ids, `"train"` for train ids.
+        height: rows of stored images, width following the aspect ratio; 0 keeps the size.
+        image_format: `"jpeg"` or `"png"`.
+        jpeg_quality: of images that are encoded anew; a JPEG that already has the wanted size is
+            kept byte for byte.
+        val_label_size: `"record"` resizes validation labels with their image, `"original"` keeps
+            their size, for scores at full resolution.
+    """
+
+    dataset: str
+    label_map: LabelMap
+    label_ids: str = "raw"
+    height: int = 0
+    image_format: str = "jpeg"
+    jpeg_quality: int = 95
+    val_label_size: str = "record"
+
+    def __post_init__(self) -> None:
+        for field, allowed in (
+            ("label_ids", LABEL_IDS),
+            ("image_format", IMAGE_FORMATS),
+            ("val_label_size", VAL_LABEL_SIZES),
+        ):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise ValueError(f"`{field}` must be one of {allowed}. Received: {field}={value!r}")
+        if self.height < 0:
+            raise ValueError(f"`height` must be 0 or more. Received: height={self.height}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(
+                f"`jpeg_quality` must be 1 to 100. Received: jpeg_quality={self.jpeg_quality}"
+            )
+
+    def id_table(self) -> dict[int, int]:
+        """Returns which train id each id in the masks means."""
+        if self.label_ids == "raw":
+            return self.label_map.raw_to_train()
+        return self.label_map.train_to_train()
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A record, and its label pixels per stored value: `(256,)` int64, all 0 without a label."""
+
+    record: Record
+    label_histogram: np.ndarray
+
+
+def convert_example(item: Item, options: Options) -> Converted:
+    """Converts one image and its label.
+
+    Args:
+        item: the files.
+        options: how to store them.
+
+    Returns:
+        The record and its label histogram.
+
+    Raises:
+        DataError: a file is missing, damaged or of an unsuitable kind, the label's size is not the
+            image's, or the label holds an id the label map does not know.
+    """
+    image = images.read_image(item.image)
+    size = images.target_size(image.size, options.height)
+    label, histogram = None, np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
+    if item.label is not None:
+        ids = _train_ids(item, image.size, options)
+        if not (item.split == "val" and options.val_label_size == "original"):
+            ids = images.resize_ids(ids, size)
+        label, histogram = encode_png(ids), _histogram(ids)
+    record = Record(
+        image=_encode(image, size, options),
+        image_format=options.image_format,
+        label=label,
+        name=item.name,
+        height=size[0],
+        width=size[1],
+        dataset=options.dataset,
+        source=item.source,
+    )
+    return Converted(record, histogram)
+
+
+def _encode(image: images.SourceImage, size: tuple[int, int], options: Options) -> bytes:
+    """Encodes an image; a file that already is what is wanted is kept."""
+    if size == image.size and image.storable_as == options.image_format:
+        return image.encoded
+    pixels = images.resize_image(image.pixels, size)
+    if options.image_format == "png":
+        return encode_png(pixels, compress_level=_PNG_IMAGE_LEVEL)
+    return encode_jpeg(pixels, quality=options.jpeg_quality)
+
+
+def _train_ids(item: Item, size: tuple[int, int], options: Options) -> np.ndarray:
+    """Reads a mask, checks it and maps its ids."""
+    ids = images.read_ids(item.label)
+    if ids.shape != size:
+        raise DataError(
+            f"{item.label} is {ids.shape[1]}x{ids.shape[0]} pixels, but its image {item.image} is "
+            f"{size[1]}x{size[0]}: they do not belong together, or one was resized."
+        )
+    table = options.id_table()
+    counts = _histogram(ids)
+    unknown = [int(i) for i in np.flatnonzero(counts) if int(i) not in table]
+    if unknown:
+        shown = ", ".join(f"{i} ({counts[i]} pixels)" for i in unknown[:_SHOWN_IDS])
+        raise DataError(
+            f"{item.label} holds {len(unknown)} ids that label map {options.label_map.name!r} does "
+            f"not know as {options.label_ids} ids: {shown}. The mask is of another kind or damaged."
+        )
+    lookup = np.zeros(len(counts), np.uint8)
+    lookup[list(table)] = list(table.values())
+    return lookup[ids]
+
+
+def _histogram(ids: np.ndarray) -> np.ndarray:
+    """Counts the pixels of each byte value."""
+    return np.bincount(ids.ravel(), minlength=np.iinfo(np.uint8).max + 1)

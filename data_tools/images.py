@@ -1,0 +1,225 @@
+"""Reading and resizing of source images and label masks, with every odd file refused clearly.
+
+Runs in conversion workers: NumPy and Pillow only.
+"""
+
+import dataclasses
+import functools
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from c3tf.data import files
+from c3tf.data.errors import DataError
+
+_BYTE_MAX = np.iinfo(np.uint8).max
+_COLOR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# Offset of the bit depth in a PNG file: signature (8), length and type of IHDR (8), size (8).
+_PNG_DEPTH_AT = 24
+# Pillow reports damaged files with any of these.
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError)
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceImage:
+    """A decoded source image and its file.
+
+    Attributes:
+        pixels: RGB Pillow image.
+        encoded: the file's bytes.
+        storable_as: `"jpeg"` or `"png"` if the file itself is an 8-bit RGB image of that format, so
+            that its bytes can be kept; else None.
+    """
+
+    pixels: Image.Image
+    encoded: bytes
+    storable_as: str | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.height, self.pixels.width
+
+
+def read_image(path: str) -> SourceImage:
+    """Reads an image as 8-bit RGB; grey, palette and alpha images are converted.
+
+    An alpha channel is dropped. EXIF orientation is ignored, because labels are drawn on the pixels
+    as stored.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        The decoded image.
+
+    Raises:
+        DataError: the file is missing, empty, damaged, cut, too large, or has 16-bit pixels.
+    """
+    encoded = _read(path)
+    image = _decode(path, encoded)
+    if image.mode not in _COLOR_MODES or _png_depth(encoded) > 8:
+        raise DataError(
+            f"{path} has {_depth_name(image, encoded)} pixels; images must have 8 bits per "
+            "channel. Convert it to 8 bits."
+        )
+    kind = (image.format or "").lower()
+    plain = image.mode == "RGB" and "transparency" not in image.info
+    storable_as = kind if plain and kind in ("jpeg", "png") else None
+    return SourceImage(image if plain else image.convert("RGB"), encoded, storable_as)
+
+
+def read_ids(path: str) -> np.ndarray:
+    """Reads a mask of ids: an 8-bit grey image, or a palette image, whose indices are the ids.
+
+    Args:
+        path: the mask file.
+
+    Returns:
+        uint8 `(H, W)`.
+
+    Raises:
+        DataError: the file is missing, empty, damaged, cut, too large, lossy, 16-bit, or holds
+            colours instead of ids.
+    """
+    encoded = _read(path)
+    mask = _decode(path, encoded)
+    if mask.format == "JPEG":
+        raise DataError(f"{path} is a JPEG; its ids are blurred by compression. Use PNG masks.")
+    depth = _png_depth(encoded)
+    if mask.mode not in ("1", "L", "P"):
+        if mask.mode in _COLOR_MODES and depth <= 8:
+            raise DataError(
+                f"{path} holds colours (mode {mask.mode}), not ids. Use the masks with one id per "
+                "pixel (Cityscapes: *_labelIds.png; BDD100K: labels/sem_seg/masks)."
+            )
+        raise DataError(
+            f"{path} has {_depth_name(mask, encoded)} pixels; masks must hold 8-bit ids. "
+            "Save it with 8 bits."
+        )
+    ids = np.asarray(mask).astype(np.uint8)
+    if mask.mode == "L" and depth < 8:
+        # Pillow stretches grey images of 2 and 4 bits to 0..255; the ids are the stored values.
+        ids //= _BYTE_MAX // (2**depth - 1)
+    return ids
+
+
+def _read(path: str) -> bytes:
+    """Reads a file that must hold something."""
+    try:
+        encoded = files.read_bytes(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not encoded:
+        raise DataError(f"{path} is empty (0 bytes). Copy or download it again.")
+    return encoded
+
+
+def _decode(path: str, encoded: bytes) -> Image.Image:
+    """Decodes all pixels, so that a file cut short is noticed."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns of images between one and two times its limit.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(encoded))
+            image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path} is too large to decode safely: {error}") from error
+    except _PILLOW_ERRORS as error:
+        raise DataError(
+            f"{path} is no readable image ({len(encoded)} bytes): {error}. It is damaged or cut "
+            "short; copy or download it again."
+        ) from error
+    return image
+
+
+def _png_depth(encoded: bytes) -> int:
+    """Returns the bits per sample of a PNG, 8 for other formats.
+
+    Pillow reads 16-bit colour PNGs as 8-bit without a word, so the header is asked.
+    """
+    return encoded[_PNG_DEPTH_AT] if encoded.startswith(b"\x89PNG") else 8
+
+
+def _depth_name(image: Image.Image, encoded: bytes) -> str:
+    """Names the pixel type of an image that is not 8-bit."""
+    depth = _png_depth(encoded)
+    return f"{depth}-bit" if depth > 8 else "16-bit" if "16" in image.mode else f"mode {image.mode}"
+
+
+def target_size(size: tuple[int, int], height: int) -> tuple[int, int]:
+    """Returns the height and width an image of `size` is stored with; `height` 0 keeps it."""
+    if height in (0, size[0]):
+        return size
+    return height, max(1, round(size[1] * height / size[0]))
+
+
+def resize_image(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """Resizes an RGB image: each pixel becomes the mean of the area it covers.
+
+    Fractional coverage is weighted exactly (Pillow's own BOX filter gives a source pixel all or
+    nothing). Where a side grows, there is no area to average and Pillow's bilinear filter is used.
+
+    Args:
+        image: RGB.
+        size: wanted height and width.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+    """
+    height, width = size
+    if (image.height, image.width) == size:
+        return np.asarray(image)
+    if height > image.height or width > image.width:
+        return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    if image.height % height == 0 and image.width % width == 0:
+        return np.asarray(image.reduce((image.width // width, image.height // height)))
+    mean = _average(_average(np.asarray(image), height, axis=0), width, axis=1)
+    return (mean + 0.5).astype(np.uint8)
+
+
+def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a mask by taking the nearest pixel; ids are never blended.
+
+    Args:
+        ids: uint8 `(H, W)`.
+        size: wanted height and width.
+
+    Returns:
+        uint8 `(height, width)`.
+    """
+    if ids.shape == size:
+        return ids
+    # In whole numbers, so that ties do not depend on rounding.
+    rows, columns = (
+        (2 * np.arange(target) + 1) * length // (2 * target)
+        for length, target in zip(ids.shape, size, strict=True)
+    )
+    return ids[np.ix_(rows, columns)]
+
+
+def _average(values: np.ndarray, length: int, axis: int) -> np.ndarray:
+    """Averages one axis down to `length` as float32."""
+    indices, weights = _area_taps(values.shape[axis], length)
+    shape = [1] * values.ndim
+    shape[axis] = length
+    total = np.zeros((*values.shape[:axis], length, *values.shape[axis + 1 :]), np.float32)
+    for index, weight in zip(indices, weights, strict=True):
+        total += np.take(values, index, axis=axis) * weight.reshape(shape)
+    return total
+
+
+@functools.lru_cache(maxsize=16)
+def _area_taps(length: int, target: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns source indices and weights, each `(taps, target)`, of an exact area average."""
+    # Edges in units of 1 / target of a source pixel, so that they are whole numbers.
+    edges = np.arange(target + 1) * length
+    low, high = edges[:-1], edges[1:]
+    first = low // target
+    taps = int((-(-high // target) - first).max())
+    indices = first + np.arange(taps)[:, None]
+    covered = np.minimum(high, (indices + 1) * target) - np.maximum(low, indices * target)
+    weights = (np.maximum(covered, 0) / length).astype(np.float32)
+    return np.minimum(indices, length - 1), weights

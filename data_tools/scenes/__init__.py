@@ -1,0 +1,1 @@
+"""Procedural street scenes: layout, drawing, weather, and the tree that is written."""

@@ -1,0 +1,32 @@
+"""Draws which training images count as labeled, and writes them as a text list.
+
+python -m data_tools.splits --data=data/cityscapes --labeled=372 --seed=12345 --output=1_8.txt
+"""
+
+from absl import flags
+
+from c3tf.data import manifest, splits
+from data_tools import command
+
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    """Draws the split the flags describe."""
+    names = manifest.load(FLAGS.data).names("train")
+    split = splits.draw(names, FLAGS.labeled or len(names), FLAGS.seed)
+    splits.write(FLAGS.output, split)
+    print(
+        f"{FLAGS.output}: {len(split.labeled)} of {len(names)} labeled, seed {split.seed}, "
+        f"hash {split.hash}"
+    )
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("data", None, "Directory of the converted data set.", required=True)
+    flags.DEFINE_integer(
+        "labeled", None, "Labeled images; 0 takes all.", lower_bound=0, required=True
+    )
+    flags.DEFINE_integer("seed", 12345, "Seed of the draw; the paper's: 12345, 23456, 34567.")
+    flags.DEFINE_string("output", None, "Text list to write.", required=True)
+    command.run(main)

@@ -1,0 +1,116 @@
+"""The commands, run as a user runs them."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from c3tf.data import manifest as manifests
+from c3tf.data import splits
+from raw_trees import write_bdd100k, write_camvid, write_cityscapes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _run(module, *arguments):
+    command = [sys.executable, "-m", f"data_tools.{module}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("module", "write", "height"),
+    [
+        ("camvid", write_camvid, 24),
+        ("cityscapes", write_cityscapes, 512),
+        ("bdd100k", write_bdd100k, 24),
+    ],
+)
+def test_conversion_end_to_end(tmp_path, module, write, height):
+    write(tmp_path / "raw")
+    done = _run(
+        module, f"--source={tmp_path / 'raw'}", f"--output={tmp_path / 'out'}", "--num_workers=2"
+    )
+    assert done.returncode == 0, done.stderr
+    manifest = manifests.verify(str(tmp_path / "out"), quick=False)
+    assert manifest.dataset == module
+    assert manifest.converter == f"data_tools.{module}"
+    expected = 0 if module != "cityscapes" else height
+    assert manifest.options["height"] == expected
+    assert f"train: {manifest.count('train')} images" in done.stdout
+    assert all(name in done.stdout for name in manifest.label_map.class_names)
+    assert f"{manifest.count('train') + manifest.count('val')}/" in done.stderr
+
+
+def test_splits_command(tmp_path):
+    write_camvid(tmp_path / "raw")
+    _run(
+        "camvid", f"--source={tmp_path / 'raw'}", f"--output={tmp_path / 'out'}", "--num_workers=1"
+    )
+    path = tmp_path / "split.txt"
+    done = _run("splits", f"--data={tmp_path / 'out'}", "--labeled=3", f"--output={path}")
+    names = manifests.load(str(tmp_path / "out")).names("train")
+    expected = splits.draw(names, 3, 12345)
+    assert splits.read(str(path), names) == expected
+    assert expected.hash in done.stdout
+    done = _run("splits", f"--data={tmp_path / 'out'}", "--labeled=10", f"--output={path}")
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("Received: count=10")
+
+
+@pytest.mark.parametrize("module", ["camvid", "cityscapes", "bdd100k", "splits"])
+def test_help_lists_the_flags(module):
+    text = _run(module, "--helpshort").stdout
+    wanted = (
+        ("--labeled", "--seed") if module == "splits" else ("--source", "--height", "--[no]strict")
+    )
+    assert all(flag in text for flag in (*wanted, "--output", f"python -m data_tools.{module}"))
+
+
+def test_errors_are_one_line(tmp_path):
+    done = _run("camvid", f"--source={tmp_path}", f"--output={tmp_path / 'out'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+    done = _run("camvid", "--source=a", "--output=b", "stray")
+    assert "unknown argument 'stray'" in done.stderr
+
+
+def test_workers_do_not_import_tensorflow():
+    code = (
+        "import sys, data_tools.camvid, data_tools.convert; sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def _alive(pid):
+    """Tells whether a process runs; one that has ended but was not collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_workers_end_when_the_main_process_is_killed():
+    code = (
+        "import os, time\n"
+        "from data_tools import workers\n"
+        "if __name__ == '__main__':\n"
+        "    with workers.pool(2) as mapper:\n"
+        "        print(*mapper.map(os.path.realpath, ['/proc/self'] * 2), flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as main:
+        pids = {path.rpartition("/")[2] for path in main.stdout.readline().split()}
+        assert pids
+        assert all(_alive(pid) for pid in pids)
+        assert str(main.pid) not in pids
+        main.kill()
+    until = time.monotonic() + 10
+    while any(_alive(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(_alive(pid) for pid in pids)

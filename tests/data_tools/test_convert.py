@@ -1,0 +1,255 @@
+"""The conversion of a whole data set: contents, determinism, refusal, continuation."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from c3tf.data import files, records
+from c3tf.data import manifest as manifests
+from c3tf.data.errors import DataError
+from c3tf.labels import CAMVID, CITYSCAPES
+from data_tools import convert, workers
+from data_tools.discovery import bdd100k, camvid
+from data_tools.example import Options
+from raw_trees import save, write_bdd100k, write_camvid
+
+OPTIONS = Options("camvid", CAMVID, height=12, image_format="png")
+
+
+@pytest.fixture
+def source(tmp_path):
+    """CamVid with 9 training and 3 validation images."""
+    return write_camvid(tmp_path / "source")
+
+
+def _convert(source, output, **arguments):
+    arguments = {"options": OPTIONS, "num_workers": 1, **arguments}
+    found = camvid.discover(str(source))
+    return convert.convert(found, str(output), converter="data_tools.camvid", **arguments)
+
+
+def _contents(directory):
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _records(manifest, split):
+    return [record for path in manifest.shards(split) for record in records.read_shard(path)]
+
+
+@pytest.fixture
+def three_shards(monkeypatch):
+    """Makes shards so small that 9 images fill three."""
+    monkeypatch.setattr(convert, "_count_shards", lambda count, *_: min(count, 3))
+
+
+def test_every_image_arrives_with_its_pixels(source, tmp_path):
+    manifest = _convert(source, tmp_path / "out")
+    assert manifest == manifests.verify(str(tmp_path / "out"), quick=False)
+    stored = _records(manifest, "train")
+    assert sorted(record.name for record in stored) == manifest.names("train")
+    assert [r.name for r in stored] != manifest.names("train"), "the order must be shuffled"
+    for record in stored:
+        raw = np.asarray(Image.open(source / "train" / f"{record.name}.png")).astype(int)
+        image = np.asarray(Image.open(io.BytesIO(record.image)))
+        assert np.abs(image - raw.reshape(12, 2, 16, 2, 3).mean((1, 3))).max() <= 0.5
+        mask = np.asarray(Image.open(source / "trainannot" / f"{record.name}.png"))
+        np.testing.assert_array_equal(Image.open(io.BytesIO(record.label)), mask[1::2, 1::2])
+
+
+def test_manifest_counts_what_is_stored(source, tmp_path):
+    save(source / "trainannot/train 00.png", np.full((24, 32), 11, np.uint8))
+    manifest = _convert(source, tmp_path / "out")
+    info = manifest.splits["train"]
+    labels = np.concatenate(
+        [np.asarray(Image.open(io.BytesIO(r.label))).ravel() for r in _records(manifest, "train")]
+    )
+    counts = np.bincount(labels, minlength=256)
+    assert info.class_pixels == tuple(counts[: CAMVID.num_classes])
+    assert info.ignored_pixels == counts[255] >= 12 * 16
+    assert (info.count, info.labeled, manifest.count("val")) == (9, 9, 3)
+    assert manifest.label_map == CAMVID
+    assert manifest.options["height"] == 12
+
+
+def test_bytes_do_not_depend_on_the_workers(source, tmp_path, three_shards):
+    _convert(source, tmp_path / "one", num_workers=1)
+    _convert(source, tmp_path / "two", num_workers=2)
+    assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
+    assert len(list((tmp_path / "one").glob("train-0000?-of-00003.tfrecord"))) == 3
+
+
+def test_shard_size_follows_the_option():
+    class Sized(convert.Converted):
+        """A converted image of 3 MB."""
+
+        def __init__(self):
+            record = records.Record(bytes(3 * 10**6), "png", None, "x", 1, 1, "d", "s")
+            super().__init__(record, np.zeros(256))
+
+    def count(images, shard_mb):
+        return convert._count_shards(images, iter([Sized()] * 3), shard_mb)
+
+    assert (count(100, 128), count(100, 30), count(2, 1), count(1, 128)) == (3, 10, 2, 1)
+
+
+def test_output_of_another_run_is_refused_and_untouched(source, tmp_path):
+    _convert(source, tmp_path / "out")
+    before = _contents(tmp_path / "out")
+    with pytest.raises(DataError, match=r"holds a finished data set .*choose another --output"):
+        _convert(source, tmp_path / "out")
+    assert _contents(tmp_path / "out") == before
+
+
+def test_a_folder_with_other_files_is_refused_and_untouched(source, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"holds other files \(notes\.txt\)"):
+        _convert(source, tmp_path / "out")
+    assert _contents(tmp_path / "out") == {"notes.txt": b"mine"}
+
+
+class _StoppedError(Exception):
+    pass
+
+
+def _stop_after(count):
+    def progress(done, total):
+        if done > count:
+            raise _StoppedError
+
+    return progress
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 5, 6, 9, 11])
+def test_a_stopped_run_continues_to_the_same_bytes(source, tmp_path, three_shards, stop):
+    _convert(source, tmp_path / "whole")
+    with pytest.raises(_StoppedError):
+        _convert(source, tmp_path / "out", progress=_stop_after(stop))
+    with pytest.raises(DataError, match="interrupted"):
+        manifests.load(str(tmp_path / "out"))
+    seen = []
+    _convert(source, tmp_path / "out", progress=lambda done, total: seen.append(total))
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+    # Train fills three shards of three images, val three of one.
+    assert len(seen) == 12 - (3 * (stop // 3) if stop < 9 else stop)
+
+
+def test_a_stopped_run_with_other_options_is_refused(source, tmp_path):
+    with pytest.raises(_StoppedError):
+        _convert(source, tmp_path / "out", progress=_stop_after(2))
+    before = _contents(tmp_path / "out")
+    with pytest.raises(DataError, match="stopped conversion with other height"):
+        _convert(source, tmp_path / "out", options=dataclasses.replace(OPTIONS, height=6))
+    assert _contents(tmp_path / "out") == before
+
+
+def test_a_run_stopped_before_cleaning_up_is_finished(source, tmp_path, monkeypatch):
+    _convert(source, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "remove_tree", lambda path: None)
+        _convert(source, tmp_path / "out")
+    assert _contents(tmp_path / "out") != _contents(tmp_path / "whole")
+    _convert(source, tmp_path / "out")
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_bad_file_stops_the_run_and_is_named(source, tmp_path, num_workers):
+    (source / "train/train 04.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"train 04\.png is empty"):
+        _convert(source, tmp_path / "out", num_workers=num_workers)
+    assert not (tmp_path / "out" / manifests.FILE_NAME).exists()
+
+
+def test_bad_files_can_be_left_out_and_are_listed(source, tmp_path):
+    whole = (source / "train/train 04.png").read_bytes()
+    (source / "train/train 04.png").write_bytes(whole[:50])
+    save(source / "valannot/val 00.png", np.full((24, 32), 99, np.uint8))
+    manifest = _convert(source, tmp_path / "out", skip_bad=True)
+    assert (manifest.count("train"), manifest.count("val")) == (8, 2)
+    assert "train 04" not in manifest.names("train")
+    assert [e.source for e in manifest.splits["train"].left_out] == ["train/train 04.png"]
+    assert "99 (768 pixels)" in manifest.splits["val"].left_out[0].reason
+
+
+def test_a_repaired_file_continues_a_failed_run(source, tmp_path):
+    path = source / "train/train 04.png"
+    whole = path.read_bytes()
+    _convert(source, tmp_path / "whole")
+    path.write_bytes(whole[:50])
+    with pytest.raises(DataError, match="train 04"):
+        _convert(source, tmp_path / "out")
+    path.write_bytes(whole)
+    _convert(source, tmp_path / "out")
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
+def test_a_split_without_any_good_image_is_refused(source, tmp_path):
+    for path in (source / "val").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="'val' is empty: none of its 3 images"):
+        _convert(source, tmp_path / "out", skip_bad=True)
+    assert not (tmp_path / "out" / manifests.FILE_NAME).exists()
+
+
+def test_strict_refuses_orphans(source, tmp_path):
+    (source / "trainannot/train 04.png").unlink()
+    with pytest.raises(DataError, match=r"1 files .* train/train 04\.png: image without a label"):
+        _convert(source, tmp_path / "out", strict=True)
+    assert not (tmp_path / "out").exists()
+    manifest = _convert(source, tmp_path / "out")
+    assert manifest.splits["train"].left_out[0].source == "train/train 04.png"
+
+
+def test_unwritable_output_is_refused(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file/out cannot be written"):
+        _convert(source, tmp_path / "file/out")
+
+
+def test_extra_images_need_no_label(tmp_path):
+    root = write_bdd100k(tmp_path / "bdd")
+    save(root / "images/100k/train/new.jpg", np.zeros((24, 32, 3), np.uint8))
+    found = bdd100k.discover(str(root), extra=True)
+    options = Options("bdd100k", CITYSCAPES, label_ids="train")
+    manifest = convert.convert(found, str(tmp_path / "out"), options, "x", num_workers=1)
+    assert (manifest.count("unlabeled"), manifest.labeled_count("unlabeled")) == (1, 0)
+    (record,) = _records(manifest, "unlabeled")
+    assert record.label is None
+    assert record.image == (root / "images/100k/train/new.jpg").read_bytes()
+
+
+def test_remote_paths_work(source):
+    output = "ram://converted/camvid"
+    _convert(source, output)
+    assert manifests.verify(output, quick=False).count("train") == 9
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"shard_mb": 0}, {"num_workers": -1}, {"strict": True, "skip_bad": True}]
+)
+def test_bad_arguments_are_refused(source, tmp_path, arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))}.*Received"):
+        _convert(source, tmp_path / "out", **arguments)
+
+
+def test_mapper_reads_only_a_little_ahead():
+    taken = []
+
+    def values():
+        for value in range(100):
+            taken.append(value)
+            yield -value
+
+    with workers.pool(2) as mapper:
+        results = mapper.map(abs, values())
+        assert next(results) == 0
+        assert len(taken) < 12
+        assert list(results) == list(range(1, 100))

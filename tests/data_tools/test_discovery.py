@@ -1,0 +1,150 @@
+"""What each discovery finds, and what it says about a wrong directory."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from c3tf.data.errors import DataError
+from data_tools.discovery import bdd100k, camvid, cityscapes
+from raw_trees import save, write_bdd100k, write_camvid, write_cityscapes
+
+BLANK = np.zeros((24, 32, 3), np.uint8)
+
+
+def _names(found, split):
+    return [item.name for item in found.items if item.split == split]
+
+
+def test_camvid(tmp_path):
+    found = camvid.discover(str(write_camvid(tmp_path / "c", train=2, val=1)))
+    assert _names(found, "train") == ["train 00", "train 01"]
+    assert _names(found, "val") == ["val 00"]
+    first = found.items[0]
+    assert first.source == "train/train 00.png"
+    assert first.label == str(tmp_path / "c/trainannot/train 00.png")
+    assert found.label_ids == "raw"
+    assert not any(found.left_out.values())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "labels", "ids"),
+    [
+        (("labelIds",), "auto", "raw"),
+        (("labelTrainIds",), "auto", "train"),
+        (("labelIds", "labelTrainIds"), "auto", "raw"),
+        (("labelIds", "labelTrainIds"), "labelTrainIds", "train"),
+    ],
+)
+def test_cityscapes_masks(tmp_path, kinds, labels, ids):
+    found = cityscapes.discover(str(write_cityscapes(tmp_path, kinds)), labels)
+    assert _names(found, "train") == ["aachen_000000_000019", "bochum_000000_000019"]
+    assert _names(found, "val") == ["lindau_000000_000019"]
+    assert found.label_ids == ids
+    assert all(item.label.endswith(f"{found.layout.split()[-1]}.png") for item in found.items)
+
+
+def test_cityscapes_without_masks_of_the_wanted_kind(tmp_path):
+    write_cityscapes(tmp_path, ("labelIds",))
+    with pytest.raises(DataError, match=r"no \*_gtFine_labelTrainIds\.png"):
+        cityscapes.discover(str(tmp_path), "labelTrainIds")
+
+
+@pytest.mark.parametrize("folder", ["leftImg8bit", "leftImg8bit_trainextra/leftImg8bit"])
+def test_cityscapes_extra_images(tmp_path, folder):
+    write_cityscapes(tmp_path)
+    extra = tmp_path / folder / "train_extra/bonn/bonn_000000_000001_leftImg8bit.png"
+    with pytest.raises(DataError, match="no extra images"):
+        cityscapes.discover(str(tmp_path), extra=True)
+    save(extra, BLANK)
+    found = cityscapes.discover(str(tmp_path), extra=True)
+    assert _names(found, "unlabeled") == ["bonn_000000_000001"]
+    assert found.items[-1].label is None
+    assert not _names(cityscapes.discover(str(tmp_path)), "unlabeled")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_bdd100k_layouts(tmp_path, old):
+    found = bdd100k.discover(str(write_bdd100k(tmp_path, old)))
+    assert _names(found, "train") == ["t000-d4dff0ad", "t001-d4dff0ad"]
+    assert _names(found, "val") == ["v000-d4dff0ad", "v001-d4dff0ad"]
+    assert found.label_ids == "train"
+    assert ("seg" in found.layout) == old
+
+
+def test_bdd100k_extra_images_never_hold_validation_images(tmp_path):
+    write_bdd100k(tmp_path)
+    for name in ("new", "v000-d4dff0ad", "t001-d4dff0ad"):
+        save(tmp_path / "images/100k/train" / f"{name}.jpg", BLANK)
+    found = bdd100k.discover(str(tmp_path), extra=True)
+    assert _names(found, "unlabeled") == ["new"]
+    assert len(found.left_out["unlabeled"]) == 2
+
+
+@pytest.mark.parametrize("level", ["camvid/train", "."])
+def test_wrong_folder_level_suggests_the_right_one(tmp_path, level):
+    root = write_camvid(tmp_path / "camvid", train=1, val=1)
+    with pytest.raises(DataError, match=rf"must hold train/ and .*Found: .*--source={root}\?"):
+        camvid.discover(str((tmp_path / level).resolve()))
+
+
+def test_wrong_data_set_says_what_was_expected_and_found(tmp_path):
+    write_camvid(tmp_path, train=1, val=1)
+    with pytest.raises(DataError, match=r"leftImg8bit/train/ .* Found: train, trainannot, val"):
+        cityscapes.discover(str(tmp_path))
+    with pytest.raises(DataError, match=r"images/10k/train/ .*, or seg/images/train/ .* Found: tr"):
+        bdd100k.discover(str(tmp_path))
+
+
+def test_missing_source_directory(tmp_path):
+    with pytest.raises(DataError, match="no source directory"):
+        camvid.discover(str(tmp_path / "nowhere"))
+
+
+def test_orphans_are_reported(tmp_path):
+    write_camvid(tmp_path, train=3, val=1)
+    (tmp_path / "trainannot/train 00.png").unlink()
+    (tmp_path / "train/train 02.png").unlink()
+    found = camvid.discover(str(tmp_path))
+    assert _names(found, "train") == ["train 01"]
+    assert [(e.source, e.reason) for e in found.left_out["train"]] == [
+        ("train/train 00.png", "image without a label"),
+        ("trainannot/train 02.png", "label without image"),
+    ]
+
+
+def test_duplicate_stems_are_refused(tmp_path):
+    write_camvid(tmp_path, train=2, val=1)
+    save(tmp_path / "train/train 01.jpg", BLANK)
+    with pytest.raises(DataError, match=r"'train 01': train/train 01\.jpg and train/train 01\.png"):
+        camvid.discover(str(tmp_path))
+
+
+@pytest.mark.parametrize("emptied", ["train", "trainannot", "val"])
+def test_empty_splits_are_refused(tmp_path, emptied):
+    write_camvid(tmp_path, train=2, val=1)
+    shutil.rmtree(tmp_path / emptied)
+    (tmp_path / emptied).mkdir()
+    with pytest.raises(DataError, match=r"holds no image|is empty: none of its 2 images"):
+        camvid.discover(str(tmp_path))
+
+
+def test_names_that_never_match_are_refused(tmp_path):
+    write_camvid(tmp_path, train=1, val=1)
+    (tmp_path / "valannot/val 00.png").rename(tmp_path / "valannot/other.png")
+    with pytest.raises(DataError, match=r"none of its 1 images .*val 00\.png.*other\.png"):
+        camvid.discover(str(tmp_path))
+
+
+def test_hidden_files_and_strangers_are_ignored(tmp_path):
+    write_camvid(tmp_path, train=1, val=1)
+    (tmp_path / "train/._train 00.png").write_bytes(b"mac")
+    (tmp_path / "train/Thumbs.db").write_bytes(b"windows")
+    assert _names(camvid.discover(str(tmp_path)), "train") == ["train 00"]
+
+
+def test_accents_pair_however_they_are_spelled(tmp_path):
+    write_camvid(tmp_path, train=1, val=1)
+    save(tmp_path / "train/K\u00f6ln.png", BLANK)
+    save(tmp_path / "trainannot/Ko\u0308ln.png", BLANK[:, :, 0])
+    assert "K\u00f6ln" in _names(camvid.discover(str(tmp_path)), "train")
