@@ -1,0 +1,233 @@
+"""Checkpoints: everything a run needs to go on, or to be used, in one file.
+
+A checkpoint is a NumPy archive with one array per variable and a JSON text of facts about the run.
+It is written beside its final name and then renamed, so a file with that name is whole.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import zipfile
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from c3tf.errors import UserError
+from c3tf.labels import LabelMap
+
+_FACTS = "facts"
+_NAME = re.compile(r"^step-(\d{8})\.npz$")
+_BEST = "best.npz"
+FOLDER = "checkpoints"
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or does not fit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedNetwork:
+    """A network restored from a checkpoint.
+
+    Attributes:
+        model: the network, see `c3tf.nets.deeplab.build`.
+        label_map: its classes.
+        step: training steps it has seen.
+        config: the run's configuration, as `Config.to_dict` gives it.
+        thresholds: `(C,)` DCRS thresholds; None for a run without a teacher.
+    """
+
+    model: keras.Model
+    label_map: LabelMap
+    step: int
+    config: dict[str, Any]
+    thresholds: np.ndarray | None
+
+
+class CheckpointStore:
+    """Writes and finds the checkpoints of one run."""
+
+    def __init__(self, run_dir: str, keep: int) -> None:
+        """Opens the store.
+
+        Args:
+            run_dir: directory of the run.
+            keep: newest checkpoints to keep, beside the best.
+        """
+        self.folder = os.path.join(run_dir, FOLDER)
+        self._keep = keep
+
+    def steps(self) -> list[int]:
+        """Returns the steps of all checkpoints, oldest first."""
+        if not os.path.isdir(self.folder):
+            return []
+        names = (_NAME.match(name) for name in os.listdir(self.folder))
+        return sorted(int(match[1]) for match in names if match)
+
+    def path(self, step: int) -> str:
+        """Returns the path of the checkpoint of a step."""
+        return os.path.join(self.folder, f"step-{step:08d}.npz")
+
+    def save(self, model: keras.Model, facts: dict[str, Any]) -> str:
+        """Writes a checkpoint of the model at its current step and drops the oldest.
+
+        Args:
+            model: a `Segmenter` with its optimizer.
+            facts: JSON data to store with it.
+
+        Returns:
+            The path.
+        """
+        os.makedirs(self.folder, exist_ok=True)
+        step = int(model.optimizer.iterations)
+        path = self.path(step)
+        _write(path, _variables(model), {**facts, "step": step})
+        for old in self.steps()[: -self._keep]:
+            os.remove(self.path(old))
+        return path
+
+    def mark_best(self, path: str) -> None:
+        """Keeps a checkpoint as the best one, whatever becomes of the newest ones."""
+        best = os.path.join(self.folder, _BEST)
+        beside = best + ".part"
+        if os.path.exists(beside):
+            os.remove(beside)
+        os.link(path, beside)
+        os.replace(beside, best)
+
+    def restore(self, model: keras.Model) -> dict[str, Any] | None:
+        """Restores the newest checkpoint into a model.
+
+        Returns:
+            The facts stored with it; None when there is no checkpoint.
+
+        Raises:
+            CheckpointError: it is damaged or does not fit the model.
+        """
+        steps = self.steps()
+        if not steps:
+            return None
+        path = self.path(steps[-1])
+        facts, arrays = read(path)
+        variables = _variables(model)
+        _check_fit(path, arrays, {name: tuple(v.shape) for name, v in variables.items()})
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        return facts
+
+
+def find(path: str) -> str:
+    """Returns the checkpoint file that a path means: itself, or the newest one of a run.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if os.path.isfile(path):
+        return path
+    store = CheckpointStore(path, keep=1)
+    if steps := store.steps():
+        return store.path(steps[-1])
+    raise CheckpointError(
+        f"No checkpoint at {path!r}: it must be a run directory with {FOLDER}/step-*.npz, or one "
+        "of these files."
+    )
+
+
+def load_network(path: str, weights: str = "student") -> LoadedNetwork:
+    """Builds the network of a run and loads its weights from a checkpoint.
+
+    Args:
+        path: a run directory (its newest checkpoint) or a checkpoint file.
+        weights: `"student"` or `"teacher"`.
+
+    Returns:
+        The network and what is known about it.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, it is damaged, or it holds no teacher.
+    """
+    if weights not in ("student", "teacher"):
+        raise CheckpointError(
+            f"`weights` must be 'student' or 'teacher'. Received: weights={weights!r}"
+        )
+    path = find(path)
+    facts, arrays = read(path)
+    if weights == "teacher" and not facts["has_teacher"]:
+        raise CheckpointError(
+            f"{path} holds no teacher: it comes from the supervised phase or from "
+            "--method=supervised. Use the student."
+        )
+    label_map = LabelMap.from_json(facts["label_map"])
+    # Layers are restored from their own description, because what they need around the weights
+    # (input scaling, stride placement) belongs to the weights the run began with.
+    model = keras.models.model_from_json(facts["network"])
+    stored = {name: array for name, array in arrays.items() if name.startswith(f"{weights}/")}
+    variables = {f"{weights}/{v.path}": v for v in model.weights}
+    _check_fit(path, stored, {name: tuple(v.shape) for name, v in variables.items()})
+    for name, variable in variables.items():
+        variable.assign(stored[name])
+    thresholds = arrays["thresholds"] if facts["has_teacher"] else None
+    return LoadedNetwork(model, label_map, facts["step"], facts["config"], thresholds)
+
+
+def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a checkpoint file.
+
+    Returns:
+        The facts and the arrays by variable name.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no checkpoint.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        facts = json.loads(str(arrays.pop(_FACTS)))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no checkpoint {path}.") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
+    return facts, arrays
+
+
+def _write(path: str, variables: dict[str, Any], facts: dict[str, Any]) -> None:
+    beside = f"{path}.part"
+    arrays = {name: _to_numpy(variable) for name, variable in variables.items()}
+    with open(beside, "wb") as file:
+        np.savez(file, **{_FACTS: np.array(json.dumps(facts))}, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    """Names every variable of a `Segmenter` and its optimizer."""
+    named = {f"student/{v.path}": v for v in model.student.weights}
+    if model.teacher is not None:
+        named |= {f"teacher/{v.path}": v for v in model.teacher.weights}
+        named["thresholds"] = model.thresholds
+    named |= {f"optimizer/{v.path}": v for v in model.optimizer.variables}
+    return named
+
+
+def _to_numpy(variable: Any) -> np.ndarray:
+    return tf.convert_to_tensor(variable).numpy()
+
+
+def _check_fit(
+    path: str, arrays: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Refuses a checkpoint of another network, naming the first difference."""
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise CheckpointError(f"{path} does not fit: it lacks {name}.")
+        if arrays[name].shape != shape:
+            raise CheckpointError(
+                f"{path} does not fit: {name} has shape {arrays[name].shape}, expected {shape}."
+            )
+    if extra := sorted(set(arrays) - set(shapes)):
+        raise CheckpointError(f"{path} does not fit: it holds {extra[0]}, which is not expected.")

@@ -1,0 +1,91 @@
+"""A run directory: it belongs to one configuration and is never overwritten by another."""
+
+import json
+import os
+import platform
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import c3tf
+from c3tf.config import Config
+from c3tf.errors import UserError
+from c3tf.evaluation import writers
+
+_CONFIG = "config.json"
+# Options that may change between a run and its continuation: they decide where things are and
+# how often something is written, not what is learned.
+_FREE = frozenset(
+    {"data", "prepare", "output", "baseline", "log_every", "checkpoint_every", "keep_checkpoints"}
+)
+
+
+class RunDirError(UserError):
+    """A directory cannot be used for this run."""
+
+
+def claim(output: str, config: Config, split_hash: str) -> None:
+    """Makes a directory this run's, or checks that it is already.
+
+    Args:
+        output: the run directory.
+        config: the run's configuration, written there in full.
+        split_hash: identity of the labeled/unlabeled split.
+
+    Raises:
+        RunDirError: the directory holds something else, or a run of another configuration.
+    """
+    if not output:
+        raise RunDirError("`--output` must name the run directory. Received: nothing")
+    path = os.path.join(output, _CONFIG)
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise RunDirError(f"`--output` must be a directory, but {output!r} is a file.")
+    facts = {"config": config.to_dict(), "split": split_hash, "versions": versions()}
+    if os.path.exists(path):
+        _check_same(output, _read(path), facts)
+        return
+    # An earlier attempt may have been stopped right after it made the folder of its baseline.
+    if os.path.isdir(output) and set(os.listdir(output)) - {"baseline"}:
+        raise RunDirError(
+            f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
+        )
+    try:
+        os.makedirs(output, exist_ok=True)
+        writers.write_json(path, facts)
+    except OSError as error:
+        raise RunDirError(f"Cannot write to {output!r}: {error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what the run's numbers depend on."""
+    return {
+        "c3tf": c3tf.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise RunDirError(f"{path} cannot be read: {error}. Choose another --output.") from error
+
+
+def _check_same(output: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    differences = [
+        f"--{name}: {before['config'].get(section, {}).get(name)!r} then, {value!r} now"
+        for section, options in now["config"].items()
+        for name, value in options.items()
+        if name not in _FREE and before["config"].get(section, {}).get(name) != value
+    ]
+    if before["split"] != now["split"]:
+        differences.append(f"split: {before['split']} then, {now['split']} now")
+    if differences:
+        raise RunDirError(
+            f"{output!r} holds a run of another configuration ({'; '.join(differences)}). "
+            "Choose another --output, or the same flags to continue that run."
+        )

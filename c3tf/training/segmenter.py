@@ -1,0 +1,294 @@
+"""The Keras model that trains a student with its teacher: the paper's method in one train step."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from c3tf.config import Config
+from c3tf.data.batch import SemiBatch, SupervisedBatch
+from c3tf.labels import IGNORE
+from c3tf.method import confidence, cutmix, losses, schedules
+from c3tf.method.contrast import ContrastInputs, ContrastResult, pixel_contrast
+from c3tf.method.reduction import at_least_float32
+from c3tf.method.resize import bilinear, nearest_grid
+from c3tf.training import replicas, teacher
+
+
+class Targets(NamedTuple):
+    """What the teacher says of the unlabeled images.
+
+    Attributes:
+        probabilities: `(B, H, W, C)` softmax.
+        predicted: `(B, H, W)` int32, the most probable class.
+        confident: `(B, H, W)` bool, the region that DCRS keeps.
+    """
+
+    probabilities: tf.Tensor
+    predicted: tf.Tensor
+    confident: tf.Tensor
+
+
+class Segmenter(keras.Model):
+    """Trains a student network, first on labels alone, then with the teacher's help.
+
+    The two phases are two compiled steps: `begin_semi_supervised` switches between them.
+    """
+
+    def __init__(
+        self, student: keras.Model, teacher: keras.Model | None, num_classes: int, config: Config
+    ) -> None:
+        """Creates the model in its supervised phase.
+
+        Args:
+            student: network with outputs `"logits"` and, with contrast, `"embedding"`.
+            teacher: a network of the same architecture; None for the supervised baseline.
+            num_classes: C.
+            config: the run's configuration; `method` decides the losses.
+        """
+        super().__init__(name="segmenter")
+        self.config = config
+        self.options = config.method
+        self.num_classes = num_classes
+        self.student = student
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.trainable = False
+        # Every replica assigns the same global thresholds, so any replica's copy is the one.
+        self.thresholds = self.add_weight(
+            name="thresholds",
+            shape=(num_classes,),
+            initializer=keras.initializers.Constant(self.options.dcrs_start),
+            trainable=False,
+            dtype=at_least_float32(tf.zeros([], self.compute_dtype)).dtype.name,
+            aggregation="mean",
+        )
+        self.semi_supervised = False
+        self.built = True
+
+    def begin_semi_supervised(self, *, copy_student: bool) -> None:
+        """Switches to the semi-supervised step.
+
+        Args:
+            copy_student: initialise the teacher from the student; false when both were restored.
+        """
+        if copy_student:
+            teacher.initialise(self.teacher, self.student)
+        self.semi_supervised = True
+        self.make_train_function(force=True)
+
+    def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the student's outputs for `(B, H, W, 3)` images."""
+        return self.student(images, training=False)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Does nothing: networks and optimizer are built before `fit`, which Keras cannot know."""
+
+    def train_step(self, batch: SupervisedBatch | SemiBatch) -> dict[str, tf.Tensor]:
+        """Runs one step of the current phase and returns its global scalars."""
+        if self.semi_supervised:
+            return self._semi_supervised_step(batch)
+        return self._supervised_step(batch)
+
+    def _supervised_step(self, batch: SupervisedBatch) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits = self._upsample(self._run(self.student, batch.x)["logits"], batch.y)
+            loss = self._supervised_loss(batch.y, logits)
+        self._descend(tape, loss)
+        return _global_logs({"loss": loss, "supervised": loss})
+
+    def _semi_supervised_step(self, batch: SemiBatch) -> dict[str, tf.Tensor]:
+        """Minimises L_sup + lambda1 L_consist + lambda2 L_contrast (Eq. 7)."""
+        options = self.options
+        phase_step = self.optimizer.iterations - self.config.supervised_steps
+        # The teacher follows the student of the step before, then looks at this batch.
+        teacher.update(self.teacher, self.student, self._teacher_decay(phase_step))
+        teacher_x, teacher_u = self._teacher_outputs(batch)
+        targets = self._targets(teacher_u["logits"], batch.u_valid)
+        lambda1 = options.consistency_weight * schedules.sigmoid_ramp(
+            phase_step, options.consistency_ramp_steps, targets.probabilities.dtype
+        )
+        plan = self._mix_plan(batch)
+        with tf.GradientTape() as tape:
+            student = self._run(self.student, cutmix.mix(batch.x, batch.u_s, plan))
+            logits = self._upsample(student["logits"], batch.y)
+            logits_x, logits_u = cutmix.unmix(logits, plan)
+            supervised = self._supervised_loss(batch.y, logits_x)
+            consistent = self._consistency_loss(targets, logits_u)
+            loss = supervised + lambda1 * consistent
+            logs = {"supervised": supervised, "consistency": consistent}
+            if self.config.uses_contrast:
+                contrast = self._contrast(batch, plan, student, teacher_x, teacher_u, targets)
+                loss += options.contrast_weight * contrast.loss
+                logs |= _contrast_logs(contrast)
+        self._descend(tape, loss)
+        logs |= {"confident": _count(targets.confident), "valid": _count(batch.u_valid)}
+        logs = _global_logs({"loss": loss, **logs})
+        logs["confident"] /= tf.maximum(logs.pop("valid"), 1)
+        return logs | {"lambda1": lambda1}
+
+    def _run(self, network: keras.Model, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Applies a network in training mode to uint8 images."""
+        return network(tf.cast(images, network.input.dtype), training=True)
+
+    def _upsample(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Brings logits to the size of the labels, `(B, H, W, C)`, in at least float32."""
+        return bilinear(at_least_float32(logits), *labels.shape[1:])
+
+    def _supervised_loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return losses.supervised(
+            labels,
+            logits,
+            num_images=self.config.labeled_batch_size,
+            averaging=self.options.loss_averaging,
+            global_sum=replicas.global_sum,
+        )
+
+    def _consistency_loss(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
+        return losses.consistency(
+            targets.probabilities,
+            logits,
+            targets.confident,
+            num_images=self.config.labeled_batch_size,
+            averaging=self.options.loss_averaging,
+            class_mean=self.options.consistency_class_mean,
+            global_sum=replicas.global_sum,
+        )
+
+    def _teacher_decay(self, phase_step: tf.Tensor) -> tf.Tensor:
+        return schedules.ema_decay(
+            phase_step, self.options.ema_decay, self.options.ema_warmup, self.thresholds.dtype
+        )
+
+    def _teacher_outputs(self, batch: SemiBatch) -> tuple[dict | None, dict]:
+        """Runs the teacher on the unlabeled images, and on the labeled ones where keys need it."""
+        options = self.options
+        needs_labeled = (
+            self.config.uses_contrast
+            and options.contrast_sources != "unlabeled"
+            and options.labeled_keys == "teacher"
+        )
+        if not needs_labeled:
+            return None, self._run(self.teacher, batch.u_w)
+        both = self._run(self.teacher, tf.concat([batch.x, batch.u_w], axis=0))
+        halves = {name: tf.split(output, 2, axis=0) for name, output in both.items()}
+        return tuple({name: half[i] for name, half in halves.items()} for i in range(2))
+
+    def _targets(self, logits: tf.Tensor, valid: tf.Tensor) -> Targets:
+        """Updates the thresholds (Eq. 6) and selects the confident region."""
+        probabilities = tf.nn.softmax(self._upsample(logits, valid))
+        certainty = tf.reduce_max(probabilities, axis=-1)
+        predicted = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
+        thresholds = confidence.update_thresholds(
+            tf.convert_to_tensor(self.thresholds),
+            certainty,
+            predicted,
+            valid,
+            ratio=self.options.dcrs_ratio,
+            decay=self.options.dcrs_decay,
+            global_sum=replicas.global_sum,
+        )
+        self.thresholds.assign(thresholds)
+        confident = confidence.confident_region(thresholds, certainty, predicted, valid)
+        return Targets(probabilities, predicted, confident)
+
+    def _mix_plan(self, batch: SemiBatch) -> cutmix.MixPlan | None:
+        if self.options.mixing == "none":
+            return None
+        size = self.options.mix_group
+        return cutmix.MixPlan(
+            tf.reshape(batch.mix_order, [-1, 2 * size]), tf.reshape(batch.mix_boxes, [-1, size, 4])
+        )
+
+    def _contrast(
+        self,
+        batch: SemiBatch,
+        plan: cutmix.MixPlan | None,
+        student: dict[str, tf.Tensor],
+        teacher_x: dict[str, tf.Tensor] | None,
+        teacher_u: dict[str, tf.Tensor],
+        targets: Targets,
+    ) -> ContrastResult:
+        """Computes the contrastive loss on the feature grid (Eq. 5)."""
+        options, stride = self.options, self.config.network.output_stride
+        embedding_x, embedding_u = cutmix.unmix(student["embedding"], plan, stride)
+        predicted = tf.argmax(student["logits"], axis=-1, output_type=tf.int32)[..., None]
+        predicted_x, predicted_u = (
+            part[..., 0] for part in cutmix.unmix(predicted, plan, stride)
+        )
+        labels_x = tf.cast(nearest_grid(batch.y, stride), tf.int32)
+        teacher_class = nearest_grid(targets.predicted, stride)
+        labels_u = tf.where(nearest_grid(targets.confident, stride), teacher_class, IGNORE)
+        priority = _priorities(batch.seed, predicted_x.shape[1:])
+        aware = options.contrast_sampling == "segmentation_aware"
+        sets = {
+            "labeled": ContrastInputs(
+                embedding=embedding_x,
+                key_embedding=embedding_x if teacher_x is None else teacher_x["embedding"],
+                labels=labels_x,
+                hard=(predicted_x != labels_x) & aware,
+                priority=priority[:, 0],
+            ),
+            "unlabeled": ContrastInputs(
+                embedding=embedding_u,
+                key_embedding=teacher_u["embedding"],
+                labels=labels_u,
+                hard=(predicted_u != teacher_class) & aware,
+                priority=priority[:, 1],
+            ),
+        }
+        sources = options.contrast_sources
+        used = [part for name, part in sets.items() if sources in ("both", name)]
+        return pixel_contrast(
+            used,
+            num_classes=self.num_classes,
+            count=options.contrast_samples,
+            temperature=options.temperature,
+            min_pixels=options.contrast_min_pixels,
+            skip_class_0=options.contrast_skip_class_0,
+            exclude_self=options.contrast_exclude_self,
+            scale=options.contrast_scale,
+            global_sum=replicas.global_sum,
+            global_gather=replicas.global_gather,
+            first_image=replicas.replica_index() * len(used) * batch.x.shape[0],
+        )
+
+    def _descend(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
+        """Applies this replica's gradients; the optimizer adds up those of all replicas."""
+        variables = self.student.trainable_variables
+        gradients = tape.gradient(
+            loss,
+            [variable.value for variable in variables],
+            # The projection head has no part in the supervised phase.
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        self.optimizer.apply(gradients, variables)
+
+
+def _priorities(seeds: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+    """Draws `(B, 2, *shape)` uniform numbers, each pair of images from its own seed."""
+    return tf.map_fn(
+        lambda seed: tf.random.stateless_uniform([2, *shape], seed),
+        seeds,
+        fn_output_signature=tf.TensorSpec([2, *shape], tf.float32),
+    )
+
+
+def _count(mask: tf.Tensor) -> tf.Tensor:
+    return tf.math.count_nonzero(mask, dtype=tf.int32)
+
+
+def _contrast_logs(contrast: ContrastResult) -> dict[str, tf.Tensor]:
+    anchors = tf.reduce_sum(contrast.anchors_per_class)
+    return {
+        "contrast": contrast.loss,
+        "anchors": anchors,
+        "hard_anchors": contrast.hard_anchors,
+    }
+
+
+def _global_logs(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Adds up scalars over the replicas, all in one reduction."""
+    dtype = parts["loss"].dtype
+    total = replicas.global_sum(tf.stack([tf.cast(part, dtype) for part in parts.values()]))
+    return dict(zip(parts, tf.unstack(total), strict=True))
