@@ -105,7 +105,8 @@ def run(main: Callable[[], int | None]) -> None:
         try:
             return flags.FLAGS([arguments[0], *expand_flagfiles(arguments[1:])])
         except flags.Error as error:
-            raise UserError(f"{error}. `{program} --helpshort` lists the flags.") from error
+            text = str(error).rstrip(".")
+            raise UserError(f"{text}. `{program} --helpshort` lists the flags.") from error
 
     try:
         app.run(call, flags_parser=_with_help(parse))

@@ -5,6 +5,7 @@ python -m data_tools.bdd100k --source=bdd100k --output=data/bdd100k
 
 from absl import flags
 
+from c3tf import cli
 from c3tf.labels import CITYSCAPES
 from data_tools import command
 from data_tools.discovery import bdd100k
@@ -23,4 +24,4 @@ if __name__ == "__main__":
     command.define_flags()
     flags.adopt_module_key_flags(command)
     flags.DEFINE_bool("extra", False, "Add the images of images/100k/train, without labels.")
-    command.run(main)
+    cli.run(main)

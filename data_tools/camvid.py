@@ -5,6 +5,7 @@ python -m data_tools.camvid --source=camvid --output=data/camvid --height=240
 
 from absl import flags
 
+from c3tf import cli
 from c3tf.labels import CAMVID
 from data_tools import command
 from data_tools.discovery import camvid
@@ -20,4 +21,4 @@ def main() -> None:
 if __name__ == "__main__":
     command.define_flags()
     flags.adopt_module_key_flags(command)
-    command.run(main)
+    cli.run(main)

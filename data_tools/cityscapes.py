@@ -5,6 +5,7 @@ python -m data_tools.cityscapes --source=cityscapes --output=data/cityscapes
 
 from absl import flags
 
+from c3tf import cli
 from c3tf.labels import CITYSCAPES
 from data_tools import command
 from data_tools.discovery import cityscapes
@@ -29,4 +30,4 @@ if __name__ == "__main__":
         "Which masks to read; auto takes labelIds if there are any.",
     )
     flags.DEFINE_bool("extra", False, "Add the images of train_extra, without labels.")
-    command.run(main)
+    cli.run(main)

@@ -1,10 +1,9 @@
-"""What the conversion commands share: flags, progress, the summary, one-line errors."""
+"""What the conversion commands share: flags, progress, the summary."""
 
 import sys
 import time
-from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import flags
 
 from c3tf.data.errors import DataError
 from c3tf.data.example import IMAGE_FORMATS
@@ -59,24 +58,6 @@ def define_flags(default_height: int = 0) -> None:
     flags.DEFINE_bool(
         "skip_bad", False, "Leave unusable files out and list them in dataset.json; else stop."
     )
-
-
-def run(main: Callable[[], None]) -> None:
-    """Runs a command: refuses stray arguments, and shows bad data and values as one line.
-
-    Args:
-        main: the command, without arguments; it may read flags.
-    """
-
-    def wrapped(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
-            sys.exit(f"error: unknown argument {argv[1]!r}; flags look like --name=value")
-        try:
-            main()
-        except ValueError as error:
-            sys.exit(f"error: {error}")
-
-    app.run(wrapped)
 
 
 def convert_found(found: Found, dataset: str, label_map: LabelMap) -> Manifest:

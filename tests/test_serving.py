@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import alone
 import tiny_data
 import tiny_network
 from c3tf import inference, serving
@@ -38,29 +39,7 @@ def expected(network, images, size=None):
     return predict(tf.constant(images), tf.constant(size or images.shape[1:3])).numpy()
 
 
-# Runs in a process that sees neither this project nor Keras, as if they were not installed.
-ALONE = """
-import sys
-
-HIDDEN = ("c3tf", "keras", "tf_keras", "keras_cv")
-
-class Hiding:
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in HIDDEN:
-            return None
-        return self.finder.find_spec(name, path, target)
-
-sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
-for name in HIDDEN:
-    try:
-        __import__(name)
-    except ModuleNotFoundError:
-        continue
-    raise AssertionError(f"{name} can be imported")
-
+ALONE = alone.PRELUDE + """
 import numpy as np
 import tensorflow as tf
 

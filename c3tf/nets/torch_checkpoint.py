@@ -20,8 +20,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from c3tf.errors import UserError
 
-class CheckpointError(ValueError):
+
+class CheckpointError(UserError):
     """A file is not a PyTorch checkpoint that can be read safely."""
 
 

@@ -19,6 +19,7 @@ import h5py
 import keras
 import numpy as np
 
+from c3tf.errors import UserError
 from c3tf.nets import backbones, torch_checkpoint, torch_names
 
 SUFFIX = ".weights.h5"
@@ -37,7 +38,7 @@ _KERAS_IMAGENET = {
 }
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """Backbone weights cannot be had, cannot be read, or do not fit."""
 
 

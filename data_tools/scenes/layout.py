@@ -94,8 +94,9 @@ def _frontage(stage: Stage, street: Street, side: Side, wanted: list[str]) -> li
     while z < END:
         length = between(rng, 8.0, 22.0)
         kind = str(rng.choice(list(shares), p=list(shares.values())))
-        if forced and z + length > 9.0:
-            kind, length = forced[-1], between(rng, 18.0, 28.0)
+        # Nearer than some 15 m the frontage lies outside the picture.
+        if forced and z + length > 15.0:
+            kind, length = forced[-1], between(rng, 20.0, 32.0)
         far = z + length
         if (
             street.crossing is not None

@@ -55,7 +55,7 @@ def test_splits_command(tmp_path):
     assert splits.read(str(path), names) == expected
     assert expected.hash in done.stdout
     done = _run("splits", f"--data={tmp_path / 'out'}", "--labeled=10", f"--output={path}")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.strip().endswith("Received: count=10")
 
 
@@ -70,12 +70,12 @@ def test_help_lists_the_flags(module):
 
 def test_errors_are_one_line(tmp_path):
     done = _run("camvid", f"--source={tmp_path}", f"--output={tmp_path / 'out'}")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
+    assert done.returncode == 2
+    assert "python -m data_tools.camvid: error: " in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
     done = _run("camvid", "--source=a", "--output=b", "stray")
-    assert "unknown argument 'stray'" in done.stderr
+    assert "Every argument must be a flag" in done.stderr and "'stray'" in done.stderr
 
 
 def test_workers_do_not_import_tensorflow():
