@@ -1,22 +1,14 @@
 """The configuration of a run: frozen dataclasses that hold every default and every check.
 
-The absl flags are made from these classes, so a flag cannot exist that nothing reads and a
-default stands in one place. `Config` refuses bad and contradictory values when it is made.
-Values are the paper's for Cityscapes unless the help says otherwise.
+The absl flags are made from these classes (`config_flags`), so a flag cannot exist that nothing
+reads and a default stands in one place. `Config` refuses bad and contradictory values when it is
+made (`config_checks`). Values are the paper's for Cityscapes unless the help says otherwise.
 """
 
 import dataclasses
-from typing import Any, get_type_hints
+from typing import Any
 
-from absl import flags
-
-from c3tf.errors import UserError
-
-ALL = "all"
-
-
-class ConfigError(UserError):
-    """A value of the configuration is not allowed, alone or beside the others."""
+from c3tf.config_checks import ALL, ConfigError, check_combination, check_values
 
 
 def _option(default: Any, help_text: str, **checks: Any) -> Any:
@@ -113,9 +105,7 @@ class NetworkConfig:
     backbone_weights: str = _option(
         "imagenet", "Initial weights of the backbone: `imagenet`, `random`, or a file."
     )
-    output_stride: int = _option(
-        8, "Input pixels per feature, in each direction.", choices=(8, 16)
-    )
+    output_stride: int = _option(8, "Input pixels per feature, in each direction.", choices=(8, 16))
     train_batch_norm: bool = _option(
         False, "Train batch norm and update its statistics; otherwise it stays as loaded."
     )
@@ -168,7 +158,9 @@ class MethodConfig:
         False, "Divide the consistency loss by the number of classes (authors' code)."
     )
     dcrs_ratio: float = _option(
-        0.8, "s: share of each class's pixels that DCRS keeps; 1 turns it off.", above=0.0,
+        0.8,
+        "s: share of each class's pixels that DCRS keeps; 1 turns it off.",
+        above=0.0,
         at_most=1.0,
     )
     dcrs_decay: float = _option(
@@ -200,9 +192,7 @@ class MethodConfig:
         "own, detached (authors' code).",
         choices=("teacher", "student"),
     )
-    contrast_exclude_self: bool = _option(
-        False, "A pixel is not its own positive (authors' code)."
-    )
+    contrast_exclude_self: bool = _option(False, "A pixel is not its own positive (authors' code).")
     contrast_min_pixels: int = _option(
         1,
         "Pixels that a class needs in an image, at feature resolution, to be sampled there "
@@ -259,7 +249,7 @@ class TrainingConfig:
     )
 
 
-_SECTIONS = {
+SECTIONS = {
     "data": DataConfig,
     "augment": AugmentConfig,
     "network": NetworkConfig,
@@ -283,9 +273,9 @@ class Config:
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self) -> None:
-        for section in _SECTIONS:
-            _check_values(getattr(self, section))
-        _check_combination(self)
+        for section in SECTIONS:
+            check_values(getattr(self, section))
+        check_combination(self)
 
     @property
     def labeled_batch_size(self) -> int:
@@ -323,12 +313,12 @@ class Config:
         """
         sections = {}
         for section, options in data.items():
-            if section not in _SECTIONS:
+            if section not in SECTIONS:
                 raise ConfigError(f"Unknown section of the configuration: {section!r}.")
-            names = {field.name for field in dataclasses.fields(_SECTIONS[section])}
+            names = {field.name for field in dataclasses.fields(SECTIONS[section])}
             if unknown := sorted(set(options) - names):
                 raise ConfigError(f"Unknown options in section {section!r}: {unknown}.")
-            sections[section] = _SECTIONS[section](
+            sections[section] = SECTIONS[section](
                 **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
             )
         return cls(**sections)
@@ -342,148 +332,3 @@ class Config:
                 raise ConfigError(f"Unknown option: {name!r}.")
             data[owners[0]][name] = value
         return Config.from_dict(data)
-
-
-def _check_values(section: Any) -> None:
-    """Refuses values of a wrong type or out of range, naming the flag."""
-    for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
-        for item in value if isinstance(value, tuple) else (value,):
-            _check_value(field.name, item, field.metadata)
-
-
-def _check_value(name: str, value: Any, checks: dict[str, Any]) -> None:
-    refused = None
-    if "choices" in checks and value not in checks["choices"]:
-        refused = f"one of {', '.join(str(choice) for choice in checks['choices'])}"
-    elif isinstance(value, float) and value != value:
-        refused = "a number"
-    elif "at_least" in checks and value < checks["at_least"]:
-        refused = f"at least {checks['at_least']}"
-    elif "at_most" in checks and value > checks["at_most"]:
-        refused = f"at most {checks['at_most']}"
-    elif "above" in checks and value <= checks["above"]:
-        refused = f"above {checks['above']}"
-    elif "below" in checks and value >= checks["below"]:
-        refused = f"below {checks['below']}"
-    if refused:
-        raise ConfigError(f"`--{name}` must be {refused}. Received: {value}")
-
-
-def _check_combination(config: Config) -> None:
-    """Refuses values that contradict each other, before any time is spent."""
-    data, augment, method, training = config.data, config.augment, config.method, config.training
-    if data.labeled != ALL and (not data.labeled.isdigit() or int(data.labeled) == 0):
-        raise ConfigError(
-            f"`--labeled` must be a positive count or `{ALL}`. Received: {data.labeled}"
-        )
-    if data.split and data.labeled != ALL:
-        raise ConfigError(
-            "`--split` lists the labeled images, so `--labeled` must not be given as well. "
-            f"Received: --split={data.split} --labeled={data.labeled}"
-        )
-    for name in ("jitter_strengths", "jitter_probabilities"):
-        if len(getattr(augment, name)) != 4:
-            raise ConfigError(
-                f"`--{name}` must hold four numbers: brightness, contrast, saturation, hue. "
-                f"Received: {getattr(augment, name)}"
-            )
-    if augment.jitter_strengths[3] > 0.5:
-        raise ConfigError(
-            "`--jitter_strengths` must hold a hue of at most 0.5 (half of the colour circle). "
-            f"Received: {augment.jitter_strengths[3]}"
-        )
-    if training.global_batch_size % 2:
-        raise ConfigError(
-            "`--global_batch_size` must be even: half labeled, half unlabeled. "
-            f"Received: {training.global_batch_size}"
-        )
-    if training.replicas and training.strategy != "mirrored":
-        raise ConfigError(
-            "`--replicas` must go with `--strategy=mirrored`. "
-            f"Received: --replicas={training.replicas} --strategy={training.strategy}"
-        )
-    if method.method == "c3":
-        _check_c3(config)
-    elif training.baseline:
-        raise ConfigError(
-            "`--baseline` must go with `--method=c3`: with `--method=supervised` the run is the "
-            "baseline."
-        )
-
-
-def _check_c3(config: Config) -> None:
-    method, training = config.method, config.training
-    if method.supervised_steps >= training.steps:
-        raise ConfigError(
-            "`--supervised_steps` must be below `--steps`, or the method never starts. "
-            f"Received: --supervised_steps={method.supervised_steps} --steps={training.steps}"
-        )
-    if method.consistency_weight == 0 and method.contrast_weight == 0:
-        raise ConfigError(
-            "`--consistency_weight` and `--contrast_weight` must not both be 0: nothing would be "
-            "learned from unlabeled images. Use `--method=supervised` for the baseline."
-        )
-    if method.mixing != "none" and config.labeled_batch_size % method.mix_group:
-        raise ConfigError(
-            "`--mix_group` must divide half of `--global_batch_size`. Received: "
-            f"--mix_group={method.mix_group} --global_batch_size={training.global_batch_size}"
-        )
-    if method.mixing == "intra_set" and method.mix_group % 2:
-        raise ConfigError(
-            "`--mix_group` must be even for `--mixing=intra_set`, where images of one set are "
-            f"paired. Received: --mix_group={method.mix_group}"
-        )
-
-
-def define_flags() -> None:
-    """Defines one absl flag per option, for a command that calls `from_flags`."""
-    for section in _SECTIONS.values():
-        types = get_type_hints(section)
-        for field in dataclasses.fields(section):
-            _define(field, types[field.name])
-
-
-def _define(field: dataclasses.Field, kind: Any) -> None:
-    name, default, text = field.name, field.default, field.metadata["help"]
-    choices = field.metadata.get("choices")
-    if kind is bool:
-        flags.DEFINE_bool(name, default, text)
-    elif kind is int:
-        text += f" One of {', '.join(map(str, choices))}." if choices else ""
-        flags.DEFINE_integer(name, default, text)
-    elif kind is float:
-        flags.DEFINE_float(name, default, text)
-    elif kind is str and choices:
-        flags.DEFINE_enum(name, default, choices, text)
-    elif kind is str:
-        flags.DEFINE_string(name, default, text)
-    else:
-        flags.DEFINE_list(name, [str(value) for value in default], text)
-
-
-def from_flags() -> Config:
-    """Returns the configuration that the parsed flags describe.
-
-    Raises:
-        ConfigError: a value is refused.
-    """
-    sections = {}
-    for section_name, section in _SECTIONS.items():
-        values = {}
-        for field in dataclasses.fields(section):
-            value = flags.FLAGS[field.name].value
-            if isinstance(field.default, tuple):
-                value = _numbers(field.name, value)
-            values[field.name] = value
-        sections[section_name] = section(**values)
-    return Config(**sections)
-
-
-def _numbers(name: str, words: list[str]) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in words if word.strip())
-    except ValueError as error:
-        raise ConfigError(
-            f"`--{name}` must be numbers separated by commas. Received: {','.join(words)}"
-        ) from error

@@ -20,11 +20,13 @@ def ensure_data(config: Config) -> None:
     user sees what to type for other data.
 
     Raises:
-        UserError: one of them failed.
+        UserError: one of them failed, or `--data` is empty.
     """
     data = config.data.data
     if config.data.prepare == "none" or os.path.exists(os.path.join(data, manifest.FILE_NAME)):
         return
+    if not data:
+        raise UserError("`--data` must name the directory that --prepare makes. Received: nothing")
     raw = os.path.join(os.path.dirname(os.path.normpath(data)), _RAW)
     if not os.path.exists(raw):
         _run("data_tools.street_scenes", f"--output={raw}")

@@ -4,19 +4,20 @@ import os
 
 from absl import flags
 
-from c3tf import cli, config, preparation
+from c3tf import cli, config_flags, preparation
+from c3tf.config import Config
 from c3tf.evaluation import metrics
 from c3tf.training import results_sheet, runner
 
-config.define_flags()
-flags.adopt_module_key_flags(config)
+config_flags.define_flags()
+flags.adopt_module_key_flags(config_flags)
 
 BASELINE = "baseline"
 
 
 def main() -> None:
     """Trains as the flags say and prints what came out."""
-    settings = config.from_flags()
+    settings = config_flags.from_flags()
     preparation.ensure_data(settings)
     runs = {}
     if settings.training.baseline:
@@ -33,11 +34,12 @@ def main() -> None:
     print(f"Predictions: {sheet}")
 
 
-def _baseline_of(settings: config.Config) -> config.Config:
+def _baseline_of(settings: Config) -> Config:
     """Returns the supervised baseline of a run: the same labels, steps and schedule."""
     return settings.with_options(
         method="supervised",
         baseline=False,
+        export_weights="student",
         output=os.path.join(settings.training.output, BASELINE),
     )
 

@@ -39,7 +39,9 @@ def expected(network, images, size=None):
     return predict(tf.constant(images), tf.constant(size or images.shape[1:3])).numpy()
 
 
-ALONE = alone.PRELUDE + """
+ALONE = (
+    alone.PRELUDE
+    + """
 import numpy as np
 import tensorflow as tf
 
@@ -60,6 +62,7 @@ for key in [k for k in given if k.startswith("images")]:
 assert not [name for name in sys.modules if name.split(".")[0] in HIDDEN]
 np.savez(sys.argv[3], **{k: np.asarray(v) for k, v in results.items()})
 """
+)
 
 
 def test_plain_tensorflow_gives_the_networks_class_maps(network, saved, tmp_path):

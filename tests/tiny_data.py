@@ -22,10 +22,28 @@ def write(
     folder, pairs: dict, shards: int = 1, label_map: LabelMap = tiny_network.LABEL_MAP
 ) -> None:
     """Writes pairs (the label may be None) by name as the `val` split of a data set."""
+    write_splits(folder, {"val": pairs}, shards, label_map)
+
+
+def write_splits(
+    folder, splits: dict, shards: int = 1, label_map: LabelMap = tiny_network.LABEL_MAP
+) -> manifest.Manifest:
+    """Writes pairs by split and name as a data set and returns its manifest."""
+    described = {
+        split: _write_split(folder, split, pairs, shards, label_map)
+        for split, pairs in splits.items()
+    }
+    manifest.write(
+        str(folder), manifest.Manifest("tiny", "tests", "1", "noise", {}, label_map, described)
+    )
+    return manifest.load(str(folder))
+
+
+def _write_split(folder, split, pairs, shards, label_map):
     names = sorted(pairs)
     described = []
     for index in range(shards):
-        file = folder / f"val-{index:05d}-of-{shards:05d}.tfrecord"
+        file = folder / f"{split}-{index:05d}-of-{shards:05d}.tfrecord"
         part = names[index::shards]
         with tf.io.TFRecordWriter(str(file)) as writer:
             for name in part:
@@ -33,18 +51,14 @@ def write(
         data = file.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         described.append(manifest.Shard(file.name, len(part), len(data), digest))
-    (folder / "val.names.txt").write_text("".join(f"{name}\n" for name in names))
-    split = manifest.SplitInfo(
+    (folder / f"{split}.names.txt").write_text("".join(f"{name}\n" for name in names))
+    return manifest.SplitInfo(
         count=len(names),
         labeled=sum(label is not None for _, label in pairs.values()),
-        names_file="val.names.txt",
+        names_file=f"{split}.names.txt",
         shards=tuple(described),
         class_pixels=(0,) * label_map.num_classes,
         ignored_pixels=0,
-    )
-    manifest.write(
-        str(folder),
-        manifest.Manifest("tiny", "tests", "1", "noise", {}, label_map, {"val": split}),
     )
 
 

@@ -82,9 +82,7 @@ def open_training_data(manifest: Manifest, split: Split, config: Config) -> Trai
     return TrainingData(labeled, unlabeled, len(split.labeled), len(split.unlabeled) + num_extra)
 
 
-def supervised_batches(
-    data: TrainingData, config: Config, start_step: int
-) -> tf.data.Dataset:
+def supervised_batches(data: TrainingData, config: Config, start_step: int) -> tf.data.Dataset:
     """Makes the endless data set of the supervised phase.
 
     Args:
@@ -106,9 +104,7 @@ def supervised_batches(
     return _batched(samples.map(sample, num_parallel_calls=tf.data.AUTOTUNE), size)
 
 
-def semi_supervised_batches(
-    data: TrainingData, config: Config, start_step: int
-) -> tf.data.Dataset:
+def semi_supervised_batches(data: TrainingData, config: Config, start_step: int) -> tf.data.Dataset:
     """Makes the endless data set of the semi-supervised phase.
 
     Args:
@@ -249,9 +245,11 @@ def _draw_seed(config: Config, stream: int, place: tf.Tensor) -> tf.Tensor:
 def _check_labels(found: list[bytes], split: Split) -> None:
     """Refuses a split whose images are missing or have no label."""
     if len(found) != len(split.labeled):
+        held = {records.parse_name(record).numpy().decode() for record in found}
+        missing = sorted(set(split.labeled) - held)
         raise DataError(
             f"The split names {len(split.labeled)} images, but {len(found)} of them are in the "
-            "training records. Convert the data set again."
+            f"training records (missing: {', '.join(missing[:3])}). Convert the data set again."
         )
     for record in found:
         parsed = records.parse(tf.constant(record))

@@ -1,5 +1,6 @@
 """Endless streams of serialized records, each a fixed function of (seed, position)."""
 
+import collections
 from collections.abc import Callable, Container, Sequence
 
 import tensorflow as tf
@@ -36,6 +37,9 @@ def load_records(shards: Sequence[str], wanted: Container[str] | None = None) ->
             pairs = zip(names, batch, strict=True)
             found += [(n, r) for n, r in pairs if wanted is None or n.decode() in wanted]
     except tf.errors.OpError as error:
+        for shard in shards:
+            # Raises what is wrong with the first shard that cannot be read, by its name.
+            collections.deque(records.read_shard(shard), maxlen=0)
         raise DataError(
             f"A TFRecord among {shards[0]} ... {shards[-1]} cannot be read: "
             f"{error.message.splitlines()[0]}. Convert the data set again."
@@ -90,7 +94,7 @@ def streamed(
         epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(paths, epoch_seed)
         stream = tf.data.Dataset.from_tensor_slices(order).interleave(
-            tf.data.TFRecordDataset, cycle_length=min(len(shards), 8), deterministic=True
+            tf.data.TFRecordDataset, cycle_length=min(len(shards), 8)
         )
         # The shuffle's seed is a hash of (seed, epoch): tf.data takes one number.
         number = tf.random.stateless_uniform([], epoch_seed, None, None, tf.int64)

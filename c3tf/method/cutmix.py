@@ -67,8 +67,12 @@ def draw_order(uniform: tf.Tensor, mixing: str) -> tf.Tensor:
         unlabeled = half + tf.argsort(uniform[:, half:], axis=1, stable=True)
         quarter = half // 2
         return tf.concat(
-            [labeled[:, :quarter], unlabeled[:, :quarter],
-             labeled[:, quarter:], unlabeled[:, quarter:]],
+            [
+                labeled[:, :quarter],
+                unlabeled[:, :quarter],
+                labeled[:, quarter:],
+                unlabeled[:, quarter:],
+            ],
             axis=1,
         )
     raise ValueError(f"`mixing` must be 'cross_set' or 'intra_set'. Received: mixing={mixing!r}")
@@ -116,9 +120,7 @@ def mix(labeled: tf.Tensor, unlabeled: tf.Tensor, plan: MixPlan | None) -> tf.Te
     return tf.reshape(mixed, [groups * places, *labeled.shape[1:]])
 
 
-def unmix(
-    mixed: tf.Tensor, plan: MixPlan | None, stride: int = 1
-) -> tuple[tf.Tensor, tf.Tensor]:
+def unmix(mixed: tf.Tensor, plan: MixPlan | None, stride: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
     """Puts what belongs to each image together again: the inverse of `mix`.
 
     Args:
@@ -149,6 +151,4 @@ def _in_groups(labeled: tf.Tensor, unlabeled: tf.Tensor, groups: int) -> tf.Tens
 def _exchange(grouped: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
     """Swaps the insides of the images at places i and g + i."""
     first, second = tf.split(grouped, 2, axis=1)
-    return tf.concat(
-        [tf.where(inside, second, first), tf.where(inside, first, second)], axis=1
-    )
+    return tf.concat([tf.where(inside, second, first), tf.where(inside, first, second)], axis=1)

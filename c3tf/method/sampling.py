@@ -6,6 +6,10 @@ import tensorflow as tf
 
 from c3tf.labels import IGNORE
 
+# Levels of priority that a sort key tells apart: with two kinds for each of up to 254 classes and
+# one for ignored pixels, keys stay below 2^31.
+_PRIORITIES = 2**22
+
 
 class Samples(NamedTuple):
     """Sampled pixels, K per image and class, where there are so many.
@@ -51,7 +55,9 @@ def sample_pixels(
     kind = tf.where(
         labels == IGNORE, 2 * num_classes, 2 * tf.cast(labels, tf.int32) + tf.cast(~hard, tf.int32)
     )
-    order = tf.argsort(tf.cast(kind, priority.dtype) + priority, axis=1)
+    # The key is an integer because a float would round the highest priorities up to the next kind.
+    rank = tf.cast(priority * _PRIORITIES, tf.int32)
+    order = tf.argsort(kind * _PRIORITIES + rank, axis=1, stable=True)
     counts = tf.reduce_sum(tf.one_hot(kind, 2 * num_classes, dtype=tf.int32), axis=1)
     starts = tf.reshape(tf.cumsum(counts, axis=1, exclusive=True), [-1, num_classes, 2])
     counts = tf.reshape(counts, [-1, num_classes, 2])

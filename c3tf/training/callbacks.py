@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -130,9 +131,13 @@ class Console:
         shown.append(f"rate {scalars['learning_rate']:.1e}")
         shown.append(f"{images / seconds:.1f} images/s")
         shown.append(f"{_clock((self._steps - step) * seconds)} left")
-        live = self._stream.isatty()
+        text, live = "  ".join(shown), self._stream.isatty()
+        if live:
+            # A wrapped line cannot be rewritten; blanks cover what a longer one has left.
+            width = shutil.get_terminal_size().columns - 1
+            text = "\r" + text[:width].ljust(width)
         end = "\n" if not live or step == self._steps else ""
-        print(("\r" if live else "") + "  ".join(shown), end=end, file=self._stream, flush=True)
+        print(text, end=end, file=self._stream, flush=True)
 
 
 class JsonLines:

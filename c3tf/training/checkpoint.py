@@ -5,7 +5,6 @@ It is written beside its final name and then renamed, so a file with that name i
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,9 @@ from c3tf.errors import UserError
 from c3tf.labels import LabelMap
 
 _FACTS = "facts"
+_REQUIRED_FACTS = {"config", "has_teacher", "label_map", "network", "step"}
+# What NumPy and zipfile raise for files that are damaged or something else.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
 _NAME = re.compile(r"^step-(\d{8})\.npz$")
 _BEST = "best.npz"
 FOLDER = "checkpoints"
@@ -187,9 +189,11 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         facts = json.loads(str(arrays.pop(_FACTS)))
+        if not isinstance(facts, dict) or not facts.keys() >= _REQUIRED_FACTS:
+            raise ValueError(f"it does not state {', '.join(sorted(_REQUIRED_FACTS))}")
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no checkpoint {path}.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
     return facts, arrays
 
@@ -210,7 +214,9 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     if model.teacher is not None:
         named |= {f"teacher/{v.path}": v for v in model.teacher.weights}
         named["thresholds"] = model.thresholds
-    named |= {f"optimizer/{v.path}": v for v in model.optimizer.variables}
+    # An optimizer's own name counts how many the process has made before it.
+    own = f"{model.optimizer.name}/"
+    named |= {f"optimizer/{v.path.removeprefix(own)}": v for v in model.optimizer.variables}
     return named
 
 

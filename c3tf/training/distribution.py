@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from c3tf.config import Config, ConfigError
+from c3tf.config import Config
+from c3tf.config_checks import ConfigError
 
 
 def create_strategy(config: Config) -> tf.distribute.Strategy:

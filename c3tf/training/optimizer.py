@@ -40,9 +40,7 @@ class LayerwiseAdam(keras.optimizers.Adam):
         super().update_step(gradient, variable, learning_rate * factor)
 
 
-def build(
-    config: TrainingConfig, is_backbone: Callable[[keras.Variable], bool]
-) -> LayerwiseAdam:
+def build(config: TrainingConfig, is_backbone: Callable[[keras.Variable], bool]) -> LayerwiseAdam:
     """Creates the optimizer of a run.
 
     Args:

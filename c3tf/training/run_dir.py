@@ -70,9 +70,12 @@ def versions() -> dict[str, str]:
 def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            facts = json.load(file)
+        if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
+            raise ValueError("it is no run's configuration")
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read: {error}. Choose another --output.") from error
+    return facts
 
 
 def _check_same(output: str, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -82,8 +85,8 @@ def _check_same(output: str, before: dict[str, Any], now: dict[str, Any]) -> Non
         for name, value in options.items()
         if name not in _FREE and before["config"].get(section, {}).get(name) != value
     ]
-    if before["split"] != now["split"]:
-        differences.append(f"split: {before['split']} then, {now['split']} now")
+    if before.get("split") != now["split"]:
+        differences.append(f"split: {before.get('split')} then, {now['split']} now")
     if differences:
         raise RunDirError(
             f"{output!r} holds a run of another configuration ({'; '.join(differences)}). "

@@ -3,14 +3,14 @@
 import dataclasses
 import os
 import sys
-
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from c3tf import serving
-from c3tf.config import ALL, Config
+from c3tf.config import Config
+from c3tf.config_checks import ALL
 from c3tf.data import manifest as manifests
 from c3tf.data import pipeline, splits
 from c3tf.data.errors import DataError
@@ -137,9 +137,7 @@ class Run:
     def _fit(
         self, dataset: tf.data.Dataset, steps: int, hooks: list[keras.callbacks.Callback]
     ) -> None:
-        self.model.fit(
-            dataset, steps_per_epoch=steps, verbose=0, callbacks=hooks, shuffle=False
-        )
+        self.model.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=hooks, shuffle=False)
 
     def _callbacks(self) -> list[keras.callbacks.Callback]:
         training = self.config.training
@@ -197,7 +195,6 @@ class Run:
         if not self._results:
             self._evaluate(self.config.training.steps)
         chosen = self.config.training.export_weights
-        chosen = chosen if chosen in self._results else "student"
         results = {name: result.to_json() for name, result in self._results.items()}
         network = getattr(self.model, chosen)
         path = serving.save(

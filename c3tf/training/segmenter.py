@@ -54,14 +54,14 @@ class Segmenter(keras.Model):
         self.teacher = teacher
         if teacher is not None:
             teacher.trainable = False
-        # Every replica assigns the same global thresholds, so any replica's copy is the one.
+        # Every replica computes the same global thresholds, so one replica's copy serves all.
         self.thresholds = self.add_weight(
             name="thresholds",
             shape=(num_classes,),
             initializer=keras.initializers.Constant(self.options.dcrs_start),
             trainable=False,
             dtype=at_least_float32(tf.zeros([], self.compute_dtype)).dtype.name,
-            aggregation="mean",
+            aggregation="only_first_replica",
         )
         self.semi_supervised = False
         self.built = True
@@ -213,9 +213,7 @@ class Segmenter(keras.Model):
         options, stride = self.options, self.config.network.output_stride
         embedding_x, embedding_u = cutmix.unmix(student["embedding"], plan, stride)
         predicted = tf.argmax(student["logits"], axis=-1, output_type=tf.int32)[..., None]
-        predicted_x, predicted_u = (
-            part[..., 0] for part in cutmix.unmix(predicted, plan, stride)
-        )
+        predicted_x, predicted_u = (part[..., 0] for part in cutmix.unmix(predicted, plan, stride))
         labels_x = tf.cast(nearest_grid(batch.y, stride), tf.int32)
         teacher_class = nearest_grid(targets.predicted, stride)
         labels_u = tf.where(nearest_grid(targets.confident, stride), teacher_class, IGNORE)

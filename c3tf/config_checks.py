@@ -1,0 +1,126 @@
+"""What a configuration must fulfil: types and ranges of values, and what they mean together."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from c3tf.errors import UserError
+
+if TYPE_CHECKING:
+    from c3tf.config import Config
+
+# The value of `--labeled` that keeps every label.
+ALL = "all"
+
+
+class ConfigError(UserError):
+    """A value of the configuration is not allowed, alone or beside the others."""
+
+
+def check_values(section: Any) -> None:
+    """Refuses values of a wrong type or out of range, naming the flag."""
+    types = get_type_hints(type(section))
+    for field in dataclasses.fields(section):
+        value, kind = getattr(section, field.name), types[field.name]
+        several = get_origin(kind) is tuple
+        if several and not isinstance(value, tuple):
+            raise ConfigError(f"`--{field.name}` must be a tuple. Received: {value!r}")
+        for item in value if several else (value,):
+            _check_type(field.name, item, get_args(kind)[0] if several else kind)
+            _check_range(field.name, item, field.metadata)
+
+
+def _check_type(name: str, value: Any, kind: type) -> None:
+    # An int is a fine float; a bool is an int to Python, but never meant as a number here.
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
+        raise ConfigError(f"`--{name}` must be of type {kind.__name__}. Received: {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise ConfigError(f"`--{name}` must be finite. Received: {value}")
+
+
+def _check_range(name: str, value: Any, checks: Mapping[str, Any]) -> None:
+    refused = None
+    if "choices" in checks and value not in checks["choices"]:
+        refused = f"one of {', '.join(str(choice) for choice in checks['choices'])}"
+    elif "at_least" in checks and value < checks["at_least"]:
+        refused = f"at least {checks['at_least']}"
+    elif "at_most" in checks and value > checks["at_most"]:
+        refused = f"at most {checks['at_most']}"
+    elif "above" in checks and value <= checks["above"]:
+        refused = f"above {checks['above']}"
+    elif "below" in checks and value >= checks["below"]:
+        refused = f"below {checks['below']}"
+    if refused:
+        raise ConfigError(f"`--{name}` must be {refused}. Received: {value}")
+
+
+def check_combination(config: "Config") -> None:
+    """Refuses values that contradict each other, before any time is spent."""
+    data, augment, method, training = config.data, config.augment, config.method, config.training
+    if data.labeled != ALL and (not data.labeled.isdecimal() or int(data.labeled) == 0):
+        raise ConfigError(
+            f"`--labeled` must be a positive count or `{ALL}`. Received: {data.labeled}"
+        )
+    if data.split and data.labeled != ALL:
+        raise ConfigError(
+            "`--split` lists the labeled images, so `--labeled` must not be given as well. "
+            f"Received: --split={data.split} --labeled={data.labeled}"
+        )
+    for name in ("jitter_strengths", "jitter_probabilities"):
+        if len(getattr(augment, name)) != 4:
+            raise ConfigError(
+                f"`--{name}` must hold four numbers: brightness, contrast, saturation, hue. "
+                f"Received: {getattr(augment, name)}"
+            )
+    if augment.jitter_strengths[3] > 0.5:
+        raise ConfigError(
+            "`--jitter_strengths` must hold a hue of at most 0.5 (half of the colour circle). "
+            f"Received: {augment.jitter_strengths[3]}"
+        )
+    if training.global_batch_size % 2:
+        raise ConfigError(
+            "`--global_batch_size` must be even: half labeled, half unlabeled. "
+            f"Received: {training.global_batch_size}"
+        )
+    if training.replicas and training.strategy != "mirrored":
+        raise ConfigError(
+            "`--replicas` must go with `--strategy=mirrored`. "
+            f"Received: --replicas={training.replicas} --strategy={training.strategy}"
+        )
+    if method.method == "c3":
+        _check_c3(config)
+    elif training.baseline:
+        raise ConfigError(
+            "`--baseline` must go with `--method=c3`: with `--method=supervised` the run is the "
+            "baseline."
+        )
+    elif training.export_weights == "teacher":
+        raise ConfigError(
+            "`--export_weights=teacher` must go with `--method=c3`: the baseline has no teacher."
+        )
+
+
+def _check_c3(config: "Config") -> None:
+    method, training = config.method, config.training
+    if method.supervised_steps >= training.steps:
+        raise ConfigError(
+            "`--supervised_steps` must be below `--steps`, or the method never starts. "
+            f"Received: --supervised_steps={method.supervised_steps} --steps={training.steps}"
+        )
+    if method.consistency_weight == 0 and method.contrast_weight == 0:
+        raise ConfigError(
+            "`--consistency_weight` and `--contrast_weight` must not both be 0: nothing would be "
+            "learned from unlabeled images. Use `--method=supervised` for the baseline."
+        )
+    if method.mixing != "none" and config.labeled_batch_size % method.mix_group:
+        raise ConfigError(
+            "`--mix_group` must divide half of `--global_batch_size`. Received: "
+            f"--mix_group={method.mix_group} --global_batch_size={training.global_batch_size}"
+        )
+    if method.mixing == "intra_set" and method.mix_group % 2:
+        raise ConfigError(
+            "`--mix_group` must be even for `--mixing=intra_set`, where images of one set are "
+            f"paired. Received: --mix_group={method.mix_group}"
+        )

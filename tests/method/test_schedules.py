@@ -1,0 +1,95 @@
+"""Ramp, decay and learning rate over the steps against Section 4.1 and the authors' numbers."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import references
+from c3tf.config import TrainingConfig
+from c3tf.method import schedules
+from c3tf.training import optimizer
+
+
+def ramp(step, length):
+    return float(schedules.sigmoid_ramp(tf.constant(step), length, tf.float64))
+
+
+def decay(step, warmup, alpha=0.99):
+    return float(schedules.ema_decay(tf.constant(step), alpha, warmup, tf.float64))
+
+
+def test_authors_ramp(shared_dir):
+    data = np.load(shared_dir / "cases" / "authors_code.npz")
+    for length, expected in zip(data["d_rampup_length"], data["d_rampup_value"], strict=True):
+        values = [ramp(step, int(length)) for step in data["d_rampup_current"].tolist()]
+        np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+def test_ramp_of_the_paper():
+    """lambda1 = 50 exp(-5 (1 - step / 4000)^2)."""
+    for step in (0, 1, 2000, 3999, 4000, 20000):
+        assert ramp(step, 4000) == pytest.approx(references.sigmoid_ramp(step, 4000), rel=1e-12)
+    assert ramp(0, 4000) == pytest.approx(math.exp(-5))
+    assert ramp(2000, 4000) == pytest.approx(math.exp(-1.25))
+    assert ramp(4000, 4000) == ramp(10**6, 4000) == 1
+
+
+def test_ramp_of_length_0_is_1_at_once():
+    assert ramp(0, 0) == 1
+
+
+def test_ramp_takes_integer_steps_as_the_optimizer_counts_them():
+    value = schedules.sigmoid_ramp(tf.constant(7, tf.int64), 10)
+    assert value.dtype == tf.float32
+    assert float(value) == pytest.approx(references.sigmoid_ramp(7, 10), rel=1e-6)
+
+
+def test_authors_ema_decay(shared_dir):
+    data = np.load(shared_dir / "cases" / "authors_code.npz")
+    values = [decay(step, warmup=True) for step in data["d_ema_times"].tolist()]
+    np.testing.assert_allclose(values, data["d_ema_alpha"], rtol=1e-12)
+
+
+def test_ema_decay_of_the_paper_is_constant():
+    assert [decay(step, warmup=False) for step in (0, 1, 10**6)] == [0.99] * 3
+
+
+def test_warm_up_starts_with_a_copy_of_the_student():
+    assert decay(0, warmup=True) == 0
+    assert decay(1, warmup=True) == 0.5
+    assert decay(98, warmup=True) == pytest.approx(1 - 1 / 99)
+    assert decay(10**6, warmup=True) == 0.99
+
+
+def rates(base, steps, at, power=0.9):
+    config = TrainingConfig(learning_rate=base, steps=steps, learning_rate_power=power)
+    adam = optimizer.build(config, lambda _: False)
+    adam.build([keras.Variable(0.0)])
+    result = []
+    for step in at:
+        adam.iterations.assign(step)
+        result.append(float(adam.learning_rate))
+    return result
+
+
+@pytest.mark.parametrize("case", ["small", "official"])
+def test_authors_learning_rates(shared_dir, case):
+    """Their number i is what the optimizer holds after i + 1 steps."""
+    data = np.load(shared_dir / "cases" / "authors_code.npz")
+    epochs, iterations, base = data[f"d_poly_{case}_epochs_iters_base"].tolist()
+    steps = int(epochs * iterations)
+    expected = data[f"d_poly_{case}_lr"].reshape(-1)
+    at = np.unique(np.linspace(0, steps - 1, 40).astype(int))
+    np.testing.assert_allclose(
+        rates(base, steps, at + 1), expected[at], rtol=1e-4, atol=1e-6 * base
+    )
+
+
+@pytest.mark.parametrize("power", [0.0, 0.9, 2.0])
+def test_polynomial_rate(power):
+    at = [0, 1, 50, 99]
+    expected = [references.polynomial_rate(0.00012, step, 100, power) for step in at]
+    np.testing.assert_allclose(rates(0.00012, 100, at, power), expected, rtol=1e-5)

@@ -1,0 +1,267 @@
+"""Commands: flag files, precedence, and errors in one line."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from c3tf import cli
+from c3tf.errors import UserError
+
+COMMAND = """
+from absl import flags
+from c3tf import cli
+from c3tf.errors import UserError
+
+flags.DEFINE_integer("steps", 1, "Steps.")
+flags.DEFINE_string("data", "", "Data.")
+flags.DEFINE_bool("fail", False, "Fail as a user would see it.")
+flags.DEFINE_bool("crash", False, "Fail as a programmer would see it.")
+flags.DEFINE_integer("code", None, "Exit code.")
+
+
+def main():
+    if flags.FLAGS.fail:
+        raise UserError("`--data` must exist. Received: --data=nowhere")
+    if flags.FLAGS.crash:
+        raise RuntimeError("a bug")
+    print(f"steps={flags.FLAGS.steps} data={flags.FLAGS.data}")
+    return flags.FLAGS.code
+
+
+if __name__ == "__main__":
+    cli.run(main)
+"""
+
+
+@pytest.fixture
+def command(tmp_path, repository):
+    """Runs a small command in a folder of its own; `python -m demo_command ARGUMENTS`."""
+    (tmp_path / "demo_command.py").write_text(COMMAND)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(repository)])}
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "demo_command", *map(str, arguments)],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def write(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def assert_one_line_error(done, *words):
+    assert done.returncode == cli.EXIT_USER_ERROR == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("python -m demo_command: error: ")
+    assert all(str(word) in lines[0] for word in words), lines[0]
+    assert not done.stdout
+
+
+def test_nested_files_are_relative_to_the_file_that_names_them(tmp_path, monkeypatch):
+    write(tmp_path / "configs/base/deep/paper.flags", "--a=deep")
+    write(tmp_path / "configs/base/city.flags", "--flagfile=deep/paper.flags", "--b=base")
+    top = write(tmp_path / "configs/top.flags", "--flagfile=base/city.flags", "--c=top")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    expected = ["--a=deep", "--b=base", "--c=top"]
+    assert cli.expand_flagfiles([f"--flagfile={top}"]) == expected
+    # Only the file named on the command line is looked for in the working directory.
+    assert cli.expand_flagfiles(["--flagfile=../configs/top.flags"]) == expected
+
+
+def test_files_are_expanded_in_place_and_the_command_line_comes_last(tmp_path):
+    write(tmp_path / "base.flags", "--steps=1", "--data=base")
+    first = write(tmp_path / "a.flags", "--steps=0", "--flagfile=base.flags", "--data=own")
+    second = write(tmp_path / "b.flags", "--steps=7")
+    assert cli.expand_flagfiles(
+        ["--steps=5", f"--flagfile={first}", "--data=direct", f"--flagfile={second}"]
+    ) == [
+        "--steps=0",
+        "--steps=1",
+        "--data=base",
+        "--data=own",
+        "--steps=7",
+        "--steps=5",
+        "--data=direct",
+    ]
+
+
+@pytest.mark.parametrize("spelling", ["--flagfile={}", "-flagfile={}", "--flagfile {}"])
+def test_spellings(tmp_path, spelling):
+    path = write(tmp_path / "with space.flags", "--steps=3")
+    words = [part.replace("{}", str(path)) for part in spelling.split(" ")]
+    assert cli.expand_flagfiles(words) == ["--steps=3"]
+
+
+def test_comments_and_blank_lines(tmp_path):
+    path = write(
+        tmp_path / "a.flags",
+        "# comment",
+        "",
+        "   ",
+        "// comment",
+        "  --steps=3  ",
+        "-data=x",
+        "--output=with # inside",
+    )
+    assert cli.expand_flagfiles([f"--flagfile={path}"]) == [
+        "--steps=3",
+        "-data=x",
+        "--output=with # inside",
+    ]
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "base.flags", "--steps=3")
+    write(tmp_path / "deep/a.flags", "--flagfile=~/base.flags")
+    assert cli.expand_flagfiles(["--flagfile=~/deep/a.flags"]) == ["--steps=3"]
+
+
+def test_after_two_dashes_nothing_is_a_flag(tmp_path):
+    assert cli.expand_flagfiles(["--a=1", "--", "--flagfile=x"]) == ["--a=1", "--", "--flagfile=x"]
+
+
+def test_a_file_may_be_included_twice_but_not_by_itself(tmp_path):
+    base = write(tmp_path / "base.flags", "--a=1")
+    both = write(tmp_path / "both.flags", "--flagfile=base.flags", "--flagfile=base.flags")
+    assert cli.expand_flagfiles([f"--flagfile={both}", f"--flagfile={base}"]) == ["--a=1"] * 3
+
+
+@pytest.mark.parametrize("chain", [["a"], ["a", "b"], ["a", "sub/b", "sub/c"]])
+def test_inclusion_in_a_circle_is_refused(tmp_path, chain):
+    paths = [tmp_path / f"{name}.flags" for name in chain]
+    for path, following in zip(paths, [*paths[1:], paths[0]], strict=True):
+        write(path, f"--flagfile={os.path.relpath(following, path.parent)}")
+    with pytest.raises(UserError, match="includes itself") as refused:
+        cli.expand_flagfiles([f"--flagfile={paths[0]}"])
+    assert all(str(path) in str(refused.value) for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["steps=3"], ["must start with `--`", "steps=3"]),
+        (["--flagfile=missing.flags"], ["missing.flags"]),
+        (["--flagfile="], ["`--flagfile` must name a file"]),
+    ],
+)
+def test_bad_files_are_named(tmp_path, lines, words):
+    path = write(tmp_path / "a.flags", *lines)
+    with pytest.raises(UserError) as refused:
+        cli.expand_flagfiles([f"--flagfile={path}"])
+    assert all(word in str(refused.value) for word in words)
+
+
+def test_unreadable_files_are_named(tmp_path):
+    for path in (tmp_path, tmp_path / "binary.flags"):
+        if path.suffix:
+            path.write_bytes(b"\xff\xfe--steps=3")
+        with pytest.raises(UserError, match="Cannot read flag file") as refused:
+            cli.expand_flagfiles([f"--flagfile={path}"])
+        assert str(path) in str(refused.value)
+
+
+def test_flagfile_without_a_name():
+    with pytest.raises(UserError, match="`--flagfile` must name a file"):
+        cli.expand_flagfiles(["--flagfile"])
+
+
+def test_run_with_files_and_flags(command, tmp_path):
+    write(tmp_path / "base/b.flags", "--steps=2", "--data=file")
+    write(tmp_path / "a.flags", "--flagfile=base/b.flags")
+    done = command("--steps=5", "--flagfile=a.flags")
+    assert done.stdout == "steps=5 data=file\n"
+    assert done.returncode == 0
+    assert not done.stderr
+
+
+def test_exit_code_of_the_command(command):
+    assert command("--code=3").returncode == 3
+
+
+def test_unknown_flag(command):
+    assert_one_line_error(command("--stepz=3"), "stepz", "--helpshort")
+
+
+def test_unknown_flag_in_a_file(command, tmp_path):
+    write(tmp_path / "a.flags", "--stepz=3")
+    assert_one_line_error(command("--flagfile=a.flags"), "stepz")
+
+
+def test_value_of_a_wrong_type(command):
+    assert_one_line_error(command("--steps=many"), "steps", "many")
+
+
+def test_argument_that_is_no_flag(command):
+    assert_one_line_error(command("steps=3"), "must be a flag", "steps=3")
+
+
+def test_missing_flagfile(command, tmp_path):
+    assert_one_line_error(command("--flagfile=none.flags"), tmp_path / "none.flags")
+
+
+def test_user_error_of_the_command(command):
+    assert_one_line_error(command("--fail"), "`--data` must exist. Received: --data=nowhere")
+
+
+def test_a_bug_keeps_its_traceback(command):
+    done = command("--crash")
+    assert done.returncode not in (0, cli.EXIT_USER_ERROR)
+    assert "Traceback" in done.stderr
+    assert "RuntimeError: a bug" in done.stderr
+
+
+def test_help(command):
+    done = command("--helpshort")
+    assert "--steps" in done.stdout
+    assert "Steps." in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+CONFIGURE = """
+from c3tf import cli, config_flags
+config_flags.define_flags()
+cli.run(lambda: print(config_flags.from_flags().to_dict()))
+"""
+
+
+def configure(repository, cwd, *words):
+    return subprocess.run(
+        [sys.executable, "-c", CONFIGURE, *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(repository)},
+    )
+
+
+def test_every_flag_file_of_the_project_is_accepted(repository, tmp_path):
+    files = sorted(
+        path for path in (repository / "configs").rglob("*.flags") if path.parent.name != "base"
+    )
+    assert files
+    for path in files:
+        done = configure(repository, tmp_path, f"--flagfile={path}")
+        assert done.returncode == 0, f"{path}: {done.stderr}"
+
+
+def test_a_refused_configuration_is_one_line(repository, tmp_path):
+    done = configure(repository, tmp_path, "--dcrs_ratio=2")
+    assert done.returncode == cli.EXIT_USER_ERROR
+    assert done.stderr.count("\n") == 1
+    assert "`--dcrs_ratio` must be at most 1.0. Received: 2.0" in done.stderr

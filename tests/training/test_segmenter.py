@@ -1,0 +1,277 @@
+"""The train step against Eq. 7, composed independently from the references."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import reference_step
+import references
+import tiny_segmenter
+from c3tf.data.batch import SupervisedBatch
+from c3tf.labels import IGNORE
+from tiny_segmenter import NUM_CLASSES
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with tiny_segmenter.precision("float64"):
+        yield
+
+
+def small(**options):
+    """One mix group of two labeled and two unlabeled images."""
+    return tiny_segmenter.config(global_batch_size=4, **options)
+
+
+def prepared(settings, iterations=None, **arguments):
+    """A segmenter in its semi-supervised phase whose teacher is not the student."""
+    model = tiny_segmenter.segmenter(settings, **arguments)
+    model.begin_semi_supervised(copy_student=False)
+    model.optimizer.iterations.assign(
+        settings.supervised_steps if iterations is None else iterations
+    )
+    return model
+
+
+def weights(network):
+    return [weight.numpy() for weight in network.weights]
+
+
+def step(model, batch):
+    logs = model.train_step(tiny_segmenter.tensors(batch))
+    return {name: float(value) for name, value in logs.items()}
+
+
+VARIANTS = {
+    "paper": {},
+    "two mix groups": {"global_batch_size": 8},
+    "mixing none": {"mixing": "none", "mix_group": 1},
+    "mixing intra-set": {"mixing": "intra_set"},
+    "without contrast": {"contrast_weight": 0.0},
+    "without consistency": {"consistency_weight": 0.0},
+    "keys of the student": {"labeled_keys": "student"},
+    "keys and excluded self": {"contrast_exclude_self": True, "contrast_scale": 1.5},
+    "contrast of labeled images": {"contrast_sources": "labeled"},
+    "contrast of unlabeled images": {"contrast_sources": "unlabeled"},
+    "random sampling": {"contrast_sampling": "random"},
+    "skipped classes": {"contrast_skip_class_0": True, "contrast_min_pixels": 4},
+    "without DCRS": {"dcrs_ratio": 1.0},
+    "batch averaging": {"loss_averaging": "batch", "consistency_class_mean": True},
+    "warm-up": {"ema_warmup": True},
+}
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_step_is_eq_7(options):
+    settings = tiny_segmenter.config(**{"global_batch_size": 4, **options})
+    phase_step = 2
+    model = prepared(settings, settings.supervised_steps + phase_step)
+    # The step trains a student that it has not moved yet.
+    student = tiny_segmenter.network("student", seed=1)
+    batch = tiny_segmenter.semi_batch(settings)
+    logs = step(model, batch)
+    expected = reference_step.total_loss(
+        student, model.teacher, model.thresholds.numpy(), batch, settings, phase_step
+    )
+    assert logs.keys() == expected.keys()
+    for name, value in expected.items():
+        assert logs[name] == pytest.approx(value, rel=1e-9), name
+    # Every part of Eq. 7 is active in this batch, and every variant changes the loss.
+    assert logs["consistency"] > 0
+    assert 0 < logs["confident"] <= 1
+    if options:
+        assert abs(logs["loss"] - loss_of_the_paper()) > 1e-9
+
+
+@functools.cache
+def loss_of_the_paper():
+    settings = small()
+    return step(prepared(settings, 5), tiny_segmenter.semi_batch(settings))["loss"]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"labeled_keys": "student"}], ids=["paper", "student keys"]
+)
+def test_gradient_is_that_of_eq_7_with_teacher_and_keys_held(options):
+    """Finite differences of the reference against the step that plain gradient descent takes."""
+    settings = small(
+        consistency_ramp_steps=0, consistency_weight=1.0, contrast_weight=1.0, **options
+    )
+    model = prepared(settings, adam=lambda: keras.optimizers.SGD(learning_rate=1.0))
+    batch = tiny_segmenter.semi_batch(settings)
+    before = [variable.numpy() for variable in model.student.trainable_variables]
+    step(model, batch)
+    descent = [
+        variable.numpy() - old
+        for variable, old in zip(model.student.trainable_variables, before, strict=True)
+    ]
+    rng, probe = np.random.default_rng(0), tiny_segmenter.network("probe", seed=1)
+    if options:
+        # Keys that are the student's own would move with the probe: only the losses and the
+        # layers that the keys do not depend on can be compared.
+        directions = [
+            rng.normal(size=old.shape) * ("classifier" in variable.path)
+            for variable, old in zip(probe.trainable_variables, before, strict=True)
+        ]
+    else:
+        directions = [rng.normal(size=old.shape) for old in before]
+    small_step, values = 1e-6, []
+    for sign in (1, -1):
+        for variable, old, direction in zip(
+            probe.trainable_variables, before, directions, strict=True
+        ):
+            variable.assign(old + sign * small_step * direction)
+        values.append(
+            reference_step.total_loss(
+                probe, model.teacher, model.thresholds.numpy(), batch, settings, phase_step=0
+            )["loss"]
+        )
+    slope = (values[0] - values[1]) / (2 * small_step)
+    expected = -sum((move * d).sum() for move, d in zip(descent, directions, strict=True))
+    assert expected == pytest.approx(slope, rel=1e-5)
+    assert abs(slope) > 1e-3
+
+
+@pytest.mark.parametrize("phase_step", [0, 7])
+@pytest.mark.parametrize("warmup", [False, True])
+def test_teacher_follows_the_student_of_the_step_before(phase_step, warmup):
+    settings = small(ema_decay=0.8, ema_warmup=warmup)
+    model = prepared(settings, settings.supervised_steps + phase_step)
+    student, teacher = weights(model.student), weights(model.teacher)
+    step(model, tiny_segmenter.semi_batch(settings))
+    alpha = min(0.8, 1 - 1 / (phase_step + 1)) if warmup else 0.8
+    for new, s, t in zip(weights(model.teacher), student, teacher, strict=True):
+        np.testing.assert_allclose(new, alpha * t + (1 - alpha) * s, rtol=0, atol=1e-15)
+    assert any((new != old).any() for new, old in zip(weights(model.student), student, strict=True))
+
+
+def test_thresholds_follow_eq_6():
+    settings = small()
+    model = prepared(settings)
+    batch = tiny_segmenter.semi_batch(settings)
+    expected = np.full(NUM_CLASSES, settings.method.dcrs_start)
+    for _ in range(2):
+        step(model, batch)
+        logits = reference_step.full_size_logits(model.teacher, batch.u_w)
+        expected = references.update_thresholds(
+            expected, references.softmax(logits), batch.u_valid, ratio=0.8, decay=0.9
+        )
+        np.testing.assert_allclose(model.thresholds, expected, rtol=0, atol=1e-4)
+    assert np.abs(model.thresholds.numpy() - settings.method.dcrs_start).max() > 1e-3
+
+
+def test_lambda1_ramps_from_the_end_of_the_supervised_phase():
+    settings = small(consistency_weight=50.0, consistency_ramp_steps=2)
+    model = prepared(settings)
+    batch = tiny_segmenter.semi_batch(settings)
+    seen = [step(model, batch)["lambda1"] for _ in range(4)]
+    expected = [50 * references.sigmoid_ramp(t, 2) for t in range(4)]
+    np.testing.assert_allclose(seen, expected, rtol=1e-12)
+    assert int(model.optimizer.iterations) == settings.supervised_steps + 4
+
+
+def test_supervised_phase_trains_the_segmentation_alone():
+    settings = small()
+    model = tiny_segmenter.segmenter(settings)
+    before, teacher = weights(model.student), weights(model.teacher)
+    batch = tiny_segmenter.semi_batch(settings)
+    expected, _ = references.supervised_loss(
+        batch.y, reference_step.full_size_logits(model.student, batch.x)
+    )
+    logs = model.train_step(SupervisedBatch(tf.constant(batch.x), tf.constant(batch.y)))
+    assert float(logs["loss"]) == pytest.approx(expected, rel=1e-12)
+    assert float(logs["supervised"]) == float(logs["loss"])
+    for variable, old in zip(model.student.weights, before, strict=True):
+        fixed = "projection" in variable.path or "norm" in variable.path
+        assert (variable.numpy() == old).all() == fixed, variable.path
+    for new, old in zip(weights(model.teacher), teacher, strict=True):
+        np.testing.assert_array_equal(new, old)
+    # Keras reads the constant of an initializer as float32.
+    np.testing.assert_array_equal(model.thresholds, np.float32(settings.method.dcrs_start))
+
+
+def test_phases_through_fit():
+    """The compiled steps: the switch between them, and the same losses as eagerly."""
+    settings = small(supervised_steps=1)
+    batches = [tiny_segmenter.semi_batch(settings, seed) for seed in range(2)]
+    model = tiny_segmenter.segmenter(settings)
+    model.fit(tiny_segmenter.dataset(batches[:1], supervised=True), verbose=0, shuffle=False)
+    student = weights(model.student)
+    model.begin_semi_supervised(copy_student=True)
+    for new, old in zip(weights(model.teacher), student, strict=True):
+        np.testing.assert_array_equal(new, old)
+    history = model.fit(tiny_segmenter.dataset(batches), verbose=0, shuffle=False).history
+    assert int(model.optimizer.iterations) == 3
+
+    eager = tiny_segmenter.segmenter(settings)
+    eager.train_step(SupervisedBatch(tf.constant(batches[0].x), tf.constant(batches[0].y)))
+    eager.begin_semi_supervised(copy_student=True)
+    logs = [step(eager, batch) for batch in batches]
+    # Keras keeps the scalars of an epoch's last step.
+    assert {name: values[-1] for name, values in history.items()} == pytest.approx(
+        logs[-1], rel=1e-9
+    )
+    for one, other in zip(weights(model.teacher), weights(eager.teacher), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+def test_the_baseline_has_no_teacher():
+    settings = small(method="supervised")
+    model = tiny_segmenter.segmenter(settings)
+    batch = tiny_segmenter.semi_batch(settings)
+    logs = model.train_step(SupervisedBatch(tf.constant(batch.x), tf.constant(batch.y)))
+    expected, _ = references.supervised_loss(
+        batch.y,
+        reference_step.full_size_logits(tiny_segmenter.network("student", 1), batch.x),
+    )
+    assert float(logs["loss"]) == pytest.approx(expected, rel=1e-12)
+    assert model.teacher is None
+
+
+def test_nothing_labeled_and_nothing_confident_changes_no_weight():
+    settings = small(dcrs_start=1.0, dcrs_decay=0.999)
+    model = prepared(settings)
+    before = weights(model.student)
+    batch = tiny_segmenter.semi_batch(settings)
+    logs = step(model, batch._replace(y=np.full_like(batch.y, IGNORE)))
+    assert {logs[name] for name in ("loss", "supervised", "consistency", "contrast")} == {0.0}
+    assert logs["confident"] == logs["anchors"] == 0
+    for new, old in zip(weights(model.student), before, strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_padding_only_is_finite():
+    settings = small()
+    batch = tiny_segmenter.semi_batch(settings)
+    logs = step(prepared(settings), batch._replace(u_valid=np.zeros_like(batch.u_valid)))
+    assert logs["consistency"] == logs["confident"] == 0
+    assert all(np.isfinite(value) for value in logs.values())
+
+
+def test_draws_come_from_the_batch_alone():
+    settings = small(contrast_samples=2)
+    batch = tiny_segmenter.semi_batch(settings)
+    first, again = (step(prepared(settings), batch) for _ in range(2))
+    assert first == again
+    other = step(prepared(settings), batch._replace(seed=batch.seed + 1))
+    assert other["contrast"] != first["contrast"]
+    assert other["supervised"] == first["supervised"]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_losses_stay_in_float32_under_half_precision(policy):
+    settings = small()
+    batch = tiny_segmenter.semi_batch(settings)
+    with tiny_segmenter.precision("float32"):
+        reference = step(prepared(settings), batch)
+    with tiny_segmenter.precision(policy):
+        model = prepared(settings)
+        logs = model.train_step(tiny_segmenter.tensors(batch))
+    assert logs["loss"].dtype == tf.float32
+    assert model.thresholds.dtype == "float32"
+    for name in ("supervised", "consistency"):
+        assert float(logs[name]) == pytest.approx(reference[name], rel=0.05)
+    assert all(np.isfinite(weight).all() for weight in weights(model.student))
