@@ -17,7 +17,7 @@ DISTRIBUTIONS = {
     "keras_cv": "keras-cv",
 }
 
-_HEADER = '''"""Bazel targets: one per library module, command and test. tests/test_build.py checks them.
+_HEADER = '''"""Bazel targets, one per module, command and test; tests/test_build.py checks them.
 
 `requirement` comes from rules_python's pip hub over requirements.txt and requirements-dev.txt.
 """

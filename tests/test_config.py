@@ -9,9 +9,9 @@ import typing
 
 import pytest
 
-from c3tf import config
 from c3tf.config import Config
 from c3tf.config_checks import ConfigError
+from c3tf.errors import UserError
 
 SECTIONS = ("data", "augment", "network", "method", "training")
 BASE = Config()
@@ -449,4 +449,4 @@ def test_absl_refuses_what_it_cannot_parse(repository, bad):
 
 
 def test_config_errors_are_user_errors():
-    assert issubclass(config.ConfigError, config.UserError)
+    assert issubclass(ConfigError, UserError)

@@ -148,9 +148,8 @@ def pixel_contrast(
     # nothing in the products below.
     place = tf.where(samples.taken)
     image, classes = place[:, 0], tf.cast(place[:, 1], tf.int32)
-    pixel = tf.stack(
-        [image, tf.cast(tf.boolean_mask(samples.index, samples.taken), image.dtype)], 1
-    )
+    index = tf.cast(tf.boolean_mask(samples.index, samples.taken), image.dtype)
+    pixel = tf.stack([image, index], axis=1)
     num_pixels = tf.shape(labels, out_type=image.dtype)[1]
     ids = (tf.cast(first_image, image.dtype) + pixel[:, 0]) * num_pixels + pixel[:, 1]
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from c3tf.errors import UserError
+from c3tf.training.optimizer import steps_done
 
 Scalars = dict[str, float]
 
@@ -47,7 +48,7 @@ class ScalarLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Takes the scalars of a step; at the end of an interval reports their means."""
-        step = int(self.model.optimizer.iterations)
+        step = steps_done(self.model.optimizer)
         self._pending.append(dict(logs))
         if step % self._every == 0 or step == self._last_step:
             self.flush(step)
@@ -96,7 +97,7 @@ class At(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Calls the function when its step has come."""
-        step = int(self.model.optimizer.iterations)
+        step = steps_done(self.model.optimizer)
         if step % self._every == 0 or step == self._last_step:
             self._call(step)
 

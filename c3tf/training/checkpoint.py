@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from c3tf.errors import UserError
 from c3tf.labels import LabelMap
+from c3tf.training.optimizer import steps_done
 
 _FACTS = "facts"
 _REQUIRED_FACTS = {"config", "has_teacher", "label_map", "network", "step"}
@@ -85,7 +86,7 @@ class CheckpointStore:
             The path.
         """
         os.makedirs(self.folder, exist_ok=True)
-        step = int(model.optimizer.iterations)
+        step = steps_done(model.optimizer)
         path = self.path(step)
         _write(path, _variables(model), {**facts, "step": step})
         for old in self.steps()[: -self._keep]:

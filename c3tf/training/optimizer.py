@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 from c3tf.config import TrainingConfig
 
@@ -62,3 +63,9 @@ def build(config: TrainingConfig, is_backbone: Callable[[keras.Variable], bool])
     return LayerwiseAdam(
         schedule, factor=lambda variable: config.backbone_rate if is_backbone(variable) else 1.0
     )
+
+
+def steps_done(optimizer: keras.optimizers.Optimizer) -> int:
+    """Returns the number of steps an optimizer has made, under any distribution strategy."""
+    # `int()` does not take a variable that is mirrored over replicas.
+    return int(tf.convert_to_tensor(optimizer.iterations))

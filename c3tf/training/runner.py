@@ -105,7 +105,7 @@ class Run:
             UserError: the data turn out to be damaged, or a loss is not finite.
         """
         facts = self._store.restore(self.model)
-        step = int(self.model.optimizer.iterations)
+        step = optimizer.steps_done(self.model.optimizer)
         if facts is not None:
             self._best = facts["best"]
             if facts["has_teacher"]:
