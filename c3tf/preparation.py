@@ -9,8 +9,8 @@ from c3tf.config import Config
 from c3tf.data import manifest
 from c3tf.errors import UserError
 
-# The raw scenes lie beside the data set made from them.
-_RAW = "scenes"
+# The raw scenes lie beside the data set made from them, under its name with this ending.
+_RAW = "_raw"
 
 
 def ensure_data(config: Config) -> None:
@@ -27,7 +27,7 @@ def ensure_data(config: Config) -> None:
         return
     if not data:
         raise UserError("`--data` must name the directory that --prepare makes. Received: nothing")
-    raw = os.path.join(os.path.dirname(os.path.normpath(data)), _RAW)
+    raw = os.path.normpath(data) + _RAW
     if not os.path.exists(raw):
         _run("data_tools.street_scenes", f"--output={raw}")
     _run("data_tools.bdd100k", f"--source={raw}", f"--output={data}")

@@ -12,6 +12,7 @@ from c3tf.data.errors import DataError
 Source = Callable[[int], tf.data.Dataset]
 
 _READ_BATCH = 64
+_PARALLEL_READS = 8
 _FOREVER = tf.int64.max
 
 
@@ -28,7 +29,7 @@ def load_records(shards: Sequence[str], wanted: Container[str] | None = None) ->
     Raises:
         DataError: a shard is damaged or holds something else.
     """
-    named = tf.data.TFRecordDataset(list(shards), num_parallel_reads=len(shards)).map(
+    named = tf.data.TFRecordDataset(list(shards), num_parallel_reads=_PARALLEL_READS).map(
         lambda record: (records.parse_name(record), record)
     )
     found = []
@@ -94,7 +95,7 @@ def streamed(
         epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(paths, epoch_seed)
         stream = tf.data.Dataset.from_tensor_slices(order).interleave(
-            tf.data.TFRecordDataset, cycle_length=min(len(shards), 8)
+            tf.data.TFRecordDataset, cycle_length=min(len(shards), _PARALLEL_READS)
         )
         # The shuffle's seed is a hash of (seed, epoch): tf.data takes one number.
         number = tf.random.stateless_uniform([], epoch_seed, None, None, tf.int64)

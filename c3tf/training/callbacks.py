@@ -121,17 +121,20 @@ class Console:
 
     def __call__(self, step: int, scalars: Scalars) -> None:
         """Prints one interval."""
-        shown = [f"{self._title} {step}/{self._steps}", f"loss {scalars['loss']:.3f}"]
-        images = self._labeled
-        if "consistency" in scalars:
-            images *= 2
+        semi = "consistency" in scalars
+        images, seconds = self._labeled * (2 if semi else 1), scalars["seconds_per_step"]
+        # What matters most comes first: a narrow terminal cuts the end of the line.
+        shown = [
+            f"{self._title} {step}/{self._steps}",
+            f"{_clock((self._steps - step) * seconds)} left",
+            f"{images / seconds:.1f} images/s",
+            f"loss {scalars['loss']:.3f}",
+        ]
+        if semi:
             parts = ("supervised", "consistency", "contrast", "lambda1")
             shown += [f"{name} {scalars[name]:.3f}" for name in parts if name in scalars]
             shown.append(f"confident {scalars['confident']:.0%}")
-        seconds = scalars["seconds_per_step"]
-        shown.append(f"rate {scalars['learning_rate']:.1e}")
-        shown.append(f"{images / seconds:.1f} images/s")
-        shown.append(f"{_clock((self._steps - step) * seconds)} left")
+        shown.append(f"learning rate {scalars['learning_rate']:.1e}")
         text, live = "  ".join(shown), self._stream.isatty()
         if live:
             # A wrapped line cannot be rewritten; blanks cover what a longer one has left.

@@ -8,12 +8,14 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import zipfile
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from c3tf.errors import UserError
 from c3tf.labels import LabelMap
@@ -97,30 +99,40 @@ class CheckpointStore:
         """Keeps a checkpoint as the best one, whatever becomes of the newest ones."""
         best = os.path.join(self.folder, _BEST)
         beside = best + ".part"
-        if os.path.exists(beside):
-            os.remove(beside)
-        os.link(path, beside)
+        shutil.copyfile(path, beside)
         os.replace(beside, best)
 
     def restore(self, model: keras.Model) -> dict[str, Any] | None:
-        """Restores the newest checkpoint into a model.
+        """Restores the newest checkpoint into a model; a damaged one is passed over.
 
         Returns:
             The facts stored with it; None when there is no checkpoint.
 
         Raises:
-            CheckpointError: it is damaged or does not fit the model.
+            CheckpointError: all are damaged, or the newest readable one does not fit the model.
         """
-        steps = self.steps()
-        if not steps:
+        found = self._newest_readable()
+        if found is None:
             return None
-        path = self.path(steps[-1])
-        facts, arrays = read(path)
+        path, facts, arrays = found
         variables = _variables(model)
         _check_fit(path, arrays, {name: tuple(v.shape) for name, v in variables.items()})
         for name, variable in variables.items():
             variable.assign(arrays[name])
         return facts
+
+    def _newest_readable(self) -> tuple[str, dict[str, Any], dict[str, np.ndarray]] | None:
+        """Reads the newest checkpoint that is whole; None where there is none at all."""
+        damage = None
+        for step in reversed(self.steps()):
+            try:
+                return self.path(step), *read(self.path(step))
+            except CheckpointError as error:
+                damage = error
+                logging.warning("%s The checkpoint before it is tried.", error)
+        if damage:
+            raise damage
+        return None
 
 
 def find(path: str) -> str:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from c3tf import serving
 from c3tf.config import Config
-from c3tf.config_checks import ALL
+from c3tf.config_checks import ALL, ConfigError
 from c3tf.data import manifest as manifests
 from c3tf.data import pipeline, splits
 from c3tf.data.errors import DataError
@@ -61,6 +61,8 @@ class Run:
         """
         self.config, self.title = config, title
         self.output = config.training.output
+        if not config.data.data:
+            raise ConfigError("`--data` must name a converted data set. Received: nothing")
         self.manifest = manifests.verify(config.data.data)
         self.label_map = self.manifest.label_map
         self.split = open_split(self.manifest, config)
@@ -144,11 +146,17 @@ class Run:
         last = training.steps
         console = callbacks.Console(self.title, last, self.config.labeled_batch_size)
         jsonl = callbacks.JsonLines(os.path.join(self.output, "metrics.jsonl"))
-        # The log comes first: it stops a run with a broken loss before that is saved.
+        log = callbacks.ScalarLog(training.log_every, last, [console, jsonl])
+
+        def save(step: int) -> None:
+            # A loss that is not finite stops the run here, before its weights are saved.
+            log.flush(step)
+            self._save(step)
+
         return [
-            callbacks.ScalarLog(training.log_every, last, [console, jsonl]),
+            log,
             callbacks.At(training.evaluate_every, last, self._evaluate),
-            callbacks.At(training.checkpoint_every, last, self._save),
+            callbacks.At(training.checkpoint_every, last, save),
         ]
 
     def _evaluate(self, step: int) -> None:

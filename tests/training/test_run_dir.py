@@ -1,0 +1,121 @@
+"""A run directory belongs to one configuration and nothing in it is overwritten."""
+
+import json
+import os
+
+import pytest
+
+from c3tf.config import Config
+from c3tf.evaluation import writers
+from c3tf.training import run_dir
+from c3tf.training.run_dir import RunDirError
+
+CONFIG = Config().with_options(learning_rate=0.001, scales=[0.75, 1.0])
+
+
+def test_claims_a_new_directory_and_writes_the_whole_configuration(tmp_path):
+    output = tmp_path / "runs" / "first"
+    run_dir.claim(str(output), CONFIG, "abc")
+    written = json.loads((output / "config.json").read_text())
+    assert Config.from_dict(written["config"]) == CONFIG
+    assert written["split"] == "abc"
+    assert written["versions"] == run_dir.versions()
+    assert {"c3tf", "tensorflow", "keras", "python"} == set(written["versions"])
+    assert os.listdir(output) == ["config.json"]
+
+
+def test_claims_an_empty_directory_or_one_that_holds_only_a_baseline(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    other = tmp_path / "other"
+    (other / "baseline").mkdir(parents=True)
+    run_dir.claim(str(other), CONFIG, "abc")
+    assert sorted(os.listdir(other)) == ["baseline", "config.json"]
+
+
+def test_the_same_configuration_goes_on_and_leaves_the_file_alone(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    before = (tmp_path / "config.json").read_bytes()
+    (tmp_path / "checkpoints").mkdir()
+    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    # Where the data lie and how often something is written decides nothing that is learned.
+    moved = CONFIG.with_options(
+        data="elsewhere", output="x", log_every=7, checkpoint_every=9, keep_checkpoints=3
+    )
+    run_dir.claim(str(tmp_path), moved, "abc")
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": 0.01}, r"--learning_rate: 0\.001 then, 0\.01 now"),
+        ({"scales": [0.5]}, r"--scales: \[0\.75, 1\.0\] then, \[0\.5\] now"),
+        ({"seed": 1}, "--seed: 0 then, 1 now"),
+        ({"backbone": "resnet50"}, "--backbone: 'resnet101' then, 'resnet50' now"),
+        ({"method": "supervised"}, "--method: 'c3' then, 'supervised' now"),
+    ],
+)
+def test_another_configuration_is_refused_with_the_flag_and_both_values(tmp_path, options, message):
+    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    before = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(RunDirError, match=message):
+        run_dir.claim(str(tmp_path), CONFIG.with_options(**options), "abc")
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_all_differences_are_named_the_split_included(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    with pytest.raises(RunDirError) as caught:
+        run_dir.claim(str(tmp_path), CONFIG.with_options(seed=4, temperature=0.2), "def")
+    for part in ("--seed: 0 then, 4 now", "--temperature", "split: abc then, def now"):
+        assert part in str(caught.value)
+    assert "--learning_rate" not in str(caught.value)
+
+
+def test_an_option_that_the_run_did_not_have_is_a_difference(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    path = tmp_path / "config.json"
+    written = json.loads(path.read_text())
+    del written["config"]["method"]["temperature"]
+    path.write_text(json.dumps(written))
+    with pytest.raises(RunDirError, match=r"--temperature: None then, 0\.15 now"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc")
+
+
+def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(RunDirError, match="is not empty and holds no run"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc")
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_file_is_refused(tmp_path):
+    file = tmp_path / "run"
+    file.write_text("mine")
+    with pytest.raises(RunDirError, match=r"must be a directory, but .* is a file"):
+        run_dir.claim(str(file), CONFIG, "abc")
+    with pytest.raises(RunDirError, match="Cannot write to"):
+        run_dir.claim(str(file / "below"), CONFIG, "abc")
+    assert file.read_text() == "mine"
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    def refuse(path, data):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(writers, "write_json", refuse)
+    with pytest.raises(RunDirError, match=r"Cannot write to .*Permission denied"):
+        run_dir.claim(str(tmp_path / "run"), CONFIG, "abc")
+
+
+def test_no_output_is_refused():
+    with pytest.raises(RunDirError, match="`--output` must name the run directory"):
+        run_dir.claim("", CONFIG, "abc")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": 3, "split": ""}', "\x00"])
+def test_a_damaged_or_foreign_config_file_is_refused_and_left_alone(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunDirError, match=r"config\.json .*Choose another --output"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc")
+    assert (tmp_path / "config.json").read_text() == text
