@@ -63,7 +63,7 @@ class AugmentConfig:
     )
     integer_degrees: bool = _option(False, "Draw whole degrees only, as the authors' code does.")
     scales: tuple[float, ...] = _option(
-        (), "Scales to draw from before the crop (0.75,1.0,1.25 on BDD100K).", above=0.0
+        (), "Scales to draw from before the crop (0.75,1.0,1.25 on BDD100K).", at_least=0.1
     )
     jitter_strengths: tuple[float, ...] = _option(
         (0.5, 0.5, 0.5, 0.25),
@@ -149,7 +149,9 @@ class MethodConfig:
         choices=("image", "batch"),
     )
     consistency_weight: float = _option(
-        50.0, "lambda1: weight of the consistency loss after its ramp; 0 drops it.", at_least=0.0
+        50.0,
+        "lambda1: weight of the consistency loss after its ramp; at 0 it is only reported.",
+        at_least=0.0,
     )
     consistency_ramp_steps: int = _option(
         4000, "Length of lambda1's sigmoid ramp, from the end of the supervised phase.", at_least=0
@@ -211,7 +213,9 @@ class MethodConfig:
 class TrainingConfig:
     """The schedule, the optimizer, and what is written where."""
 
-    output: str = _option("", "Run directory: checkpoints, results, the exported model.")
+    output: str = _option(
+        "", "Directory of the results; a run has its own below it, named after --method."
+    )
     steps: int = _option(25000, "Training steps in all.", at_least=1)
     global_batch_size: int = _option(
         32, "Images per step over all replicas; half of them labeled.", at_least=2
@@ -245,7 +249,7 @@ class TrainingConfig:
         choices=("student", "teacher"),
     )
     baseline: bool = _option(
-        False, "Also train the supervised baseline, in <output>/baseline, and print both."
+        False, "Also train the supervised baseline on the same labels, and print both."
     )
 
 

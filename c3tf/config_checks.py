@@ -58,7 +58,7 @@ def _check_range(name: str, value: Any, checks: Mapping[str, Any]) -> None:
 
 def check_combination(config: "Config") -> None:
     """Refuses values that contradict each other, before any time is spent."""
-    data, augment, method, training = config.data, config.augment, config.method, config.training
+    data, method, training = config.data, config.method, config.training
     if data.labeled != ALL and (not data.labeled.isdecimal() or int(data.labeled) == 0):
         raise ConfigError(
             f"`--labeled` must be a positive count or `{ALL}`. Received: {data.labeled}"
@@ -68,16 +68,12 @@ def check_combination(config: "Config") -> None:
             "`--split` lists the labeled images, so `--labeled` must not be given as well. "
             f"Received: --split={data.split} --labeled={data.labeled}"
         )
-    for name in ("jitter_strengths", "jitter_probabilities"):
-        if len(getattr(augment, name)) != 4:
-            raise ConfigError(
-                f"`--{name}` must hold four numbers: brightness, contrast, saturation, hue. "
-                f"Received: {getattr(augment, name)}"
-            )
-    if augment.jitter_strengths[3] > 0.5:
+    _check_views(config)
+    if training.evaluate_every % training.checkpoint_every:
         raise ConfigError(
-            "`--jitter_strengths` must hold a hue of at most 0.5 (half of the colour circle). "
-            f"Received: {augment.jitter_strengths[3]}"
+            "`--evaluate_every` must be a multiple of `--checkpoint_every`, so that the best "
+            f"network is kept. Received: --evaluate_every={training.evaluate_every} "
+            f"--checkpoint_every={training.checkpoint_every}"
         )
     if training.global_batch_size % 2:
         raise ConfigError(
@@ -100,6 +96,33 @@ def check_combination(config: "Config") -> None:
         raise ConfigError(
             "`--export_weights=teacher` must go with `--method=c3`: the baseline has no teacher."
         )
+
+
+def _check_views(config: "Config") -> None:
+    augment = config.augment
+    for name in ("jitter_strengths", "jitter_probabilities"):
+        if len(getattr(augment, name)) != 4:
+            raise ConfigError(
+                f"`--{name}` must hold four numbers: brightness, contrast, saturation, hue. "
+                f"Received: {getattr(augment, name)}"
+            )
+    if max(augment.jitter_strengths) > 1 or augment.jitter_strengths[3] > 0.5:
+        raise ConfigError(
+            "`--jitter_strengths` must be at most 1, and 0.5 (half of the colour circle) for hue. "
+            f"Received: {augment.jitter_strengths}"
+        )
+    if augment.integer_degrees and augment.max_rotation % 1:
+        raise ConfigError(
+            "`--max_rotation` must be whole degrees with `--integer_degrees`. "
+            f"Received: {augment.max_rotation}"
+        )
+    stride = config.network.output_stride
+    for name in ("crop_height", "crop_width"):
+        if getattr(augment, name) % stride:
+            raise ConfigError(
+                f"`--{name}` must be a multiple of `--output_stride` ({stride}), or logits and "
+                f"labels would not lie on each other. Received: {getattr(augment, name)}"
+            )
 
 
 def _check_c3(config: "Config") -> None:

@@ -1,33 +1,37 @@
 """Trains a segmentation network: `python -m c3tf.train --flagfile=configs/demo.flags`."""
 
+import dataclasses
 import os
 
 from absl import flags
 
 from c3tf import cli, config_flags, preparation
-from c3tf.config import Config
+from c3tf.config import Config, MethodConfig
+from c3tf.config_checks import ConfigError
 from c3tf.evaluation import metrics
-from c3tf.training import results_sheet, runner
+from c3tf.training import distribution, results_sheet, run_dir, runner
 
 config_flags.define_flags()
 flags.adopt_module_key_flags(config_flags)
 
-BASELINE = "baseline"
+BASELINE = "supervised"
 
 
 def main() -> None:
     """Trains as the flags say and prints what came out."""
     settings = config_flags.from_flags()
+    plans = [_baseline_of(settings)] if settings.training.baseline else []
+    plans = [_in_its_folder(plan) for plan in [*plans, settings]]
+    for plan in plans:
+        run_dir.check(plan.training.output, plan)
     preparation.ensure_data(settings)
-    runs = {}
-    if settings.training.baseline:
-        runs[BASELINE] = runner.Run(_baseline_of(settings), BASELINE)
-    # Both are opened before the first one is trained, so that no flag fails after an hour.
-    runs[settings.method.method] = runner.Run(settings, settings.method.method)
+    strategy = distribution.create_strategy(settings)
+    # All runs are opened before the first one is trained, so that none fails after an hour.
+    runs = [runner.Run(plan, plan.method.method, strategy) for plan in plans]
     results = {}
-    for name, run in runs.items():
+    for run in runs:
         print(run.describe(), flush=True)
-        results[name] = run.train()
+        results[run.title] = run.train()
     _print_results(results)
     sheet = results_sheet.draw(results, settings)
     print(f"SavedModel: {results[settings.method.method].saved_model}")
@@ -36,12 +40,24 @@ def main() -> None:
 
 def _baseline_of(settings: Config) -> Config:
     """Returns the supervised baseline of a run: the same labels, steps and schedule."""
-    return settings.with_options(
-        method="supervised",
-        baseline=False,
-        export_weights="student",
-        output=os.path.join(settings.training.output, BASELINE),
+    averaging = settings.method.loss_averaging
+    # Nothing else of the method matters to it, so none of it ties the baseline's directory.
+    return dataclasses.replace(
+        settings,
+        method=MethodConfig(method=BASELINE, loss_averaging=averaging),
+        training=dataclasses.replace(settings.training, baseline=False, export_weights="student"),
     )
+
+
+def _in_its_folder(settings: Config) -> Config:
+    """Returns the run with its own directory below `--output`, named after the method.
+
+    So one switch, `--method=supervised`, gives the baseline of a configuration beside it.
+    """
+    output = settings.training.output
+    if not output:
+        raise ConfigError("`--output` must name a directory. Received: nothing")
+    return settings.with_options(output=os.path.join(output, settings.method.method))
 
 
 def _print_results(results: dict[str, runner.RunResult]) -> None:

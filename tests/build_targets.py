@@ -61,9 +61,18 @@ def _target(path: Path, modules: dict[str, Path]) -> Target:
 
 
 def _imported(tree: ast.AST) -> set[str]:
-    """Returns the dotted names that a module imports, those of `from` imports included."""
+    """Returns the dotted names that a module imports when it runs."""
+    # What is imported for annotations alone is no dependency, and may go both ways.
+    annotations = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
     names = set()
     for node in ast.walk(tree):
+        if node in annotations:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

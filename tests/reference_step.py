@@ -66,7 +66,7 @@ def total_loss(student, teacher, thresholds, batch, settings, phase_step):
 
 def contrast_loss(logits, embedding, keys, targets, probabilities, source, batch, method):
     """Eq. 5 on the feature grid."""
-    number, grid = len(batch.x), np.s_[:, ::STRIDE, ::STRIDE]
+    number, grid = len(batch.x), np.s_[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
     embedding = references.take_apart(embedding, source[grid])
     predicted = references.take_apart(logits.argmax(axis=-1)[..., None], source[grid])[..., 0]
     teacher_class = probabilities.argmax(axis=-1)[grid]

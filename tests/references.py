@@ -101,7 +101,8 @@ def confident_region(
 
 def unit_norm(vectors: np.ndarray) -> np.ndarray:
     """Vectors along the last axis at length 1."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    # A zero vector, as a dead ReLU gives, stays zero.
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
 def contrastive_loss(

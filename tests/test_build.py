@@ -67,3 +67,19 @@ def test_required_distributions_are_in_the_requirements(repository):
     # Compared with where it happens to be installed; the tests that use them skip without.
     optional = {"torch", "cityscapesscripts", "efficientnet_lite_pytorch"}
     assert {name for name in needed if name not in listed} <= optional
+
+
+def test_no_target_depends_on_itself():
+    deps = {name: target.deps for name, target in build_targets.expected_targets().items()}
+    finished: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name not in finished:
+            for dep in deps[name]:
+                if dep.startswith(":"):
+                    visit(dep.removeprefix(":"), (*path, name))
+            finished.add(name)
+
+    for name in deps:
+        visit(name, ())

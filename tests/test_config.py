@@ -307,13 +307,31 @@ def changed_everywhere():
         "replicas": 2,
         "log_every": 7,
         "checkpoint_every": 8,
-        "evaluate_every": 9,
+        "evaluate_every": 16,
         "keep_checkpoints": 3,
         "export_weights": "teacher",
         "baseline": True,
     }
     # A count and a list exclude each other; `method` has one value here that uses the others.
     return options, {"labeled", "method"}
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"crop_height": 260}, "--crop_height"),
+        ({"crop_width": 520, "output_stride": 16}, "--crop_width"),
+        ({"jitter_strengths": (1.5, 0.5, 0.5, 0.25)}, "--jitter_strengths"),
+        ({"jitter_strengths": (0.5, 0.5, 0.5, 0.75)}, "--jitter_strengths"),
+        ({"integer_degrees": True, "max_rotation": 7.5}, "--max_rotation"),
+        ({"scales": (0.001,)}, "--scales"),
+        ({"evaluate_every": 750}, "--evaluate_every"),
+        ({"method": "supervised", "export_weights": "teacher"}, "--export_weights"),
+    ],
+)
+def test_what_would_fail_later_is_refused_at_the_start(options, flag):
+    with pytest.raises(ConfigError, match=flag):
+        BASE.with_options(**options)
 
 
 def test_the_sample_covers_every_option():

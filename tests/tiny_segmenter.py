@@ -82,7 +82,11 @@ def segmenter(
     student = network("student", seed=1)
     teacher = network("teacher", seed=2) if settings.method.method == "c3" else None
     model = Segmenter(student, teacher, NUM_CLASSES, settings)
-    own = adam() if adam else optimizer.build(settings.training, lambda variable: False)
+    own = (
+        adam()
+        if adam
+        else optimizer.build(settings, lambda v: False, lambda v: "projection" in v.path)
+    )
     own.build(student.trainable_variables)
     model.compile(optimizer=own, jit_compile=False)
     return model

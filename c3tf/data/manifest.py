@@ -5,6 +5,7 @@ map, the names and the shards from here.
 """
 
 import dataclasses
+import hashlib
 import json
 from typing import Any
 
@@ -125,6 +126,11 @@ class Manifest:
     def labeled_count(self, split: str) -> int:
         """Returns the number of images in a split that have a label."""
         return self.split(split).labeled
+
+    def digest(self) -> str:
+        """Returns the identity of the contents: 12 hex digits over all shards' checksums."""
+        sums = [shard.sha256 for name in sorted(self.splits) for shard in self.splits[name].shards]
+        return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:12]
 
     def names(self, split: str) -> list[str]:
         """Returns the sorted names of a split's images.

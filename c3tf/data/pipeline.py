@@ -19,6 +19,7 @@ from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.errors import DataError
 from c3tf.data.manifest import Manifest
 from c3tf.data.splits import Split
+from c3tf.labels import IGNORE
 from c3tf.method import cutmix
 
 # Streams of random numbers; each draw names its own.
@@ -36,12 +37,14 @@ class TrainingData:
             supervised baseline.
         num_labeled: labeled images.
         num_unlabeled: unlabeled images.
+        num_classes: C; labels hold 0 to C - 1 or `IGNORE`.
     """
 
     labeled: sources.Source
     unlabeled: sources.Source | None
     num_labeled: int
     num_unlabeled: int
+    num_classes: int
 
 
 def open_training_data(manifest: Manifest, split: Split, config: Config) -> TrainingData:
@@ -62,8 +65,9 @@ def open_training_data(manifest: Manifest, split: Split, config: Config) -> Trai
     found = sources.load_records(shards, frozenset(split.labeled))
     _check_labels(found, split)
     labeled = sources.in_memory(found, _stream_seed(config, _ORDER_LABELED))
+    num_classes = manifest.label_map.num_classes
     if config.method.method == "supervised":
-        return TrainingData(labeled, None, len(split.labeled), 0)
+        return TrainingData(labeled, None, len(split.labeled), 0, num_classes)
     extra = manifest.shards("unlabeled") if "unlabeled" in manifest.splits else []
     num_extra = manifest.count("unlabeled") if extra else 0
     order_seed = _stream_seed(config, _ORDER_UNLABELED)
@@ -79,7 +83,8 @@ def open_training_data(manifest: Manifest, split: Split, config: Config) -> Trai
             config.data.shuffle_buffer,
             excluded=sorted(set(split.labeled) - set(split.unlabeled)),
         )
-    return TrainingData(labeled, unlabeled, len(split.labeled), len(split.unlabeled) + num_extra)
+    num_unlabeled = len(split.unlabeled) + num_extra
+    return TrainingData(labeled, unlabeled, len(split.labeled), num_unlabeled, num_classes)
 
 
 def supervised_batches(data: TrainingData, config: Config, start_step: int) -> tf.data.Dataset:
@@ -94,7 +99,7 @@ def supervised_batches(data: TrainingData, config: Config, start_step: int) -> t
         Data set of `SupervisedBatch`.
     """
     size = config.labeled_batch_size
-    view = _labeled_view(config)
+    view = _labeled_view(config, data.num_classes)
 
     def sample(position: tf.Tensor, record: tf.Tensor) -> SupervisedBatch:
         return SupervisedBatch(*view(record, position))
@@ -116,7 +121,7 @@ def semi_supervised_batches(data: TrainingData, config: Config, start_step: int)
         Data set of `SemiBatch`.
     """
     size = config.labeled_batch_size
-    view_x, view_u = _labeled_view(config), _unlabeled_view(config)
+    view_x, view_u = _labeled_view(config, data.num_classes), _unlabeled_view(config)
 
     def sample(
         position: tf.Tensor, labeled: tf.Tensor, unlabeled: tf.Tensor
@@ -152,7 +157,7 @@ def _batched(
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _labeled_view(config: Config) -> Callable:
+def _labeled_view(config: Config, num_classes: int) -> Callable:
     """Returns the function from (record, position) to a labeled image in weak view, and label."""
     geometry = _geometry(config.augment)
 
@@ -164,6 +169,10 @@ def _labeled_view(config: Config) -> Callable:
             tf.shape(image)[:2],
             tf.shape(label)[:2],
             tf.strings.join(["Image and label differ in size: record ", parsed["name"]]),
+        )
+        tf.debugging.Assert(
+            tf.reduce_all((label < num_classes) | (label == IGNORE)),
+            [tf.strings.join(["A label is out of range: record ", parsed["name"]])],
         )
         seed = _draw_seed(config, _VIEW_LABELED, position)
         image, label, _ = views.weak_view(image, label, seed, geometry)

@@ -23,7 +23,9 @@ def confidence_counts(
     Returns:
         `(C, BINS)` int32 counts; bin b holds confidences from b / BINS on.
     """
-    level = tf.minimum(tf.cast(confidence * BINS, tf.int32), BINS - 1)
+    # A diverged network must reach the check of the loss, not fail here over a bin below 0.
+    finite = tf.where(tf.math.is_finite(confidence), confidence, 0)
+    level = tf.clip_by_value(tf.cast(finite * BINS, tf.int32), 0, BINS - 1)
     cell = tf.where(valid, predicted * BINS + level, num_classes * BINS)
     counts = tf.math.bincount(
         tf.reshape(cell, [-1]), minlength=num_classes * BINS + 1, maxlength=num_classes * BINS + 1

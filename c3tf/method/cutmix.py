@@ -85,14 +85,14 @@ def inside_boxes(boxes: tf.Tensor, height: int, width: int, stride: int = 1) -> 
         boxes: `(G, g, 4)` int32: top, left, height, width in image pixels.
         height: rows of the mask.
         width: columns of the mask.
-        stride: image pixels per cell of the mask; a cell belongs to the rectangle when its top
-            left pixel does, which is what nearest-neighbour resizing of the full mask gives.
+        stride: image pixels per cell of the mask; a cell belongs to the rectangle when the pixel
+            at its centre does, as `resize.nearest_grid` takes it.
 
     Returns:
         `(G, g, height, width, 1)` bool, true inside.
     """
-    rows = tf.range(height) * stride
-    columns = tf.range(width) * stride
+    rows = tf.range(height) * stride + stride // 2
+    columns = tf.range(width) * stride + stride // 2
     top, left, box_height, box_width = tf.unstack(boxes[..., None], axis=2)
     in_rows = (rows >= top) & (rows < top + box_height)
     in_columns = (columns >= left) & (columns < left + box_width)

@@ -43,13 +43,15 @@ def interpolation_matrix(size: int, new_size: int) -> np.ndarray:
 
 
 def nearest_grid(x: tf.Tensor, stride: int) -> tf.Tensor:
-    """Takes every `stride`-th row and column: nearest-neighbour resizing to the feature grid.
+    """Takes the pixel at the centre of every feature: nearest-neighbour resizing to the grid.
+
+    The centre is where `bilinear` puts the feature, so labels and logits speak of the same place.
 
     Args:
-        x: `(B, H, W, ...)` of any dtype.
+        x: `(B, H, W, ...)` of any dtype; H and W are multiples of `stride`.
         stride: image pixels per feature.
 
     Returns:
-        `(B, ceil(H / stride), ceil(W / stride), ...)`.
+        `(B, H / stride, W / stride, ...)`.
     """
-    return x[:, ::stride, ::stride]
+    return x[:, stride // 2 :: stride, stride // 2 :: stride]

@@ -85,6 +85,11 @@ def is_backbone(variable: keras.Variable) -> bool:
     return any(part.startswith(backbones.PREFIX) for part in variable.path.split("/"))
 
 
+def is_projection(variable: keras.Variable) -> bool:
+    """Tells whether a variable of a network made by `build` belongs to its projection head."""
+    return any(part.startswith("projection_") for part in variable.path.split("/"))
+
+
 def _segmentation_head(features: Any, num_classes: int, dilations: Sequence[int], seed: int) -> Any:
     """Adds ASPP: one dilated 3x3 convolution to the classes per branch, summed."""
     branches = []

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import sys
 import time
@@ -147,9 +148,15 @@ class Console:
 class JsonLines:
     """Appends the scalars to a file, one JSON object per interval."""
 
-    def __init__(self, path: str) -> None:
-        """Appends to `path`."""
+    def __init__(self, path: str, step: int) -> None:
+        """Appends to `path`, which is cut back to what a run knew when it stood at `step`."""
         self._path = path
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                kept = [line for line in file if json.loads(line)["step"] <= step]
+            with open(f"{path}.part", "w", encoding="utf-8") as file:
+                file.writelines(kept)
+            os.replace(f"{path}.part", path)
 
     def __call__(self, step: int, scalars: Scalars) -> None:
         """Writes one line."""

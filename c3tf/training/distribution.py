@@ -31,6 +31,10 @@ def create_strategy(config: Config) -> tf.distribute.Strategy:
             f"`--replicas` must be at most {len(devices)}, the number of local "
             f"{devices[0].device_type}s. Received: --replicas={wanted}"
         )
+    if training.strategy == "auto":
+        # As many as can share the batch: one device always can.
+        size = config.labeled_batch_size
+        wanted = next(n for n in range(wanted, 0, -1) if size % _share_unit(config, n) == 0)
     check_divisible(config, wanted)
     return tf.distribute.MirroredStrategy([device.name for device in devices[:wanted]])
 
@@ -41,12 +45,18 @@ def check_divisible(config: Config, num_replicas: int) -> None:
     Raises:
         ConfigError: names the sizes and what they must be.
     """
-    method = config.method
-    mixes = method.method == "c3" and method.mixing != "none"
-    unit = num_replicas * (method.mix_group if mixes else 1)
-    if config.labeled_batch_size % unit:
-        group = f" times `--mix_group` ({method.mix_group})" if mixes else ""
+    if config.labeled_batch_size % _share_unit(config, num_replicas):
+        group = f" times `--mix_group` ({config.method.mix_group})" if _mixes(config) else ""
         raise ConfigError(
             f"Half of `--global_batch_size` must be a multiple of the replicas ({num_replicas})"
             f"{group}. Received: --global_batch_size={config.training.global_batch_size}"
         )
+
+
+def _share_unit(config: Config, num_replicas: int) -> int:
+    """Returns the number of labeled images that the labeled batch must be a multiple of."""
+    return num_replicas * (config.method.mix_group if _mixes(config) else 1)
+
+
+def _mixes(config: Config) -> bool:
+    return config.method.method == "c3" and config.method.mixing != "none"

@@ -17,7 +17,19 @@ _CONFIG = "config.json"
 # Options that may change between a run and its continuation: they decide where things are and
 # how often something is written, not what is learned.
 _FREE = frozenset(
-    {"data", "prepare", "output", "baseline", "log_every", "checkpoint_every", "keep_checkpoints"}
+    {
+        "data",
+        "prepare",
+        "output",
+        "baseline",
+        "log_every",
+        "checkpoint_every",
+        "evaluate_every",
+        "keep_checkpoints",
+        "export_weights",
+        "strategy",
+        "replicas",
+    }
 )
 
 
@@ -25,36 +37,55 @@ class RunDirError(UserError):
     """A directory cannot be used for this run."""
 
 
-def claim(output: str, config: Config, split_hash: str) -> None:
+def check(output: str, config: Config) -> None:
+    """Checks that a directory is free, or belongs to a run of this configuration.
+
+    Args:
+        output: the run directory.
+        config: the run's configuration.
+
+    Raises:
+        RunDirError: the directory holds something else, or a run of another configuration.
+    """
+    _check(output, {"config": config.to_dict()})
+
+
+def claim(output: str, config: Config, split_hash: str, data_hash: str) -> None:
     """Makes a directory this run's, or checks that it is already.
 
     Args:
         output: the run directory.
         config: the run's configuration, written there in full.
         split_hash: identity of the labeled/unlabeled split.
+        data_hash: identity of the data set's contents.
 
     Raises:
         RunDirError: the directory holds something else, or a run of another configuration.
     """
-    if not output:
-        raise RunDirError("`--output` must name the run directory. Received: nothing")
+    identity = {"config": config.to_dict(), "split": split_hash, "data": data_hash}
+    _check(output, identity)
     path = os.path.join(output, _CONFIG)
-    if os.path.exists(output) and not os.path.isdir(output):
-        raise RunDirError(f"`--output` must be a directory, but {output!r} is a file.")
-    facts = {"config": config.to_dict(), "split": split_hash, "versions": versions()}
     if os.path.exists(path):
-        _check_same(output, _read(path), facts)
         return
-    # An earlier attempt may have been stopped right after it made the folder of its baseline.
-    if os.path.isdir(output) and set(os.listdir(output)) - {"baseline"}:
-        raise RunDirError(
-            f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
-        )
+    facts = {**identity, "versions": versions()}
     try:
         os.makedirs(output, exist_ok=True)
         writers.write_json(path, facts)
     except OSError as error:
         raise RunDirError(f"Cannot write to {output!r}: {error}") from error
+
+
+def _check(output: str, facts: dict[str, Any]) -> None:
+    """Refuses a directory that holds something else than what `facts` describe."""
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise RunDirError(f"`--output` must be a directory, but {output!r} is a file.")
+    path = os.path.join(output, _CONFIG)
+    if os.path.exists(path):
+        _check_same(output, _read(path), facts)
+    elif os.path.isdir(output) and os.listdir(output):
+        raise RunDirError(
+            f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
+        )
 
 
 def versions() -> dict[str, str]:
@@ -85,8 +116,11 @@ def _check_same(output: str, before: dict[str, Any], now: dict[str, Any]) -> Non
         for name, value in options.items()
         if name not in _FREE and before["config"].get(section, {}).get(name) != value
     ]
-    if before.get("split") != now["split"]:
-        differences.append(f"split: {before.get('split')} then, {now['split']} now")
+    differences += [
+        f"{name}: {before.get(name)} then, {now[name]} now"
+        for name in ("split", "data")
+        if name in now and before.get(name) != now[name]
+    ]
     if differences:
         raise RunDirError(
             f"{output!r} holds a run of another configuration ({'; '.join(differences)}). "

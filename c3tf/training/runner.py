@@ -19,12 +19,15 @@ from c3tf.evaluation import writers
 from c3tf.evaluation.evaluator import EvaluationResult, Evaluator
 from c3tf.labels import LabelMap
 from c3tf.nets import deeplab
+from c3tf.progress import Progress
 from c3tf.training import callbacks, distribution, optimizer, run_dir
 from c3tf.training.checkpoint import CheckpointStore
 from c3tf.training.segmenter import Segmenter
 
 RESULTS = "results.json"
 SAVED_MODEL = "saved_model"
+# What TensorFlow's messages name when an error came from the input pipeline.
+_FROM_PIPELINE = "IteratorGetNext"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +52,15 @@ class RunResult:
 class Run:
     """A training run: opened and checked first, then trained or continued."""
 
-    def __init__(self, config: Config, title: str) -> None:
-        """Checks everything that can be checked before time is spent.
+    def __init__(
+        self, config: Config, title: str, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
+        """Checks everything that can be checked before time is spent; writes nothing.
 
         Args:
             config: what to do.
             title: what progress lines call the run.
+            strategy: the devices, where several runs share them; made from `config` when absent.
 
         Raises:
             UserError: data, weights, devices or the output directory do not fit.
@@ -63,15 +69,19 @@ class Run:
         self.output = config.training.output
         if not config.data.data:
             raise ConfigError("`--data` must name a converted data set. Received: nothing")
+        if not self.output:
+            raise ConfigError("`--output` must name the run directory. Received: nothing")
+        run_dir.check(self.output, config)
         self.manifest = manifests.verify(config.data.data)
         self.label_map = self.manifest.label_map
         self.split = open_split(self.manifest, config)
         val_dataset(config.data.data)
-        strategy = distribution.create_strategy(config)
+        self.data = pipeline.open_training_data(self.manifest, self.split, config)
+        strategy = strategy or distribution.create_strategy(config)
+        self.num_replicas = strategy.num_replicas_in_sync
+        distribution.check_divisible(config, self.num_replicas)
         with strategy.scope():
             self.model = _build(config, self.label_map)
-        run_dir.claim(self.output, config, self.split.hash)
-        self.num_replicas = strategy.num_replicas_in_sync
         self._store = CheckpointStore(self.output, config.training.keep_checkpoints)
         self._evaluators: dict[str, Evaluator] = {}
         self._results: dict[str, EvaluationResult] = {}
@@ -81,22 +91,26 @@ class Run:
         """Returns what will be done, in a few lines to be printed at the start."""
         config, training = self.config, self.config.training
         size = config.labeled_batch_size
-        unlabeled = config.method.method == "c3"
         parameters = sum(int(v.shape.num_elements()) for v in self.model.student.trainable_weights)
-        both = f"{size} labeled + {size} unlabeled" if unlabeled else f"{size} labeled"
-        epochs = training.steps * size / len(self.split.labeled)
+        epochs = training.steps * size / self.data.num_labeled
+        phases = f"{training.steps} steps of {size} labeled images"
+        if config.method.method == "c3":
+            phases = (
+                f"{config.supervised_steps} steps of {size} labeled images, then "
+                f"{training.steps - config.supervised_steps} with {size} unlabeled ones"
+            )
         return "\n".join(
             [
                 f"{self.title}: {config.network.backbone} at stride "
                 f"{config.network.output_stride}, {parameters / 1e6:.1f} M trained parameters, "
                 f"{self.num_replicas} replica(s)",
-                f"  data {config.data.data}: {len(self.split.labeled)} labeled "
-                f"(split {self.split.hash}), {len(self.split.unlabeled)} unlabeled, "
+                f"  data {config.data.data}: {self.data.num_labeled} labeled "
+                f"(split {self.split.hash}), {self.data.num_unlabeled} unlabeled, "
                 f"{self.manifest.count('val')} validation images, "
                 f"{self.label_map.num_classes} classes",
-                f"  {training.steps} steps of {both} images "
-                f"({epochs:.0f} epochs of the labeled ones), learning rate "
-                f"{training.learning_rate:g}, output {self.output}",
+                f"  {phases} ({epochs:.0f} epochs of the labeled ones)",
+                f"  learning rate {training.learning_rate:g} at "
+                f"{training.global_batch_size} images a step, output {self.output}",
             ]
         )
 
@@ -106,6 +120,7 @@ class Run:
         Raises:
             UserError: the data turn out to be damaged, or a loss is not finite.
         """
+        run_dir.claim(self.output, self.config, self.split.hash, self.manifest.digest())
         facts = self._store.restore(self.model)
         step = optimizer.steps_done(self.model.optimizer)
         if facts is not None:
@@ -116,6 +131,8 @@ class Run:
         try:
             self._train_from(step)
         except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+            if _FROM_PIPELINE not in error.message:
+                raise
             raise DataError(
                 f"{self.config.data.data}: a record cannot be used: {_reason(error)}. Convert the "
                 "data set again; training continues from its newest checkpoint."
@@ -124,10 +141,9 @@ class Run:
 
     def _train_from(self, step: int) -> None:
         """Runs what is left of the supervised phase, then of the semi-supervised one."""
-        config = self.config
-        data = pipeline.open_training_data(self.manifest, self.split, config)
+        config, data = self.config, self.data
         boundary, last = config.supervised_steps, config.training.steps
-        hooks = self._callbacks()
+        hooks = self._callbacks(step)
         if step < boundary:
             self._fit(pipeline.supervised_batches(data, config, step), boundary - step, hooks)
         if boundary < last and step < last:
@@ -141,11 +157,11 @@ class Run:
     ) -> None:
         self.model.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=hooks, shuffle=False)
 
-    def _callbacks(self) -> list[keras.callbacks.Callback]:
+    def _callbacks(self, step: int) -> list[keras.callbacks.Callback]:
         training = self.config.training
         last = training.steps
         console = callbacks.Console(self.title, last, self.config.labeled_batch_size)
-        jsonl = callbacks.JsonLines(os.path.join(self.output, "metrics.jsonl"))
+        jsonl = callbacks.JsonLines(os.path.join(self.output, "metrics.jsonl"), step)
         log = callbacks.ScalarLog(training.log_every, last, [console, jsonl])
 
         def save(step: int) -> None:
@@ -165,11 +181,14 @@ class Run:
         if self.model.semi_supervised:
             networks["teacher"] = self.model.teacher
         protocol = {"data": self.config.data.data, "split": "val", "step": step}
-        data = val_dataset(self.config.data.data)
+        data, names = val_dataset(self.config.data.data), self.manifest.names("val")
         for name, network in networks.items():
             evaluator = self._evaluators.setdefault(name, Evaluator(network, self.label_map))
             result = evaluator.run(
-                data, names=self.manifest.names("val"), protocol={**protocol, "weights": name}
+                data,
+                names=names,
+                protocol={**protocol, "weights": name},
+                progress=Progress(len(names), f"images, {self.title} {name}"),
             )
             self._results[name] = result
             path = os.path.join(self.output, "evaluations", f"step-{step:08d}-{name}.json")
@@ -253,7 +272,7 @@ def _build(config: Config, label_map: LabelMap) -> Segmenter:
         # The same description without the weights: those are copied when the teacher begins.
         teacher = keras.Model.from_config({**student.get_config(), "name": "teacher"})
     model = Segmenter(student, teacher, label_map.num_classes, config)
-    adam = optimizer.build(config.training, deeplab.is_backbone)
+    adam = optimizer.build(config, deeplab.is_backbone, deeplab.is_projection)
     adam.build(student.trainable_variables)
     # XLA fails under MirroredStrategy and is slower for dilated convolutions on CPU.
     model.compile(optimizer=adam, jit_compile=False)

@@ -115,7 +115,9 @@ class Segmenter(keras.Model):
             logits_x, logits_u = cutmix.unmix(logits, plan)
             supervised = self._supervised_loss(batch.y, logits_x)
             consistent = self._consistency_loss(targets, logits_u)
-            loss = supervised + lambda1 * consistent
+            loss = supervised
+            if options.consistency_weight > 0:
+                loss += lambda1 * consistent
             logs = {"supervised": supervised, "consistency": consistent}
             if self.config.uses_contrast:
                 contrast = self._contrast(batch, plan, student, teacher_x, teacher_u, targets)

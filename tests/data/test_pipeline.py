@@ -14,7 +14,7 @@ from c3tf.data.splits import Split
 from c3tf.labels import IGNORE
 
 HEIGHT, WIDTH, CLASSES = 24, 32, 4
-CROP_HEIGHT, CROP_WIDTH = 16, 20
+CROP_HEIGHT, CROP_WIDTH = 16, 24
 LABELED, UNLABELED, EXTRA = 3, 5, 2
 # Red tells the class, green the image, blue the place.
 CLASS_STEP, FIRST_RED = 60, 30
@@ -223,7 +223,7 @@ def test_labels_follow_rotation_and_scale(supervised):
 
 
 def test_what_lies_beside_the_image_is_ignored_and_not_valid(semi):
-    for batch in semi(max_rotation=10.0, crop_height=28, crop_width=40)[:4]:
+    for batch in semi(max_rotation=10.0, crop_height=32, crop_width=40)[:4]:
         for image, known in ((batch.x, batch.y != IGNORE), (batch.u_w, batch.u_valid)):
             # No pixel of a scene is black in green.
             black, known = image.numpy()[..., 1] == 0, known.numpy()

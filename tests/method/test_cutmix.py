@@ -127,7 +127,7 @@ def test_unmix_undoes_mix(mixing, dtype):
         np.testing.assert_array_equal(back, part)
 
 
-@pytest.mark.parametrize(("height", "width"), [(HEIGHT, WIDTH), (13, 21)])
+@pytest.mark.parametrize(("height", "width"), [(HEIGHT, WIDTH), (8, 40)])
 @pytest.mark.parametrize("stride", [1, 4, 8])
 def test_unmix_on_the_feature_grid_follows_the_full_size_masks(stride, height, width):
     plan = random_plan(height=height, width=width)
@@ -135,7 +135,7 @@ def test_unmix_on_the_feature_grid_follows_the_full_size_masks(stride, height, w
     mixed = cutmix.mix(tf.constant(labeled), tf.constant(unlabeled), plan)
     parts = cutmix.unmix(nearest_grid(mixed, stride), plan, stride)
     for part, image in zip(parts, (labeled, unlabeled), strict=True):
-        np.testing.assert_array_equal(part, image[:, ::stride, ::stride])
+        np.testing.assert_array_equal(part, image[:, stride // 2 :: stride, stride // 2 :: stride])
 
 
 def test_unmix_takes_apart_what_was_never_mixed_like_the_reference():

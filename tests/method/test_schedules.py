@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import references
-from c3tf.config import TrainingConfig
+from c3tf.config import Config
 from c3tf.method import schedules
 from c3tf.training import optimizer
 
@@ -64,9 +64,13 @@ def test_warm_up_starts_with_a_copy_of_the_student():
     assert decay(10**6, warmup=True) == 0.99
 
 
+def run(**options):
+    return Config().with_options(method="supervised", **options)
+
+
 def rates(base, steps, at, power=0.9):
-    config = TrainingConfig(learning_rate=base, steps=steps, learning_rate_power=power)
-    adam = optimizer.build(config, lambda _: False)
+    config = run(learning_rate=base, steps=steps, learning_rate_power=power)
+    adam = optimizer.build(config, lambda _: False, lambda _: False)
     adam.build([keras.Variable(0.0)])
     result = []
     for step in at:

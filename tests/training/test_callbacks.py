@@ -187,9 +187,11 @@ def test_console_covers_a_longer_line_and_never_wraps(monkeypatch, columns):
 
 def test_json_lines_are_appended_whole(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    JsonLines(str(path))(50, SUPERVISED)
-    # A continued run appends.
-    JsonLines(str(path))(100, SEMI)
+    first = JsonLines(str(path), 0)
+    first(50, SUPERVISED)
+    first(60, SUPERVISED)
+    # A run that continues after step 55 has never heard of step 60.
+    JsonLines(str(path), 55)(100, SEMI)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [{"step": 50, **SUPERVISED}, {"step": 100, **SEMI}]
 
@@ -198,7 +200,7 @@ def test_log_works_inside_fit(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(optimizer=keras.optimizers.SGD(0.5), loss="mse")
     path, called = tmp_path / "metrics.jsonl", []
-    hooks = [ScalarLog(2, 5, [JsonLines(str(path))]), At(2, 5, called.append)]
+    hooks = [ScalarLog(2, 5, [JsonLines(str(path), 0)]), At(2, 5, called.append)]
     data = np.ones((10, 2), np.float32), np.ones((10, 1), np.float32)
     model.fit(*data, batch_size=2, verbose=0, callbacks=hooks, shuffle=False)
     lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -15,7 +15,7 @@ CONFIG = Config().with_options(learning_rate=0.001, scales=[0.75, 1.0])
 
 def test_claims_a_new_directory_and_writes_the_whole_configuration(tmp_path):
     output = tmp_path / "runs" / "first"
-    run_dir.claim(str(output), CONFIG, "abc")
+    run_dir.claim(str(output), CONFIG, "abc", "123")
     written = json.loads((output / "config.json").read_text())
     assert Config.from_dict(written["config"]) == CONFIG
     assert written["split"] == "abc"
@@ -24,24 +24,43 @@ def test_claims_a_new_directory_and_writes_the_whole_configuration(tmp_path):
     assert os.listdir(output) == ["config.json"]
 
 
-def test_claims_an_empty_directory_or_one_that_holds_only_a_baseline(tmp_path):
-    run_dir.claim(str(tmp_path), CONFIG, "abc")
-    other = tmp_path / "other"
-    (other / "baseline").mkdir(parents=True)
-    run_dir.claim(str(other), CONFIG, "abc")
-    assert sorted(os.listdir(other)) == ["baseline", "config.json"]
+def test_claims_an_empty_directory(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    assert os.listdir(tmp_path) == ["config.json"]
+
+
+def test_checking_writes_nothing_and_refuses_what_claiming_refuses(tmp_path):
+    run_dir.check(str(tmp_path / "run"), CONFIG)
+    assert os.listdir(tmp_path) == []
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    run_dir.check(str(tmp_path), CONFIG)
+    with pytest.raises(RunDirError, match="--seed"):
+        run_dir.check(str(tmp_path), CONFIG.with_options(seed=1))
+
+
+def test_another_data_set_is_refused(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    with pytest.raises(RunDirError, match="data: 123 then, 456 now"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "456")
 
 
 def test_the_same_configuration_goes_on_and_leaves_the_file_alone(tmp_path):
-    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     before = (tmp_path / "config.json").read_bytes()
     (tmp_path / "checkpoints").mkdir()
-    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     # Where the data lie and how often something is written decides nothing that is learned.
     moved = CONFIG.with_options(
-        data="elsewhere", output="x", log_every=7, checkpoint_every=9, keep_checkpoints=3
+        data="elsewhere",
+        output="x",
+        log_every=7,
+        checkpoint_every=9,
+        evaluate_every=18,
+        keep_checkpoints=3,
+        strategy="mirrored",
+        replicas=2,
     )
-    run_dir.claim(str(tmp_path), moved, "abc")
+    run_dir.claim(str(tmp_path), moved, "abc", "123")
     assert (tmp_path / "config.json").read_bytes() == before
 
 
@@ -56,36 +75,36 @@ def test_the_same_configuration_goes_on_and_leaves_the_file_alone(tmp_path):
     ],
 )
 def test_another_configuration_is_refused_with_the_flag_and_both_values(tmp_path, options, message):
-    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(RunDirError, match=message):
-        run_dir.claim(str(tmp_path), CONFIG.with_options(**options), "abc")
+        run_dir.claim(str(tmp_path), CONFIG.with_options(**options), "abc", "123")
     assert (tmp_path / "config.json").read_bytes() == before
 
 
 def test_all_differences_are_named_the_split_included(tmp_path):
-    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     with pytest.raises(RunDirError) as caught:
-        run_dir.claim(str(tmp_path), CONFIG.with_options(seed=4, temperature=0.2), "def")
+        run_dir.claim(str(tmp_path), CONFIG.with_options(seed=4, temperature=0.2), "def", "123")
     for part in ("--seed: 0 then, 4 now", "--temperature", "split: abc then, def now"):
         assert part in str(caught.value)
     assert "--learning_rate" not in str(caught.value)
 
 
 def test_an_option_that_the_run_did_not_have_is_a_difference(tmp_path):
-    run_dir.claim(str(tmp_path), CONFIG, "abc")
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     path = tmp_path / "config.json"
     written = json.loads(path.read_text())
     del written["config"]["method"]["temperature"]
     path.write_text(json.dumps(written))
     with pytest.raises(RunDirError, match=r"--temperature: None then, 0\.15 now"):
-        run_dir.claim(str(tmp_path), CONFIG, "abc")
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
 
 
 def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(RunDirError, match="is not empty and holds no run"):
-        run_dir.claim(str(tmp_path), CONFIG, "abc")
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
@@ -93,9 +112,9 @@ def test_a_file_is_refused(tmp_path):
     file = tmp_path / "run"
     file.write_text("mine")
     with pytest.raises(RunDirError, match=r"must be a directory, but .* is a file"):
-        run_dir.claim(str(file), CONFIG, "abc")
+        run_dir.claim(str(file), CONFIG, "abc", "123")
     with pytest.raises(RunDirError, match="Cannot write to"):
-        run_dir.claim(str(file / "below"), CONFIG, "abc")
+        run_dir.claim(str(file / "below"), CONFIG, "abc", "123")
     assert file.read_text() == "mine"
 
 
@@ -105,17 +124,12 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writers, "write_json", refuse)
     with pytest.raises(RunDirError, match=r"Cannot write to .*Permission denied"):
-        run_dir.claim(str(tmp_path / "run"), CONFIG, "abc")
-
-
-def test_no_output_is_refused():
-    with pytest.raises(RunDirError, match="`--output` must name the run directory"):
-        run_dir.claim("", CONFIG, "abc")
+        run_dir.claim(str(tmp_path / "run"), CONFIG, "abc", "123")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": 3, "split": ""}', "\x00"])
 def test_a_damaged_or_foreign_config_file_is_refused_and_left_alone(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(RunDirError, match=r"config\.json .*Choose another --output"):
-        run_dir.claim(str(tmp_path), CONFIG, "abc")
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     assert (tmp_path / "config.json").read_text() == text
