@@ -33,8 +33,8 @@ def main() -> None:
         print(run.describe(), flush=True)
         results[run.title] = run.train()
     _print_results(results)
-    sheet = results_sheet.draw(results, settings)
-    print(f"SavedModel: {results[settings.method.method].saved_model}")
+    sheet = results_sheet.draw(results, settings.data.data, runs[-1].output)
+    print(f"SavedModel: {results[runs[-1].title].saved_model}")
     print(f"Predictions: {sheet}")
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf import inference
-from c3tf.config import Config
 from c3tf.data.validation import val_dataset
 from c3tf.evaluation import drawing, writers
 from c3tf.training.runner import RunResult
@@ -16,19 +15,20 @@ FILE = "predictions.png"
 _ROWS = 6
 
 
-def draw(results: Mapping[str, RunResult], config: Config) -> str:
+def draw(results: Mapping[str, RunResult], data_dir: str, folder: str) -> str:
     """Draws image, truth and predictions of evenly spaced validation images.
 
     Args:
         results: finished runs by name, one column each.
-        config: the run whose directory the sheet is written to.
+        data_dir: the data set they were evaluated on.
+        folder: where the sheet is written to.
 
     Returns:
         The path of the PNG.
     """
     label_map = next(iter(results.values())).label_map
     predictors = {name: inference.predictor(r.model) for name, r in results.items()}
-    data = val_dataset(config.data.data)
+    data = val_dataset(data_dir)
     total = next(iter(results.values())).student.images
     chosen = {i * total // _ROWS for i in range(min(_ROWS, total))}
     rows, captions = [], []
@@ -42,6 +42,6 @@ def draw(results: Mapping[str, RunResult], config: Config) -> str:
         rows.append([image[0].numpy(), *colored])
         captions.append(example["name"][0].numpy().decode())
     sheet = drawing.sheet(rows, ["image", "truth", *results], captions, label_map)
-    path = os.path.join(config.training.output, FILE)
+    path = os.path.join(folder, FILE)
     writers.write_png(path, np.asarray(sheet))
     return path
