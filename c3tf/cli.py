@@ -110,8 +110,12 @@ def run(main: Callable[[], int | None]) -> None:
 
     try:
         app.run(call, flags_parser=_with_help(parse))
-    except UserError as error:
+    except (UserError, OSError) as error:
+        # The system's own complaints (no permission, disk full) name the file.
         print(f"{program}: error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except MemoryError as error:
+        print(f"{program}: error: Not enough memory: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
 
 

@@ -61,6 +61,10 @@ class Style:
     raw_ids: bool = False
     opacity: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.opacity <= 1:
+            raise UserError(f"`--opacity` must be 0 to 1. Received: {self.opacity}")
+
 
 def define_flags() -> None:
     """Defines the command's flags."""
@@ -154,8 +158,10 @@ def predict_files(
     for done, item in enumerate(inputs, start=1):
         try:
             image = records.decode_image(item.path.read_bytes())
-        except (OSError, tf.errors.InvalidArgumentError) as error:
-            skipped[item.path] = str(error).splitlines()[0]
+        except OSError as error:
+            skipped[item.path] = str(error)
+        except tf.errors.InvalidArgumentError:
+            skipped[item.path] = "not a readable JPEG or PNG"
         else:
             class_map = predict(image[tf.newaxis], tf.shape(image)[:2])[0]
             _write(output, item.name, image.numpy(), class_map.numpy(), style)

@@ -69,7 +69,7 @@ def _print_results(results: dict[str, runner.RunResult]) -> None:
         if result.teacher:
             columns[f"{name} teacher"] = result.teacher.confusion
     print(metrics.table(columns, names))
-    if BASELINE in results:
+    if len(results) > 1:
         own = next(name for name in results if name != BASELINE)
         before = results[BASELINE].student.mean_iou()
         after = results[own].student.mean_iou()

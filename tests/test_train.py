@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import alone
+from c3tf import train
 from c3tf.config import Config
 from c3tf.data import manifest
 from c3tf.data.errors import DataError
@@ -279,3 +280,13 @@ def test_one_step_of_the_papers_own_network_on_this_machine(data, tmp_path):
     )
     result = runner.Run(config, "c3").train()
     assert result.teacher.images == 3
+
+
+def test_command_prints_the_baseline_alone(data, tmp_path, monkeypatch, capsys):
+    config = settings(data, tmp_path, method="supervised", steps=2, evaluate_every=2)
+    monkeypatch.setattr(train.config_flags, "from_flags", lambda: config)
+    train.main()
+    printed = capsys.readouterr().out
+    assert "mean IoU (cityscapes rule)" in printed
+    assert os.path.isfile(tmp_path / "supervised" / "predictions.png")
+    assert str(tmp_path / "supervised" / "saved_model") in printed

@@ -71,7 +71,7 @@ class ScalarLog(keras.callbacks.Callback):
         if not all(math.isfinite(value) for value in means.values()):
             raise NonFiniteLossError(
                 f"A loss is not finite between steps {step - count + 1} and {step}: {means}. The "
-                "newest checkpoint is from before. Try a lower --learning_rate."
+                "checkpoints are from before. Try a lower --learning_rate, in another --output."
             )
         means["learning_rate"] = float(self.model.optimizer.learning_rate)
         means["seconds_per_step"] = (now - self._since) / count
