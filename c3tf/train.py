@@ -11,9 +11,6 @@ from c3tf.config_checks import ConfigError
 from c3tf.evaluation import metrics
 from c3tf.training import distribution, results_sheet, run_dir, runner
 
-config_flags.define_flags()
-flags.adopt_module_key_flags(config_flags)
-
 BASELINE = "supervised"
 
 
@@ -80,4 +77,6 @@ def _print_results(results: dict[str, runner.RunResult]) -> None:
 
 
 if __name__ == "__main__":
+    config_flags.define_flags()
+    flags.adopt_module_key_flags(config_flags)
     cli.run(main)

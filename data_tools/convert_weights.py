@@ -16,15 +16,18 @@ from absl import flags
 from c3tf import cli
 from c3tf.nets import backbones, weights
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "PyTorch file to read (.pth or .pt).", required=True
-)
-_ARCHITECTURE = flags.DEFINE_enum(
-    "architecture", None, list(backbones.NAMES), "What the checkpoint holds.", required=True
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "File to write; must end in .weights.h5 and not exist.", required=True
-)
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Defines the command's flags."""
+    flags.DEFINE_string("checkpoint", None, "PyTorch file to read (.pth or .pt).", required=True)
+    flags.DEFINE_enum(
+        "architecture", None, list(backbones.NAMES), "What the checkpoint holds.", required=True
+    )
+    flags.DEFINE_string(
+        "output", None, "File to write; must end in .weights.h5 and not exist.", required=True
+    )
 
 
 def convert(
@@ -56,10 +59,11 @@ def convert(
 
 def main() -> None:
     """Converts the checkpoint that the flags name."""
-    found = convert(_CHECKPOINT.value, _ARCHITECTURE.value, _OUTPUT.value)
+    found = convert(FLAGS.checkpoint, FLAGS.architecture, FLAGS.output)
     count = sum(array.size for arrays in found.arrays.values() for array in arrays)
-    print(f"{_OUTPUT.value}: {found.architecture}, {count:,} values from {found.source}")
+    print(f"{FLAGS.output}: {found.architecture}, {count:,} values from {found.source}")
 
 
 if __name__ == "__main__":
+    define_flags()
     cli.run(main)
