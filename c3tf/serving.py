@@ -16,7 +16,6 @@ network comes from.
 import dataclasses
 import json
 import os
-import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +24,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import c3tf
 from c3tf.data import records
 from c3tf.errors import UserError
 from c3tf.evaluation import writers
 from c3tf.inference import IMAGES, SIZE, Predictor, class_map, logits_at, logits_network
 from c3tf.labels import LabelMap, LabelMapError
+from c3tf.versions import versions
 
 LABEL_MAP_FILE = "label_map.json"
 MODEL_CARD_FILE = "model_card.json"
@@ -235,12 +234,7 @@ def _card(label_map: LabelMap, source: dict | None, metrics: dict | None) -> dic
         ],
         "source": source or {},
         "metrics": metrics or {},
-        "versions": {
-            "c3tf": c3tf.__version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
     }
 
 

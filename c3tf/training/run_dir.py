@@ -2,16 +2,12 @@
 
 import json
 import os
-import platform
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-import c3tf
 from c3tf.config import Config
 from c3tf.errors import UserError
 from c3tf.evaluation import writers
+from c3tf.versions import versions
 
 _CONFIG = "config.json"
 # Options that may change between a run and its continuation: they decide where things are and
@@ -86,16 +82,6 @@ def _check(output: str, facts: dict[str, Any]) -> None:
         raise RunDirError(
             f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
         )
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of what the run's numbers depend on."""
-    return {
-        "c3tf": c3tf.__version__,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from c3tf.progress import Progress
 from c3tf.training import callbacks, distribution, optimizer, run_dir
 from c3tf.training.checkpoint import CheckpointStore
 from c3tf.training.segmenter import Segmenter
+from c3tf.versions import versions
 
 RESULTS = "results.json"
 SAVED_MODEL = "saved_model"
@@ -214,7 +215,7 @@ class Run:
             "split": self.split.hash,
             "has_teacher": self.model.semi_supervised,
             "best": self._best,
-            "versions": run_dir.versions(),
+            "versions": versions(),
         }
 
     def _finish(self) -> RunResult:
