@@ -20,7 +20,11 @@ def bilinear(x: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """
     rows = tf.constant(interpolation_matrix(x.shape[1], height), x.dtype)
     columns = tf.constant(interpolation_matrix(x.shape[2], width), x.dtype)
-    return tf.einsum("Hh,bhwc,Ww->bHWc", rows, x, columns, optimize="optimal")
+    channels = x.shape[3]
+    # Both products read and write the maps as they lie in memory; as one `einsum` they would be
+    # transposed in between.
+    wide = tf.reshape(tf.matmul(columns, x), [-1, x.shape[1], width * channels])
+    return tf.reshape(tf.matmul(rows, wide), [-1, height, width, channels])
 
 
 def interpolation_matrix(size: int, new_size: int) -> np.ndarray:
