@@ -9,6 +9,24 @@ from c3tf.method.reduction import GlobalSum, local
 BINS = 8192
 
 
+@tf.function(jit_compile=True)
+def most_probable(probabilities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Finds the confidence of each pixel and the class that has it, in one pass.
+
+    Compiled, because TensorFlow's `argmax` alone takes three times as long as its `reduce_max`.
+
+    Args:
+        probabilities: `(B, H, W, C)`.
+
+    Returns:
+        `(B, H, W)` the largest probability, and `(B, H, W)` int32 the first class that has it.
+    """
+    return (
+        tf.reduce_max(probabilities, axis=-1),
+        tf.argmax(probabilities, axis=-1, output_type=tf.int32),
+    )
+
+
 def confidence_counts(
     confidence: tf.Tensor, predicted: tf.Tensor, valid: tf.Tensor, num_classes: int
 ) -> tf.Tensor:

@@ -179,8 +179,7 @@ class Segmenter(keras.Model):
     def _targets(self, logits: tf.Tensor, valid: tf.Tensor) -> Targets:
         """Updates the thresholds (Eq. 6) and selects the confident region."""
         probabilities = tf.nn.softmax(self._upsample(logits, valid))
-        certainty = tf.reduce_max(probabilities, axis=-1)
-        predicted = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
+        certainty, predicted = confidence.most_probable(probabilities)
         thresholds = confidence.update_thresholds(
             tf.convert_to_tensor(self.thresholds),
             certainty,
