@@ -1,5 +1,6 @@
 """CutMix over labeled and unlabeled images (Section 3.2, Eq. 4)."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -111,13 +112,11 @@ def mix(labeled: tf.Tensor, unlabeled: tf.Tensor, plan: MixPlan | None) -> tf.Te
         `(2 B, H, W, K)`: per group g images with the partner's pixels inside the rectangle, then
         their g complements. Without a plan, the labeled images and then the unlabeled ones.
     """
+    images = tf.concat([labeled, unlabeled], axis=0)
     if plan is None:
-        return tf.concat([labeled, unlabeled], axis=0)
-    groups, places = plan.order.shape
-    grouped = _in_groups(labeled, unlabeled, groups)
-    grouped = tf.gather(grouped, plan.order, batch_dims=1)
-    mixed = _exchange(grouped, inside_boxes(plan.boxes, *labeled.shape[1:3]))
-    return tf.reshape(mixed, [groups * places, *labeled.shape[1:]])
+        return images
+    grid = images.shape[1:3]
+    return _rearrange(images, lambda: sources(plan, *grid), lambda: places(plan, *grid))
 
 
 def unmix(mixed: tf.Tensor, plan: MixPlan | None, stride: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
@@ -131,24 +130,99 @@ def unmix(mixed: tf.Tensor, plan: MixPlan | None, stride: int = 1) -> tuple[tf.T
     Returns:
         The parts of the labeled and of the unlabeled images, `(B, h, w, K)` each.
     """
-    if plan is None:
-        return tuple(tf.split(mixed, 2, axis=0))
-    groups, places = plan.order.shape
-    grouped = tf.reshape(mixed, [groups, places, *mixed.shape[1:]])
-    # Exchanging twice changes nothing, so mixing is undone by mixing.
-    grouped = _exchange(grouped, inside_boxes(plan.boxes, *mixed.shape[1:3], stride))
-    grouped = tf.gather(grouped, tf.argsort(plan.order, axis=1), batch_dims=1)
-    half = places // 2
-    shape = [groups * half, *mixed.shape[1:]]
-    return tf.reshape(grouped[:, :half], shape), tf.reshape(grouped[:, half:], shape)
+    if plan is not None:
+        grid = (*mixed.shape[1:3], stride)
+        mixed = _rearrange(mixed, lambda: places(plan, *grid), lambda: sources(plan, *grid))
+    return tuple(tf.split(mixed, 2, axis=0))
 
 
-def _in_groups(labeled: tf.Tensor, unlabeled: tf.Tensor, groups: int) -> tf.Tensor:
-    shape = [groups, labeled.shape[0] // groups, *labeled.shape[1:]]
-    return tf.concat([tf.reshape(labeled, shape), tf.reshape(unlabeled, shape)], axis=1)
+def sources(plan: MixPlan, height: int, width: int, stride: int = 1) -> tf.Tensor:
+    """Tells which pixel of the images each pixel of the mixed images shows.
+
+    Args:
+        plan: whom to mix.
+        height: rows of the images, or of a coarser grid.
+        width: columns likewise.
+        stride: image pixels per pixel of the grid.
+
+    Returns:
+        `(2 B, height, width)` int32: pixels of the labeled and then of the unlabeled images,
+        numbered image by image and row by row.
+    """
+    image = _image_at(plan)
+    boxes = tf.concat([plan.boxes, plan.boxes], axis=1)
+    return _exchanged(image, _partner(image), boxes, height, width, stride)
 
 
-def _exchange(grouped: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
-    """Swaps the insides of the images at places i and g + i."""
-    first, second = tf.split(grouped, 2, axis=1)
-    return tf.concat([tf.where(inside, second, first), tf.where(inside, first, second)], axis=1)
+def places(plan: MixPlan, height: int, width: int, stride: int = 1) -> tf.Tensor:
+    """Tells where each pixel of the images lies in the mixed images: the inverse of `sources`.
+
+    Args:
+        plan: whom to mix.
+        height: rows of the images, or of a coarser grid.
+        width: columns likewise.
+        stride: image pixels per pixel of the grid.
+
+    Returns:
+        `(2 B, height, width)` int32: for the labeled and then the unlabeled images, pixels of the
+        mixed images, numbered image by image and row by row.
+    """
+    groups, size = plan.order.shape
+    mixed = tf.reshape(tf.range(groups * size), [groups, size])
+    boxes = tf.concat([plan.boxes, plan.boxes], axis=1)
+    # Everything so far stands in the order of the mixed images.
+    back = tf.math.invert_permutation(tf.reshape(_image_at(plan), [-1]))
+    in_order = (tf.gather(tf.reshape(x, [-1]), back) for x in (mixed, _partner(mixed)))
+    boxes = tf.gather(tf.reshape(boxes, [-1, 4]), back)
+    return _exchanged(*in_order, boxes, height, width, stride)
+
+
+def _image_at(plan: MixPlan) -> tf.Tensor:
+    """Returns `(G, 2 g)` int32: the image at each place, among the labeled and unlabeled ones."""
+    groups, size = plan.order.shape
+    half = size // 2
+    group = tf.range(groups)[:, None]
+    return tf.where(
+        plan.order < half,
+        group * half + plan.order,
+        (groups + group - 1) * half + plan.order,
+    )
+
+
+def _partner(at_place: tf.Tensor) -> tf.Tensor:
+    """Returns what stands at the place that each place of `(G, 2 g)` is mixed with."""
+    return tf.roll(at_place, at_place.shape[1] // 2, axis=1)
+
+
+def _exchanged(
+    own: tf.Tensor, partner: tf.Tensor, boxes: tf.Tensor, height: int, width: int, stride: int
+) -> tf.Tensor:
+    """Numbers the pixels of `own` images, inside the rectangles those of their `partner`."""
+    inside = inside_boxes(tf.reshape(boxes, [1, -1, 4]), height, width, stride)
+    area = height * width
+    inside = tf.cast(tf.reshape(inside, [-1, area]), tf.int32)
+    own, partner = (tf.reshape(x, [-1, 1]) * area for x in (own, partner))
+    return tf.reshape(own + tf.range(area) + inside * (partner - own), [-1, height, width])
+
+
+def _rearrange(
+    maps: tf.Tensor, index: Callable[[], tf.Tensor], inverse: Callable[[], tf.Tensor]
+) -> tf.Tensor:
+    """Takes the pixels of `(N, h, w, K)` at an index that is a permutation, with its gradient.
+
+    One pass over the maps in each direction: the gradient of a permutation is the inverse one,
+    where that of a general gather adds up.
+    """
+
+    @tf.custom_gradient
+    def gather(maps: tf.Tensor) -> tuple:
+        def backward(upstream: tf.Tensor) -> tf.Tensor:
+            return tf.gather(_pixels(tf.convert_to_tensor(upstream)), inverse())
+
+        return tf.gather(_pixels(maps), index()), backward
+
+    return gather(maps)
+
+
+def _pixels(maps: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(maps, [-1, maps.shape[-1]])
