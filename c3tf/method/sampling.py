@@ -58,7 +58,7 @@ def sample_pixels(
     # The key is an integer because a float would round the highest priorities up to the next kind.
     rank = tf.cast(priority * _PRIORITIES, tf.int32)
     order = tf.argsort(kind * _PRIORITIES + rank, axis=1, stable=True)
-    counts = tf.reduce_sum(tf.one_hot(kind, 2 * num_classes, dtype=tf.int32), axis=1)
+    counts = tf.math.bincount(kind, minlength=2 * num_classes, maxlength=2 * num_classes, axis=-1)
     starts = tf.reshape(tf.cumsum(counts, axis=1, exclusive=True), [-1, num_classes, 2])
     counts = tf.reshape(counts, [-1, num_classes, 2])
 

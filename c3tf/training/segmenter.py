@@ -212,9 +212,18 @@ class Segmenter(keras.Model):
     ) -> ContrastResult:
         """Computes the contrastive loss on the feature grid (Eq. 5)."""
         options, stride = self.options, self.config.network.output_stride
-        embedding_x, embedding_u = cutmix.unmix(student["embedding"], plan, stride)
-        predicted = tf.argmax(student["logits"], axis=-1, output_type=tf.int32)[..., None]
-        predicted_x, predicted_u = (part[..., 0] for part in cutmix.unmix(predicted, plan, stride))
+        embedding = student["embedding"]
+        predicted = tf.argmax(student["logits"], axis=-1, output_type=tf.int32)
+        number = tf.reshape(tf.range(predicted.shape.num_elements()), predicted.shape)
+        # Embeddings stay mixed; where those of each image lie is all that the samples need.
+        unmixed = cutmix.unmix(tf.stack([predicted, number], axis=-1), plan, stride)
+        (predicted_x, place_x), (predicted_u, place_u) = (
+            tf.unstack(part, axis=-1) for part in unmixed
+        )
+        if teacher_x is None:
+            labeled_keys, _ = cutmix.unmix(tf.stop_gradient(embedding), plan, stride)
+        else:
+            labeled_keys = teacher_x["embedding"]
         labels_x = tf.cast(nearest_grid(batch.y, stride), tf.int32)
         teacher_class = nearest_grid(targets.predicted, stride)
         labels_u = tf.where(nearest_grid(targets.confident, stride), teacher_class, IGNORE)
@@ -222,18 +231,20 @@ class Segmenter(keras.Model):
         aware = options.contrast_sampling == "segmentation_aware"
         sets = {
             "labeled": ContrastInputs(
-                embedding=embedding_x,
-                key_embedding=embedding_x if teacher_x is None else teacher_x["embedding"],
+                embedding=embedding,
+                key_embedding=labeled_keys,
                 labels=labels_x,
                 hard=(predicted_x != labels_x) & aware,
                 priority=priority[:, 0],
+                place=place_x,
             ),
             "unlabeled": ContrastInputs(
-                embedding=embedding_u,
+                embedding=embedding,
                 key_embedding=teacher_u["embedding"],
                 labels=labels_u,
                 hard=(predicted_u != teacher_class) & aware,
                 priority=priority[:, 1],
+                place=place_u,
             ),
         }
         sources = options.contrast_sources
