@@ -1,30 +1,35 @@
 """What the conversion commands share: flags, progress, the summary."""
 
-import sys
-import time
+import functools
+from collections.abc import Sequence
 
 from absl import flags
 
 from c3tf.data.errors import DataError
 from c3tf.data.example import IMAGE_FORMATS
-from c3tf.data.manifest import Manifest, SplitInfo
+from c3tf.data.manifest import FILE_NAME, LeftOut, Manifest, SplitInfo
 from c3tf.labels import LabelMap
-from data_tools import convert
+from c3tf.progress import Progress
+from data_tools import convert, verification
 from data_tools.discovery.common import Found
 from data_tools.example import VAL_LABEL_SIZES, Options
+from data_tools.runners import LocalRunner, Runner
 
 FLAGS = flags.FLAGS
-_SECONDS_BETWEEN = 1.0
 _SHOWN = 5
+# Fewer rows than one cell of a network's grid hold nothing to segment.
+_MIN_HEIGHT, _MAX_HEIGHT = 16, 16384
 
 
-def define_flags(default_height: int = 0) -> None:
+def define_flags(default_height: int = 0, source: bool = True) -> None:
     """Defines the flags of a conversion command, which calls this only when it is the program.
 
     Args:
         default_height: default of `--height`.
+        source: define `--source`, one directory of raw data.
     """
-    flags.DEFINE_string("source", None, "Directory of the raw data.", required=True)
+    if source:
+        flags.DEFINE_string("source", None, "Directory of the raw data.", required=True)
     flags.DEFINE_string(
         "output",
         None,
@@ -37,6 +42,12 @@ def define_flags(default_height: int = 0) -> None:
         "Rows of the stored images; the width follows. Images are area-averaged, labels take the "
         "nearest pixel. 0 keeps the size.",
         lower_bound=0,
+        upper_bound=_MAX_HEIGHT,
+    )
+    flags.register_validator(
+        "height",
+        lambda value: value == 0 or value >= _MIN_HEIGHT,
+        f"must be 0, which keeps the size, or {_MIN_HEIGHT} to {_MAX_HEIGHT} rows.",
     )
     flags.DEFINE_enum("image_format", "jpeg", IMAGE_FORMATS, "How images are stored.")
     flags.DEFINE_integer(
@@ -52,21 +63,46 @@ def define_flags(default_height: int = 0) -> None:
         VAL_LABEL_SIZES,
         "Size of validation labels: as the stored image, or as in the source.",
     )
+    flags.DEFINE_bool(
+        "palette_masks",
+        False,
+        "Take the indices of palette masks (as in PASCAL VOC) for ids, instead of refusing them.",
+    )
     flags.DEFINE_integer("num_workers", 0, "Processes; 0 uses all cores.", lower_bound=0)
     flags.DEFINE_integer("shard_mb", 128, "Approximate megabytes per shard.", lower_bound=1)
-    flags.DEFINE_bool("strict", False, "Stop if an image has no label or a label has no image.")
+    flags.DEFINE_bool(
+        "strict",
+        False,
+        "Stop if an image has no label, a label no image, or the two have different sizes; "
+        "otherwise they are left out and listed.",
+    )
     flags.DEFINE_bool(
         "skip_bad", False, "Leave unusable files out and list them in dataset.json; else stop."
     )
+    flags.DEFINE_bool("verify", False, "Read everything again when it is written, and compare.")
+    flags.DEFINE_string(
+        "beam_runner", "", "Convert as an Apache Beam pipeline: DirectRunner, DataflowRunner, ..."
+    )
+    flags.DEFINE_multi_string(
+        "beam_option", [], "NAME=VALUE for Beam, e.g. direct_num_workers=2; may be repeated."
+    )
 
 
-def convert_found(found: Found, dataset: str, label_map: LabelMap) -> Manifest:
+def convert_found(
+    found: Found,
+    dataset: str,
+    label_map: LabelMap,
+    ignored_colors: tuple[tuple[int, int, int], ...] = (),
+    converter: str | None = None,
+) -> Manifest:
     """Converts what a discovery found, as the flags say, and prints a summary.
 
     Args:
         found: images and labels.
         dataset: short name of the data set.
         label_map: its classes.
+        ignored_colors: colours of painted masks that belong to no class.
+        converter: the command's module; `data_tools.{dataset}` when absent.
 
     Returns:
         The manifest that was written.
@@ -74,13 +110,18 @@ def convert_found(found: Found, dataset: str, label_map: LabelMap) -> Manifest:
     Raises:
         DataError: the data or the output are not acceptable.
     """
+    runner = _runner()
     if FLAGS.strict and FLAGS.skip_bad:
         raise DataError("--strict and --skip_bad exclude each other.")
+    if FLAGS.palette_masks and found.label_ids == "colors":
+        raise DataError("--palette_masks is for masks of ids; leave it out for painted masks.")
     _print_found(found)
     options = Options(
         dataset=dataset,
         label_map=label_map,
         label_ids=found.label_ids,
+        palette_masks=FLAGS.palette_masks,
+        ignored_colors=ignored_colors,
         height=FLAGS.height,
         image_format=FLAGS.image_format,
         jpeg_quality=FLAGS.jpeg_quality,
@@ -90,15 +131,54 @@ def convert_found(found: Found, dataset: str, label_map: LabelMap) -> Manifest:
         found,
         FLAGS.output,
         options,
-        converter=f"data_tools.{dataset}",
-        num_workers=FLAGS.num_workers,
+        converter=converter or f"data_tools.{dataset}",
         shard_mb=FLAGS.shard_mb,
         strict=FLAGS.strict,
         skip_bad=FLAGS.skip_bad,
-        progress=ProgressLine(),
+        runner=runner,
     )
+    for split, info in manifest.splits.items():
+        known = set(found.left_out.get(split, ()))
+        _print_left_out(split, [entry for entry in info.left_out if entry not in known])
     print(summary(manifest))
+    if FLAGS.verify:
+        verify(manifest.data_dir, FLAGS.num_workers)
     return manifest
+
+
+def _runner() -> Runner:
+    """Returns what the flags choose to convert with."""
+    start_progress = functools.partial(Progress, unit="images")
+    if not FLAGS.beam_runner:
+        if FLAGS.beam_option:
+            raise DataError("--beam_option needs --beam_runner.")
+        return LocalRunner(FLAGS.num_workers, start_progress)
+    if FLAGS.num_workers:
+        raise DataError(
+            "--num_workers does not reach Beam. Use the runner's own option, e.g. "
+            "--beam_option=direct_num_workers=2."
+        )
+    # Imports Apache Beam, which only this needs.
+    from data_tools import beam
+
+    return beam.BeamRunner(FLAGS.beam_runner, FLAGS.beam_option)
+
+
+def verify(data_dir: str, num_workers: int) -> None:
+    """Reads a whole data set, showing progress, and prints that it is sound.
+
+    Args:
+        data_dir: directory of the data set.
+        num_workers: processes; 0 uses all cores.
+
+    Raises:
+        DataError: it is not; names every damaged shard.
+    """
+    manifest = verification.verify(
+        data_dir, num_workers, functools.partial(Progress, unit="images")
+    )
+    count = sum(info.count for info in manifest.splits.values())
+    print(f"verified: all {count} images of {data_dir} are as {FILE_NAME} says")
 
 
 def _print_found(found: Found) -> None:
@@ -108,33 +188,15 @@ def _print_found(found: Found) -> None:
         counts[item.split] = counts.get(item.split, 0) + 1
     print(f"{found.layout}: " + ", ".join(f"{split} {n}" for split, n in counts.items()))
     for split, entries in found.left_out.items():
-        for entry in entries[:_SHOWN]:
-            print(f"  {split}, left out: {entry.source}: {entry.reason}")
-        if len(entries) > _SHOWN:
-            print(f"  {split}, left out: {len(entries) - _SHOWN} more")
+        _print_left_out(split, entries)
 
 
-class ProgressLine:
-    """A line on stderr with the count, the rate and the remaining time, at most once a second."""
-
-    def __init__(self) -> None:
-        self._started: float | None = None
-        self._shown = 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Shows that `done` of `total` images are converted."""
-        now = time.monotonic()
-        if self._started is None:
-            # The first image also waits for the workers to start; it says nothing of the rate.
-            self._started = self._shown = now
-            return
-        if done < total and now - self._shown < _SECONDS_BETWEEN:
-            return
-        self._shown = now
-        rate = (done - 1) / max(now - self._started, 1e-9)
-        line = f"{done}/{total} images, {rate:.1f} images/s, {(total - done) / rate:.0f} s left"
-        end = "\n" if done == total or not sys.stderr.isatty() else "\r"
-        print(f"{line:<60}", end=end, file=sys.stderr, flush=True)
+def _print_left_out(split: str, entries: Sequence[LeftOut]) -> None:
+    """Prints the first few files that are left out."""
+    for entry in entries[:_SHOWN]:
+        print(f"  {split}, left out: {entry.source}: {entry.reason}")
+    if len(entries) > _SHOWN:
+        print(f"  {split}, left out: {len(entries) - _SHOWN} more, listed in {FILE_NAME}")
 
 
 def summary(manifest: Manifest) -> str:

@@ -1,17 +1,15 @@
 """The conversion of a whole data set: shards, notes that let it continue, manifest last.
 
-Which shard an image belongs to depends only on the names and the options, never on the number of
-workers, so every run gives the same bytes. While it works, finished shards are noted in a folder
-of the output; a run that was stopped continues behind them.
+While it works, finished shards are noted in a folder of the output; a run that was stopped
+continues behind them and ends with the bytes of an undisturbed one.
 """
 
 import dataclasses
 import functools
 import hashlib
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from c3tf.data import files
@@ -19,30 +17,25 @@ from c3tf.data import manifest as manifests
 from c3tf.data.errors import DataError
 from c3tf.data.manifest import LeftOut, Manifest, SplitInfo
 from c3tf.labels import IGNORE, LabelMap
-from data_tools import workers
+from data_tools import output as outputs
+from data_tools import planning
 from data_tools.discovery.common import Found
-from data_tools.example import Converted, Item, Options, convert_example
+from data_tools.example import (
+    Converted,
+    Item,
+    Options,
+    SizeMismatchError,
+    Skipped,
+    convert_example,
+)
+from data_tools.runners import LocalRunner, Runner, StartProgress
 
 if TYPE_CHECKING:
     from data_tools.shards import ShardNotes
 
 # Raise it when the same files and options give other bytes than before.
-VERSION = "1"
-_MEGABYTE = 10**6
-# Images converted ahead of time to learn how large a record is.
-_SAMPLE = 8
+VERSION = "2"
 _SHOWN = 5
-
-Progress = Callable[[int, int], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shard:
-    """A shard to write: its file name and the images that go into it."""
-
-    split: str
-    name: str
-    items: tuple[Item, ...]
 
 
 def convert(
@@ -55,7 +48,8 @@ def convert(
     shard_mb: int = 128,
     strict: bool = False,
     skip_bad: bool = False,
-    progress: Progress | None = None,
+    progress: StartProgress | None = None,
+    runner: Runner | None = None,
 ) -> Manifest:
     """Converts the images a discovery found into a data set directory.
 
@@ -67,15 +61,18 @@ def convert(
         converter: name of the command, for the manifest.
         num_workers: processes; 0 uses all cores, 1 works in this process.
         shard_mb: approximate size of a shard in megabytes.
-        strict: refuse images without label and labels without image.
+        strict: refuse images without label, labels without image, and labels of another size than
+            their image. Otherwise they are left out and listed in the manifest.
         skip_bad: leave unusable files out, and list them in the manifest, instead of stopping.
-        progress: called with the images done so far in this run and in all.
+        progress: given the number of images to convert in this run, returns what is called with
+            the number done so far.
+        runner: converts elsewhere than in `num_workers` processes of this machine.
 
     Returns:
         The manifest that was written.
 
     Raises:
-        DataError: the data or the output are not acceptable.
+        DataError: the data or the output are not acceptable, or another run writes there.
     """
     if shard_mb < 1:
         raise ValueError(f"`shard_mb` must be 1 or more. Received: shard_mb={shard_mb}")
@@ -83,40 +80,43 @@ def convert(
         raise ValueError("`strict` and `skip_bad` exclude each other. Received: both")
     if strict:
         _refuse_left_out(found)
-    work_dir = files.join(output, manifests.INCOMPLETE_DIR)
-    if _prepare(output, work_dir, _request(found, options, converter, shard_mb)):
-        return manifests.load(output)
-    job = functools.partial(_convert_or_leave_out, options=options, skip_bad=skip_bad)
-    with workers.pool(num_workers) as mapper:
-        plan = _plan(found.items, work_dir, shard_mb, functools.partial(mapper.map, job))
-        notes = _write_shards(plan, output, work_dir, mapper, job, skip_bad, progress)
-    splits = {
-        split: _finish_split(output, split, part, found, options.label_map)
-        for split, part in notes.items()
-    }
-    manifest = Manifest(
-        dataset=options.dataset,
-        converter=converter,
-        converter_version=VERSION,
-        source=found.root,
-        options=_plain_options(options) | {"shard_mb": shard_mb},
-        label_map=options.label_map,
-        splits=splits,
-        data_dir=output,
-    )
-    manifests.write(output, manifest)
-    files.remove_tree(work_dir)
+    job = functools.partial(_convert_or_leave_out, options=options, strict=strict, skip=skip_bad)
+    with outputs.locked(output):
+        if outputs.prepare(output, _request(found, options, converter, shard_mb)):
+            return manifests.load(output)
+        work_dir = outputs.work_dir(output)
+        with (runner or LocalRunner(num_workers, progress)).open(job) as session:
+            plan = planning.make_plan(found.items, work_dir, shard_mb, session.convert)
+            done = _finished(plan, output, work_dir, strict, skip_bad)
+            session.write([shard for shard in plan if shard.name not in done], output, work_dir)
+        splits = _finish_splits(plan, output, work_dir, found, options.label_map)
+        manifest = Manifest(
+            dataset=options.dataset,
+            converter=converter,
+            converter_version=VERSION,
+            source=found.root,
+            options=_plain_options(options) | {"shard_mb": shard_mb},
+            label_map=options.label_map,
+            splits=splits,
+            data_dir=output,
+        )
+        manifests.write(output, manifest)
+        files.remove_tree(work_dir)
     return manifest
 
 
-def _convert_or_leave_out(item: Item, options: Options, skip_bad: bool) -> Converted | LeftOut:
+def _convert_or_leave_out(
+    item: Item, options: Options, strict: bool, skip: bool
+) -> Converted | LeftOut:
     """Converts one image in a worker."""
     try:
         return convert_example(item, options)
     except DataError as error:
-        if not skip_bad:
+        if isinstance(error, SizeMismatchError) and not strict:
+            return LeftOut(item.source, str(error))
+        if not skip:
             raise
-        return LeftOut(item.source, str(error))
+        return Skipped(item.source, str(error))
 
 
 def _refuse_left_out(found: Found) -> None:
@@ -128,15 +128,18 @@ def _refuse_left_out(found: Found) -> None:
 
 
 def _plain_options(options: Options) -> dict[str, Any]:
-    """Returns the options that are not in the manifest elsewhere."""
-    plain = dataclasses.asdict(options)
+    """Returns the options that are not in the manifest elsewhere, as JSON gives them back."""
+    plain = json.loads(json.dumps(dataclasses.asdict(options)))
     return {k: v for k, v in plain.items() if k not in ("dataset", "label_map")}
 
 
 def _request(found: Found, options: Options, converter: str, shard_mb: int) -> dict[str, Any]:
     """Describes a conversion, to tell whether a stopped one was the same."""
-    items = [(item.split, item.name, item.source, item.label is not None) for item in found.items]
-    digest = hashlib.sha256(json.dumps(items).encode("utf-8")).hexdigest()
+    digest = hashlib.sha256()
+    for item in found.items:
+        label = item.label and os.path.basename(item.label)
+        line = json.dumps([item.split, item.name, item.source, label])
+        digest.update(f"{line}\n".encode())
     return {
         "converter": converter,
         "converter version": VERSION,
@@ -144,115 +147,44 @@ def _request(found: Found, options: Options, converter: str, shard_mb: int) -> d
         "label map": options.label_map.to_json(),
         **_plain_options(options),
         "shard_mb": shard_mb,
-        "list of files": f"{len(items)} files, sha256 {digest[:16]}",
+        "list of files": f"{len(found.items)} files, sha256 {digest.hexdigest()[:16]}",
     }
 
 
-def _prepare(output: str, work_dir: str, request: dict[str, Any]) -> bool:
-    """Makes the output directory, or finds what a stopped run left in it.
+def _finished(
+    plan: list[planning.ShardPlan], output: str, work_dir: str, strict: bool, skip_bad: bool
+) -> set[str]:
+    """Returns the names of the shards an earlier run finished, under no laxer rules than now."""
+    from data_tools import shards
 
-    Returns:
-        True if that run had finished but for cleaning up, which is done then.
-    """
-    request_path = files.join(work_dir, "request.json")
-    held = files.list_dir(output) if files.is_dir(output) else []
-    begun = json.loads(files.read_text(request_path)) if files.exists(request_path) else None
-    if begun is not None and begun != request:
-        changed = [key for key in request if begun.get(key) != request[key]]
-        raise DataError(
-            f"{output} holds a stopped conversion with other {', '.join(changed)}. Run that one "
-            "again to finish it, delete the directory, or choose another --output."
-        )
-    if begun is not None and manifests.FILE_NAME in held:
-        files.remove_tree(work_dir)
-        return True
-    if begun is None and set(held) - {manifests.INCOMPLETE_DIR}:
-        kind = "a finished data set" if manifests.FILE_NAME in held else "other files"
-        raise DataError(
-            f"{output} already holds {kind} ({', '.join(held[:_SHOWN])}). Nothing is overwritten: "
-            "choose another --output, or delete the directory."
-        )
-    try:
-        files.make_dirs(work_dir)
-        files.write_text(request_path, json.dumps(request))
-    except OSError as error:
-        raise DataError(f"{output} cannot be written: {error}") from error
-    return False
+    done = set()
+    for shard in plan:
+        notes = shards.read_notes(output, work_dir, shard.name)
+        if notes and (skip_bad or not notes.skipped) and not (strict and notes.left_out):
+            done.add(shard.name)
+    return done
 
 
-def _plan(
-    items: Iterable[Item],
-    work_dir: str,
-    shard_mb: int,
-    convert_all: Callable[[Iterable[Item]], Iterator[Converted | LeftOut]],
-) -> list[_Shard]:
-    """Assigns every image to a shard, in an order shuffled by the hashes of the names."""
-    by_split: dict[str, list[Item]] = {}
-    for item in items:
-        by_split.setdefault(item.split, []).append(item)
-    plan = []
-    for split, part in by_split.items():
-        part.sort(key=lambda item: hashlib.sha256(item.name.encode("utf-8")).digest())
-        path = files.join(work_dir, f"{split}.plan.json")
-        if not files.exists(path):
-            count = _count_shards(len(part), convert_all(part[:_SAMPLE]), shard_mb)
-            files.write_text(path, json.dumps({"num_shards": count}))
-        # A stopped run keeps its plan, even if a damaged file was replaced since.
-        total = json.loads(files.read_text(path))["num_shards"]
-        for index in range(total):
-            low, high = (len(part) * k // total for k in (index, index + 1))
-            name = f"{split}-{index:05d}-of-{total:05d}.tfrecord"
-            plan.append(_Shard(split, name, tuple(part[low:high])))
-    return plan
-
-
-def _count_shards(count: int, sample: Iterator[Converted | LeftOut], shard_mb: int) -> int:
-    """Returns how many shards of about `shard_mb` the images of a split fill."""
-    records = [result.record for result in sample if isinstance(result, Converted)]
-    sizes = [len(record.image) + len(record.label or b"") for record in records]
-    total = count * sum(sizes) / max(len(sizes), 1)
-    return min(count, max(1, math.ceil(total / (shard_mb * _MEGABYTE))))
-
-
-def _write_shards(
-    plan: list[_Shard],
-    output: str,
-    work_dir: str,
-    mapper: workers.Mapper,
-    job: Callable[[Item], Converted | LeftOut],
-    skip_bad: bool,
-    progress: Progress | None,
-) -> dict[str, list["ShardNotes"]]:
-    """Writes the shards that are missing; returns the notes of all, per split."""
+def _finish_splits(
+    plan: list[planning.ShardPlan], output: str, work_dir: str, found: Found, label_map: LabelMap
+) -> dict[str, SplitInfo]:
+    """Collects the notes of all shards, split by split."""
     # Imports TensorFlow. Workers import this module too and must stay small.
     from data_tools import shards
 
-    finished = {}
+    by_split: dict[str, list[ShardNotes]] = {}
     for shard in plan:
         notes = shards.read_notes(output, work_dir, shard.name)
-        if notes is not None and (skip_bad or not notes.left_out):
-            finished[shard.name] = notes
-    todo = [item for shard in plan if shard.name not in finished for item in shard.items]
-    # One stream over all shards: workers go on while the end of a shard is written.
-    results = _counted(mapper.map(job, todo), len(todo), progress)
-    by_split: dict[str, list[shards.ShardNotes]] = {}
-    for shard in plan:
-        notes = finished.get(shard.name)
         if notes is None:
-            part = islice(results, len(shard.items))
-            notes = shards.write_shard(output, work_dir, shard.name, part)
+            raise DataError(
+                f"{files.join(output, shard.name)} vanished while it was written. Does another "
+                "program use the directory? Run the same command again; it continues."
+            )
         by_split.setdefault(shard.split, []).append(notes)
-    return by_split
-
-
-def _counted(
-    results: Iterator[Converted | LeftOut], total: int, progress: Progress | None
-) -> Iterator[Converted | LeftOut]:
-    """Passes results on and tells how many there were."""
-    for done, result in enumerate(results, start=1):
-        if progress is not None:
-            progress(done, total)
-        yield result
+    return {
+        split: _finish_split(output, split, notes, found, label_map)
+        for split, notes in by_split.items()
+    }
 
 
 def _finish_split(
@@ -269,6 +201,7 @@ def _finish_split(
     names_file = f"{split}.names.txt"
     files.write_text(files.join(output, names_file), "".join(f"{name}\n" for name in names))
     histogram = [sum(values) for values in zip(*(p.label_histogram for p in notes), strict=True)]
+    sizes = sum((Counter(part.image_sizes) for part in notes), Counter())
     return SplitInfo(
         count=len(names),
         labeled=sum(part.labeled for part in notes),
@@ -276,5 +209,6 @@ def _finish_split(
         shards=tuple(part.shard for part in notes),
         class_pixels=tuple(histogram[: label_map.num_classes]),
         ignored_pixels=histogram[IGNORE],
+        image_sizes=dict(sorted(sizes.items())),
         left_out=tuple(sorted(left_out, key=lambda entry: entry.source)),
     )

@@ -9,17 +9,18 @@ import numpy as np
 
 from c3tf.data.errors import DataError
 from c3tf.data.example import IMAGE_FORMATS, Record, encode_jpeg, encode_png
-from c3tf.labels import LabelMap
-from data_tools import images
+from c3tf.data.manifest import LeftOut
+from c3tf.labels import IGNORE, LabelMap
+from data_tools import images, painting
 
-LABEL_IDS = ("raw", "train")
+LABEL_IDS = ("raw", "train", "colors")
 VAL_LABEL_SIZES = ("record", "original")
 # PNG images are large; level 3 takes a third of the time of level 6 for a few percent more bytes.
 _PNG_IMAGE_LEVEL = 3
 _SHOWN_IDS = 8
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Item:
     """One image to convert.
 
@@ -45,7 +46,10 @@ class Options:
     Attributes:
         dataset: short name stored in every record.
         label_map: classes of the masks.
-        label_ids: `"raw"` when masks hold the data set's own ids, `"train"` for train ids.
+        label_ids: `"raw"` when masks hold the data set's own ids, `"train"` for train ids,
+            `"colors"` when they are painted in the colours of the label map.
+        palette_masks: take the indices of palette masks for ids, instead of refusing them.
+        ignored_colors: colours of painted masks that belong to no class.
         height: rows of stored images, width following the aspect ratio; 0 keeps the size.
         image_format: `"jpeg"` or `"png"`.
         jpeg_quality: of images that are encoded anew; a JPEG that already has the wanted size is
@@ -57,6 +61,8 @@ class Options:
     dataset: str
     label_map: LabelMap
     label_ids: str = "raw"
+    palette_masks: bool = False
+    ignored_colors: tuple[tuple[int, int, int], ...] = ()
     height: int = 0
     image_format: str = "jpeg"
     jpeg_quality: int = 95
@@ -84,6 +90,12 @@ class Options:
             return self.label_map.raw_to_train()
         return self.label_map.train_to_train()
 
+    def color_table(self) -> dict[tuple[int, int, int], int]:
+        """Returns which train id each colour in painted masks means."""
+        table = dict.fromkeys(self.ignored_colors, IGNORE)
+        table.update({color: train for train, color in enumerate(self.label_map.colors)})
+        return table
+
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
@@ -91,6 +103,15 @@ class Converted:
 
     record: Record
     label_histogram: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped(LeftOut):
+    """A bad file that is left out only because the user asked for it."""
+
+
+class SizeMismatchError(DataError):
+    """A mask has another size than its image."""
 
 
 def convert_example(item: Item, options: Options) -> Converted:
@@ -108,7 +129,7 @@ def convert_example(item: Item, options: Options) -> Converted:
             image's, or the label holds an id the label map does not know.
     """
     image = images.read_image(item.image)
-    size = images.target_size(image.size, options.height)
+    size = images.target_size(item.image, image.size, options.height)
     label, histogram = None, np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
     if item.label is not None:
         ids = _train_ids(item, image.size, options)
@@ -139,13 +160,13 @@ def _encode(image: images.SourceImage, size: tuple[int, int], options: Options) 
 
 
 def _train_ids(item: Item, size: tuple[int, int], options: Options) -> np.ndarray:
-    """Reads a mask, checks it and maps its ids."""
-    ids = images.read_ids(item.label)
-    if ids.shape != size:
-        raise DataError(
-            f"{item.label} is {ids.shape[1]}x{ids.shape[0]} pixels, but its image {item.image} is "
-            f"{size[1]}x{size[0]}: they do not belong together, or one was resized."
-        )
+    """Reads a mask, checks it and maps its ids or colours."""
+    if options.label_ids == "colors":
+        colors = images.read_colors(item.label)
+        _check_size(item, colors.shape[:2], size)
+        return painting.train_ids(item.label, colors, options.color_table())
+    ids = images.read_ids(item.label, palette_masks=options.palette_masks)
+    _check_size(item, ids.shape, size)
     table = options.id_table()
     counts = _histogram(ids)
     unknown = [int(i) for i in np.flatnonzero(counts) if int(i) not in table]
@@ -153,11 +174,21 @@ def _train_ids(item: Item, size: tuple[int, int], options: Options) -> np.ndarra
         shown = ", ".join(f"{i} ({counts[i]} pixels)" for i in unknown[:_SHOWN_IDS])
         raise DataError(
             f"{item.label} holds {len(unknown)} ids that label map {options.label_map.name!r} does "
-            f"not know as {options.label_ids} ids: {shown}. The mask is of another kind or damaged."
+            f"not know as {options.label_ids} ids: {shown}. The mask is of another kind or "
+            "damaged, or the label map lacks these ids."
         )
     lookup = np.zeros(len(counts), np.uint8)
     lookup[list(table)] = list(table.values())
     return lookup[ids]
+
+
+def _check_size(item: Item, label_size: tuple[int, int], image_size: tuple[int, int]) -> None:
+    """Refuses a mask that is not as large as its image; sizes are heights and widths."""
+    if label_size != image_size:
+        raise SizeMismatchError(
+            f"{item.label} is {label_size[1]}x{label_size[0]} pixels, but its image {item.image} "
+            f"is {image_size[1]}x{image_size[0]}: they do not belong together, or one was resized."
+        )
 
 
 def _histogram(ids: np.ndarray) -> np.ndarray:

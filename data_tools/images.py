@@ -71,11 +71,13 @@ def read_image(path: str) -> SourceImage:
     return SourceImage(image if plain else image.convert("RGB"), encoded, storable_as)
 
 
-def read_ids(path: str) -> np.ndarray:
-    """Reads a mask of ids: an 8-bit grey image, or a palette image, whose indices are the ids.
+def read_ids(path: str, palette_masks: bool = False) -> np.ndarray:
+    """Reads a mask of ids: an 8-bit grey image, or a palette image if that is expected.
 
     Args:
         path: the mask file.
+        palette_masks: take the indices of a palette image for ids (as in PASCAL VOC). Otherwise it
+            is refused, because its ids may as well be meant by its colours.
 
     Returns:
         uint8 `(H, W)`.
@@ -84,26 +86,55 @@ def read_ids(path: str) -> np.ndarray:
         DataError: the file is missing, empty, damaged, cut, too large, lossy, 16-bit, or holds
             colours instead of ids.
     """
-    encoded = _read(path)
-    mask = _decode(path, encoded)
-    if mask.format == "JPEG":
-        raise DataError(f"{path} is a JPEG; its ids are blurred by compression. Use PNG masks.")
-    depth = _png_depth(encoded)
-    if mask.mode not in ("1", "L", "P"):
-        if mask.mode in _COLOR_MODES and depth <= 8:
-            raise DataError(
-                f"{path} holds colours (mode {mask.mode}), not ids. Use the masks with one id per "
-                "pixel (Cityscapes: *_labelIds.png; BDD100K: labels/sem_seg/masks)."
-            )
+    encoded, mask = _read_mask(path)
+    if mask.mode == "P" and not palette_masks:
         raise DataError(
-            f"{path} has {_depth_name(mask, encoded)} pixels; masks must hold 8-bit ids. "
-            "Save it with 8 bits."
+            f"{path} is a palette image. If the indices into its palette are the ids (as in PASCAL "
+            "VOC), add --palette_masks; if its colours say the class, use data_tools.folder with "
+            "--masks_are=colors."
+        )
+    if mask.mode not in ("1", "L", "P"):
+        raise DataError(
+            f"{path} holds colours (mode {mask.mode}), not ids. Use the masks with one id per "
+            "pixel (Cityscapes: *_labelIds.png; BDD100K: labels/sem_seg/masks), or "
+            "data_tools.folder with --masks_are=colors."
         )
     ids = np.asarray(mask).astype(np.uint8)
+    depth = _png_depth(encoded)
     if mask.mode == "L" and depth < 8:
         # Pillow stretches grey images of 2 and 4 bits to 0..255; the ids are the stored values.
         ids //= _BYTE_MAX // (2**depth - 1)
     return ids
+
+
+def read_colors(path: str) -> np.ndarray:
+    """Reads a painted mask; an alpha channel is dropped.
+
+    Args:
+        path: the mask file.
+
+    Returns:
+        uint8 `(H, W, 3)`.
+
+    Raises:
+        DataError: the file is missing, empty, damaged, cut, too large, lossy, or 16-bit.
+    """
+    _, mask = _read_mask(path)
+    return np.asarray(mask.convert("RGB"))
+
+
+def _read_mask(path: str) -> tuple[bytes, Image.Image]:
+    """Reads a lossless image of 8 bits per channel."""
+    encoded = _read(path)
+    mask = _decode(path, encoded)
+    if mask.format == "JPEG":
+        raise DataError(f"{path} is a JPEG; its ids are blurred by compression. Use PNG masks.")
+    if mask.mode not in _COLOR_MODES or _png_depth(encoded) > 8:
+        raise DataError(
+            f"{path} has {_depth_name(mask, encoded)} pixels; masks must hold 8-bit ids. "
+            "Save it with 8 bits."
+        )
+    return encoded, mask
 
 
 def _read(path: str) -> bytes:
@@ -149,11 +180,26 @@ def _depth_name(image: Image.Image, encoded: bytes) -> str:
     return f"{depth}-bit" if depth > 8 else "16-bit" if "16" in image.mode else f"mode {image.mode}"
 
 
-def target_size(size: tuple[int, int], height: int) -> tuple[int, int]:
-    """Returns the height and width an image of `size` is stored with; `height` 0 keeps it."""
+def target_size(path: str, size: tuple[int, int], height: int) -> tuple[int, int]:
+    """Returns the height and width an image is stored with.
+
+    Args:
+        path: the image file, for the error.
+        size: its height and width.
+        height: wanted rows; 0 keeps the size.
+
+    Raises:
+        DataError: the stored image would be larger than what is safe to decode.
+    """
     if height in (0, size[0]):
         return size
-    return height, max(1, round(size[1] * height / size[0]))
+    width = max(1, round(size[1] * height / size[0]))
+    if height * width > Image.MAX_IMAGE_PIXELS:
+        raise DataError(
+            f"{path} is {size[1]}x{size[0]} pixels; at --height={height} it would become "
+            f"{width}x{height}, more than {Image.MAX_IMAGE_PIXELS} pixels. Lower --height."
+        )
+    return height, width
 
 
 def resize_image(image: Image.Image, size: tuple[int, int]) -> np.ndarray:

@@ -7,6 +7,7 @@ from absl import flags
 
 from c3tf import cli
 from c3tf.data import manifest, splits
+from c3tf.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -14,6 +15,11 @@ FLAGS = flags.FLAGS
 def main() -> None:
     """Draws the split the flags describe."""
     names = manifest.load(FLAGS.data).names("train")
+    if FLAGS.labeled > len(names):
+        raise UserError(
+            f"--labeled must be 1 to {len(names)}, the number of training images in {FLAGS.data}, "
+            f"or 0 for all of them. Received: --labeled={FLAGS.labeled}"
+        )
     split = splits.draw(names, FLAGS.labeled or len(names), FLAGS.seed)
     splits.write(FLAGS.output, split)
     print(
@@ -27,6 +33,12 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
         "labeled", None, "Labeled images; 0 takes all.", lower_bound=0, required=True
     )
-    flags.DEFINE_integer("seed", 12345, "Seed of the draw; the paper's: 12345, 23456, 34567.")
+    flags.DEFINE_integer(
+        "seed",
+        12345,
+        "Seed of the draw; the paper's: 12345, 23456, 34567.",
+        lower_bound=0,
+        upper_bound=2**32 - 1,
+    )
     flags.DEFINE_string("output", None, "Text list to write.", required=True)
     cli.run(main)

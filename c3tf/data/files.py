@@ -4,10 +4,14 @@ Conversion workers are many and short of memory, and none of them needs TensorFl
 file. It is imported here only when a path names another file system.
 """
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from types import ModuleType
+from typing import BinaryIO
 
 _CHUNK_BYTES = 1 << 20
 
@@ -17,11 +21,17 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def _gfile() -> ModuleType:
-    """Imports TensorFlow's file layer, which local paths never need."""
+@contextlib.contextmanager
+def _remote(path: str) -> Iterator[ModuleType]:
+    """Imports TensorFlow's file layer, whose errors become the `OSError` of local files."""
+    from tensorflow import errors
     from tensorflow.io import gfile
 
-    return gfile
+    try:
+        yield gfile
+    except errors.OpError as error:
+        code = errno.ENOENT if isinstance(error, errors.NotFoundError) else errno.EIO
+        raise OSError(code, error.message.splitlines()[0], path) from error
 
 
 def join(*parts: str) -> str:
@@ -31,12 +41,18 @@ def join(*parts: str) -> str:
 
 def exists(path: str) -> bool:
     """Tells whether a file or directory is there."""
-    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+    if not is_remote(path):
+        return os.path.exists(path)
+    with _remote(path) as gfile:
+        return gfile.exists(path)
 
 
 def is_dir(path: str) -> bool:
     """Tells whether `path` is a directory."""
-    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+    if not is_remote(path):
+        return os.path.isdir(path)
+    with _remote(path) as gfile:
+        return gfile.isdir(path)
 
 
 def list_dir(path: str) -> list[str]:
@@ -44,46 +60,65 @@ def list_dir(path: str) -> list[str]:
 
     Archives made on a Mac carry a `._x.png` beside every `x.png`; those are no images.
     """
-    names = _gfile().listdir(path) if is_remote(path) else os.listdir(path)
+    if is_remote(path):
+        with _remote(path) as gfile:
+            names = gfile.listdir(path)
+    else:
+        names = os.listdir(path)
     return sorted(name.rstrip("/") for name in names if not name.startswith("."))
 
 
 def size(path: str) -> int:
     """Returns the length of a file in bytes."""
-    return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+    if not is_remote(path):
+        return os.path.getsize(path)
+    with _remote(path) as gfile:
+        return gfile.stat(path).length
 
 
 def make_dirs(path: str) -> None:
     """Makes a directory and its parents; one that exists is fine."""
-    if is_remote(path):
-        _gfile().makedirs(path)
-    else:
+    if not is_remote(path):
         os.makedirs(path, exist_ok=True)
+        return
+    with _remote(path) as gfile:
+        gfile.makedirs(path)
 
 
 def rename(source: str, target: str) -> None:
     """Renames a file, replacing `target`."""
-    if is_remote(source):
-        _gfile().rename(source, target, overwrite=True)
-    else:
+    if not is_remote(source):
         os.replace(source, target)
+        return
+    with _remote(source) as gfile:
+        gfile.rename(source, target, overwrite=True)
 
 
 def remove_tree(path: str) -> None:
     """Deletes a directory with all it holds; one that is not there is fine."""
-    if is_remote(path):
-        if _gfile().exists(path):
-            _gfile().rmtree(path)
-    elif os.path.isdir(path):
+    if not is_dir(path):
+        return
+    if not is_remote(path):
         shutil.rmtree(path)
+        return
+    with _remote(path) as gfile:
+        gfile.rmtree(path)
+
+
+@contextlib.contextmanager
+def _opened(path: str, mode: str) -> Iterator[BinaryIO]:
+    """Opens a file in a binary mode."""
+    if not is_remote(path):
+        with open(path, mode) as file:
+            yield file
+        return
+    with _remote(path) as gfile, gfile.GFile(path, mode) as file:
+        yield file
 
 
 def read_bytes(path: str) -> bytes:
     """Returns the contents of a file."""
-    if is_remote(path):
-        with _gfile().GFile(path, "rb") as file:
-            return file.read()
-    with open(path, "rb") as file:
+    with _opened(path, "rb") as file:
         return file.read()
 
 
@@ -93,21 +128,22 @@ def read_text(path: str) -> str:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a UTF-8 text file beside its place, then renames it: it is there whole or not."""
+    """Writes a UTF-8 text file; it is there whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a file beside its place, then renames it: it is there whole or not at all."""
     beside = f"{path}.partial"
-    if is_remote(path):
-        with _gfile().GFile(beside, "wb") as file:
-            file.write(text.encode("utf-8"))
-    else:
-        with open(beside, "wb") as file:
-            file.write(text.encode("utf-8"))
+    with _opened(beside, "wb") as file:
+        file.write(data)
     rename(beside, path)
 
 
 def sha256(path: str) -> str:
     """Returns the SHA-256 of a file as 64 hex digits, reading it piece by piece."""
     digest = hashlib.sha256()
-    with _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb") as file:
+    with _opened(path, "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -22,6 +22,7 @@ __all__ = [
     "Shard",
     "SplitInfo",
     "load",
+    "shard_problem",
     "verify",
     "write",
 ]
@@ -32,7 +33,7 @@ INCOMPLETE_DIR = "_incomplete"
 _FORMAT = 1
 _HOW_TO_MAKE = (
     "Make one with `python -m data_tools.cityscapes --source=... --output={}` "
-    "(or data_tools.bdd100k, data_tools.camvid)."
+    "(or data_tools.bdd100k, data_tools.camvid, data_tools.folder)."
 )
 
 
@@ -66,6 +67,7 @@ class SplitInfo:
         class_pixels: label pixels per train id, as stored.
         ignored_pixels: label pixels that belong to no class.
         left_out: files that were skipped or had no partner.
+        image_sizes: images per stored size, `WIDTHxHEIGHT`; empty where it was not counted.
     """
 
     count: int
@@ -75,6 +77,7 @@ class SplitInfo:
     class_pixels: tuple[int, ...]
     ignored_pixels: int
     left_out: tuple[LeftOut, ...] = ()
+    image_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,7 +237,7 @@ def verify(data_dir: str, quick: bool = True) -> Manifest:
         if info.count:
             manifest.names(name)
         for shard in info.shards:
-            problem = _shard_problem(files.join(data_dir, shard.file), shard, quick)
+            problem = shard_problem(files.join(data_dir, shard.file), shard, quick)
             if problem:
                 problems.append(problem)
         if sum(shard.count for shard in info.shards) != info.count:
@@ -247,8 +250,17 @@ def verify(data_dir: str, quick: bool = True) -> Manifest:
     return manifest
 
 
-def _shard_problem(path: str, shard: Shard, quick: bool) -> str | None:
-    """Says what is wrong with a shard, or None."""
+def shard_problem(path: str, shard: Shard, quick: bool) -> str | None:
+    """Says what is wrong with a shard's file.
+
+    Args:
+        path: of the file.
+        shard: what the manifest says of it.
+        quick: compare the size only; otherwise the checksum too.
+
+    Returns:
+        One clause, or None.
+    """
     if not files.exists(path):
         return f"{shard.file} is missing"
     length = files.size(path)

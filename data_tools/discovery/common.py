@@ -20,7 +20,7 @@ class Found:
     Attributes:
         root: directory of the raw data.
         layout: one line that says what was recognised.
-        label_ids: `"raw"` or `"train"`, the kind of ids in the masks.
+        label_ids: `"raw"`, `"train"` or `"colors"`, the kind of values in the masks.
         items: the images, sorted by split and name.
         left_out: per split, files without a partner.
     """
@@ -149,7 +149,11 @@ def _walk(root: str, folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
 
 
 def pair(
-    root: str, split: str, images: dict[str, str], labels: dict[str, str]
+    root: str,
+    split: str,
+    images: dict[str, str],
+    labels: dict[str, str],
+    label_root: str | None = None,
 ) -> tuple[list[Item], tuple[LeftOut, ...]]:
     """Pairs images with labels by name.
 
@@ -158,6 +162,7 @@ def pair(
         split: name of the split.
         images: record name to path below `root`.
         labels: the same for the masks.
+        label_root: what the paths of the masks lie below, if not `root`.
 
     Returns:
         The pairs, and the files without a partner.
@@ -165,8 +170,9 @@ def pair(
     Raises:
         DataError: no image has a label.
     """
+    below = root if label_root is None else label_root
     items = [
-        Item(split, name, files.join(root, path), files.join(root, labels[name]), path)
+        Item(split, name, files.join(root, path), files.join(below, labels[name]), path)
         for name, path in sorted(images.items())
         if name in labels
     ]
@@ -199,5 +205,9 @@ def unlabeled(root: str, folder: str, taken: set[str]) -> tuple[list[Item], tupl
         for name, path in sorted(found.items())
         if name not in taken
     ]
-    lost = [LeftOut(p, "image is in train or val too") for n, p in found.items() if n in taken]
+    lost = [
+        LeftOut(p, "an image of this name is in train or val")
+        for n, p in found.items()
+        if n in taken
+    ]
     return items, tuple(lost)

@@ -11,9 +11,9 @@ from c3tf.data import files, records
 from c3tf.data import manifest as manifests
 from c3tf.data.errors import DataError
 from c3tf.labels import CAMVID, CITYSCAPES
-from data_tools import convert, workers
+from data_tools import convert, planning, workers
 from data_tools.discovery import bdd100k, camvid
-from data_tools.example import Options
+from data_tools.example import Converted, Options
 from raw_trees import save, write_bdd100k, write_camvid
 
 OPTIONS = Options("camvid", CAMVID, height=12, image_format="png")
@@ -46,7 +46,7 @@ def _records(manifest, split):
 @pytest.fixture
 def three_shards(monkeypatch):
     """Makes shards so small that 9 images fill three."""
-    monkeypatch.setattr(convert, "_count_shards", lambda count, *_: min(count, 3))
+    monkeypatch.setattr(planning, "count_shards", lambda count, *_: min(count, 3))
 
 
 def test_every_image_arrives_with_its_pixels(source, tmp_path):
@@ -86,7 +86,7 @@ def test_bytes_do_not_depend_on_the_workers(source, tmp_path, three_shards):
 
 
 def test_shard_size_follows_the_option():
-    class Sized(convert.Converted):
+    class Sized(Converted):
         """A converted image of 3 MB."""
 
         def __init__(self):
@@ -94,7 +94,7 @@ def test_shard_size_follows_the_option():
             super().__init__(record, np.zeros(256))
 
     def count(images, shard_mb):
-        return convert._count_shards(images, iter([Sized()] * 3), shard_mb)
+        return planning.count_shards(images, iter([Sized()] * 3), shard_mb)
 
     assert (count(100, 128), count(100, 30), count(2, 1), count(1, 128)) == (3, 10, 2, 1)
 
@@ -120,11 +120,11 @@ class _StoppedError(Exception):
 
 
 def _stop_after(count):
-    def progress(done, total):
+    def progress(done):
         if done > count:
             raise _StoppedError
 
-    return progress
+    return lambda total: progress
 
 
 @pytest.mark.parametrize("stop", [0, 1, 3, 5, 6, 9, 11])
@@ -135,7 +135,7 @@ def test_a_stopped_run_continues_to_the_same_bytes(source, tmp_path, three_shard
     with pytest.raises(DataError, match="interrupted"):
         manifests.load(str(tmp_path / "out"))
     seen = []
-    _convert(source, tmp_path / "out", progress=lambda done, total: seen.append(total))
+    _convert(source, tmp_path / "out", progress=lambda total: seen.append)
     assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
     # Train fills three shards of three images, val three of one.
     assert len(seen) == 12 - (3 * (stop // 3) if stop < 9 else stop)

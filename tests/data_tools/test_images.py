@@ -76,7 +76,12 @@ def test_labels_take_the_nearest_pixel(target):
     ],
 )
 def test_target_size_keeps_the_aspect_ratio(size, height, expected):
-    assert images.target_size(size, height) == expected
+    assert images.target_size("x.png", size, height) == expected
+
+
+def test_a_height_that_makes_a_huge_image_is_refused():
+    with pytest.raises(DataError, match=r"x\.png is 64x2 pixels; at --height=5000 .* 160000x5000"):
+        images.target_size("x.png", (2, 64), 5000)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK"])
@@ -169,7 +174,9 @@ def test_palette_masks_hold_indices(tmp_path):
     mask.putpalette([200, 10, 30] * 256)
     save(tmp_path / "x.png", mask)
     assert Image.open(tmp_path / "x.png").mode == "P"
-    np.testing.assert_array_equal(images.read_ids(str(tmp_path / "x.png")), ids)
+    np.testing.assert_array_equal(images.read_ids(str(tmp_path / "x.png"), True), ids)
+    with pytest.raises(DataError, match=r"x\.png is a palette image.*--palette_masks"):
+        images.read_ids(str(tmp_path / "x.png"))
 
 
 @pytest.mark.parametrize(("depth", "row"), [(1, 0b01000000), (2, 0b00011011), (4, 0x0F)])

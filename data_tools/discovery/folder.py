@@ -1,0 +1,168 @@
+"""A user's own images: one folder of images, one of masks, any number without masks.
+
+A record is named by the stem of its image. Validation images come from their own folders, from a
+list of names, or are a share of the images that the hashes of the names decide.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+
+from c3tf.data import files, splits
+from c3tf.data.errors import DataError
+from c3tf.data.manifest import LeftOut
+from data_tools.discovery import common
+from data_tools.example import Item
+
+_FAR = 2**64
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """Where the validation images come from; exactly one way is set.
+
+    Attributes:
+        images: a folder of their own; empty for another way.
+        masks: the folder of their masks.
+        list_file: a text list of names among the images, one per line.
+        fraction: share of the images, between 0 and 1.
+    """
+
+    images: str = ""
+    masks: str = ""
+    list_file: str = ""
+    fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.images) != bool(self.masks):
+            raise DataError("--val_images and --val_masks belong together; give both.")
+        if sum((bool(self.images), bool(self.list_file), self.fraction is not None)) != 1:
+            raise DataError(
+                "Say which images validate, in one way: --val_images and --val_masks, or "
+                "--val_list, or --val_fraction."
+            )
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            raise DataError(
+                f"--val_fraction must lie between 0 and 1. Received: --val_fraction={self.fraction}"
+            )
+
+
+def discover(
+    images: str,
+    masks: str,
+    validation: Validation,
+    unlabeled: Sequence[str] = (),
+    label_ids: str = "raw",
+    mask_suffix: str = "",
+) -> common.Found:
+    """Finds the images and masks in a user's folders.
+
+    Args:
+        images: folder of images; subfolders are searched too.
+        masks: folder of their masks.
+        validation: where the validation images come from.
+        unlabeled: folders of images without masks.
+        label_ids: kind of values in the masks, `"raw"` or `"colors"`.
+        mask_suffix: what the stem of a mask has behind the stem of its image.
+
+    Returns:
+        What was found. Unlabeled images with the name of a labeled one are left out.
+
+    Raises:
+        DataError: a folder is missing or empty, an image is in two folders, or none is left to
+            train on.
+    """
+    items, lost = _pairs("train", images, masks, mask_suffix)
+    left_out: dict[str, tuple[LeftOut, ...]] = {"train": lost}
+    if validation.images:
+        more, left_out["val"] = _pairs("val", validation.images, validation.masks, mask_suffix)
+        _refuse_shared(items, more)
+        items += more
+    else:
+        chosen = _chosen(validation, [item.name for item in items])
+        items = [
+            dataclasses.replace(item, split="val") if item.name in chosen else item
+            for item in items
+        ]
+        items.sort(key=lambda item: (item.split != "train", item.name))
+    extra, lost = _unlabeled(unlabeled, {item.name for item in items})
+    if unlabeled:
+        left_out["unlabeled"] = lost
+    folders = [images, masks, validation.images, validation.masks, *unlabeled]
+    root = ", ".join(folder for folder in folders if folder)
+    return common.Found(root, "own folders", label_ids, (*items, *extra), left_out)
+
+
+def _pairs(
+    split: str, images: str, masks: str, suffix: str
+) -> tuple[list[Item], tuple[LeftOut, ...]]:
+    """Pairs the images of one folder with the masks of another."""
+    image_root, image_folder = _divide(images)
+    mask_root, mask_folder = _divide(masks)
+    found = common.find_images(image_root, image_folder)
+    labels = common.find_labels(mask_root, mask_folder, suffix)
+    return common.pair(image_root, split, found, labels, label_root=mask_root)
+
+
+def _divide(folder: str) -> tuple[str, str]:
+    """Divides a path into its parent, below which paths are named, and its last part."""
+    path = folder.rstrip("/") if files.is_remote(folder) else os.path.abspath(folder)
+    if not files.is_dir(path):
+        raise DataError(f"There is no directory {folder!r}.")
+    root, _, name = path.rpartition("/")
+    return root or "/", name
+
+
+def _chosen(validation: Validation, names: list[str]) -> set[str]:
+    """Returns the names that validate."""
+    if validation.list_file:
+        chosen = set(splits.read(validation.list_file, names).labeled)
+        if len(chosen) == len(names):
+            raise DataError(
+                f"--val_list={validation.list_file} names all {len(names)} images; none is left to "
+                "train on."
+            )
+        return chosen
+    # At least one on each side. A name's place does not depend on the other names, so that a
+    # set that grows keeps its validation images.
+    ordered = sorted(names, key=_draw)
+    chosen = [name for name in ordered if _draw(name) < validation.fraction * _FAR]
+    if len(names) < 2:
+        raise DataError("--val_fraction needs at least 2 images with masks. Found: 1.")
+    return set(ordered[: min(max(len(chosen), 1), len(names) - 1)])
+
+
+def _draw(name: str) -> int:
+    """Returns a whole number below 2**64 that looks random and depends on the name only."""
+    digest = hashlib.sha256(b"validation:" + name.encode("utf-8")).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def _refuse_shared(train: list[Item], val: list[Item]) -> None:
+    """Refuses names that train and validate."""
+    shared = sorted({item.name for item in train} & {item.name for item in val})
+    if shared:
+        raise DataError(
+            f"{len(shared)} images are in --images and in --val_images, such as {shared[0]!r}. "
+            "What is trained on cannot validate; names must differ."
+        )
+
+
+def _unlabeled(folders: Sequence[str], taken: set[str]) -> tuple[list[Item], tuple[LeftOut, ...]]:
+    """Lists the images without masks of all folders."""
+    items: list[Item] = []
+    lost: list[LeftOut] = []
+    first: dict[str, Item] = {}
+    for folder in folders:
+        found, left = common.unlabeled(*_divide(folder), taken)
+        for item in found:
+            if item.name in first:
+                raise DataError(
+                    f"Two unlabeled images are named {item.name!r}: {first[item.name].image} and "
+                    f"{item.image}. Names must differ."
+                )
+            first[item.name] = item
+        items += found
+        lost += left
+    return items, tuple(lost)

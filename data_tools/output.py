@@ -1,0 +1,108 @@
+"""The directory a conversion writes into: one run at a time, nothing overwritten, continued."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from absl import logging
+
+from c3tf.data import files
+from c3tf.data import manifest as manifests
+from c3tf.data.errors import DataError
+
+_SHOWN = 5
+# What a file system without locks answers.
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def work_dir(output: str) -> str:
+    """Returns the folder of `output` that exists only while a conversion is not finished."""
+    return files.join(output, manifests.INCOMPLETE_DIR)
+
+
+@contextlib.contextmanager
+def locked(output: str) -> Iterator[None]:
+    """Makes the output directory and holds it for one run.
+
+    The lock belongs to the process: the system frees it however the process ends, so nothing has
+    to be cleaned up after a SIGKILL. Remote file systems (`gs://...`) have no locks.
+
+    Args:
+        output: directory to make and to lock.
+
+    Raises:
+        DataError: another conversion holds it, or it cannot be made.
+    """
+    try:
+        files.make_dirs(output)
+        if files.is_remote(output):
+            yield
+            return
+        handle = os.open(output, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"{output} cannot be written: {error}") from error
+    try:
+        _lock(handle, output)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, output: str) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(
+            f"Another conversion is writing into {output}. Wait until it ends, or choose another "
+            "--output."
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logging.warning("%s cannot be locked (%s): run one conversion at a time.", output, error)
+
+
+def prepare(output: str, request: dict[str, Any]) -> bool:
+    """Makes the work folder, or finds what a stopped run left in it.
+
+    Args:
+        output: the directory, which exists.
+        request: what is to be converted and how; plain data.
+
+    Returns:
+        True if a stopped run had finished but for cleaning up, which is done then.
+
+    Raises:
+        DataError: the directory holds something else, or cannot be written.
+    """
+    request = json.loads(json.dumps(request))
+    notes = work_dir(output)
+    request_path = files.join(notes, "request.json")
+    held = files.list_dir(output)
+    begun = json.loads(files.read_text(request_path)) if files.exists(request_path) else None
+    if begun is not None and begun != request:
+        changed = [key for key in request if begun.get(key) != request[key]]
+        raise DataError(
+            f"{output} holds a stopped conversion with other {', '.join(changed)}. Run that one "
+            "again to finish it, delete the directory, or choose another --output."
+        )
+    if begun is not None and manifests.FILE_NAME in held:
+        files.remove_tree(notes)
+        return True
+    if begun is None and set(held) - {manifests.INCOMPLETE_DIR}:
+        kind = "a finished data set" if manifests.FILE_NAME in held else "other files"
+        raise DataError(
+            f"{output} already holds {kind} ({', '.join(held[:_SHOWN])}). Nothing is overwritten: "
+            "choose another --output, or delete the directory. "
+            "(`python -m data_tools.verify` checks a finished one.)"
+        )
+    try:
+        files.make_dirs(notes)
+        files.write_text(request_path, json.dumps(request))
+    except OSError as error:
+        raise DataError(f"{output} cannot be written: {error}") from error
+    return False

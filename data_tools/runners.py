@@ -1,0 +1,84 @@
+"""Who converts the images of a plan: the processes of this machine, or what else runs shards."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain, islice
+from typing import Protocol
+
+from c3tf.data.manifest import LeftOut
+from data_tools import workers
+from data_tools.example import Converted, Item
+from data_tools.planning import ShardPlan
+
+# Converts one image; picklable.
+Job = Callable[[Item], Converted | LeftOut]
+# Given the number of images, returns what is told how many are done.
+StartProgress = Callable[[int], Callable[[int], None]]
+
+
+class Session(Protocol):
+    """An opened runner."""
+
+    def convert(self, items: Iterable[Item]) -> Iterator[Converted | LeftOut]:
+        """Yields the results of a few images in order."""
+
+    def write(self, plan: Sequence[ShardPlan], output: str, work_dir: str) -> None:
+        """Writes shards and the notes that say they are finished."""
+
+
+class Runner(Protocol):
+    """Something that converts images and writes shards."""
+
+    def open(self, job: Job) -> AbstractContextManager[Session]:
+        """Makes ready to apply `job` to images."""
+
+
+class LocalRunner:
+    """Converts in processes of this machine and writes in this process."""
+
+    def __init__(self, num_workers: int = 0, start_progress: StartProgress | None = None) -> None:
+        """Stores the settings.
+
+        Args:
+            num_workers: processes; 0 uses all cores, 1 works in this process.
+            start_progress: shows progress.
+        """
+        self._num_workers, self._start_progress = num_workers, start_progress
+
+    @contextlib.contextmanager
+    def open(self, job: Job) -> Iterator["_LocalSession"]:
+        """Starts the processes."""
+        with workers.pool(self._num_workers) as mapper:
+            yield _LocalSession(functools.partial(mapper.map, job), self._start_progress)
+
+
+class _LocalSession:
+    def __init__(
+        self,
+        convert: Callable[[Iterable[Item]], Iterator[Converted | LeftOut]],
+        start_progress: StartProgress | None,
+    ) -> None:
+        self.convert, self._start_progress = convert, start_progress
+
+    def write(self, plan: Sequence[ShardPlan], output: str, work_dir: str) -> None:
+        """Writes shards one after the other while the processes go on with the next."""
+        # Imports TensorFlow. Worker processes import this module too and must stay small.
+        from data_tools import shards
+
+        # One stream over all shards: workers go on while the end of a shard is written.
+        items = chain.from_iterable(shard.items for shard in plan)
+        results = self._counted(self.convert(items), sum(len(shard.items) for shard in plan))
+        for shard in plan:
+            shards.write_shard(output, work_dir, shard.name, islice(results, len(shard.items)))
+
+    def _counted(
+        self, results: Iterator[Converted | LeftOut], total: int
+    ) -> Iterator[Converted | LeftOut]:
+        """Passes results on and tells how many there were."""
+        progress = self._start_progress(total) if self._start_progress and total else None
+        for done, result in enumerate(results, start=1):
+            if progress is not None:
+                progress(done)
+            yield result
