@@ -16,7 +16,7 @@ _DEFAULT_HEIGHT = 512
 
 def main() -> None:
     """Converts the data set the flags name."""
-    found = cityscapes.discover(FLAGS.source, labels=FLAGS.labels, extra=FLAGS.extra)
+    found = cityscapes.discover(FLAGS.source, FLAGS.labels, FLAGS.extra, FLAGS.coarse)
     command.convert_found(found, "cityscapes", CITYSCAPES)
 
 
@@ -29,5 +29,10 @@ if __name__ == "__main__":
         cityscapes.LABEL_KINDS,
         "Which masks to read; auto takes labelIds if there are any.",
     )
-    flags.DEFINE_bool("extra", False, "Add the images of train_extra, without labels.")
+    flags.DEFINE_bool("extra", False, "Add the images of train_extra as unlabeled ones.")
+    flags.DEFINE_bool(
+        "coarse",
+        False,
+        "With --extra: store the labels of gtCoarse with them. Training does not read these.",
+    )
     cli.run(main)

@@ -1,7 +1,7 @@
 """Cityscapes: `leftImg8bit/{train,val}/CITY` and `gtFine/{train,val}/CITY`.
 
 A record is named `aachen_000000_000019`: the stem without `_leftImg8bit`. The extra images of
-`leftImg8bit_trainextra` can be added without labels.
+`leftImg8bit_trainextra` can be added as unlabeled ones, with their labels of `gtCoarse` or without.
 """
 
 from c3tf.data import files
@@ -12,11 +12,8 @@ from data_tools.example import Item
 
 _SPLITS = ("train", "val")
 _IMAGES, _LABELS = "leftImg8bit", "gtFine"
-# Kind of mask -> (end of its file name, kind of ids).
-_KINDS = {
-    "labelIds": ("_gtFine_labelIds", "raw"),
-    "labelTrainIds": ("_gtFine_labelTrainIds", "train"),
-}
+# Kind of mask, the end of its file name -> kind of ids.
+_KINDS = {"labelIds": "raw", "labelTrainIds": "train"}
 LABEL_KINDS = ("auto", *_KINDS)
 _EXTRA = (
     "leftImg8bit/train_extra",
@@ -24,15 +21,19 @@ _EXTRA = (
     "leftImg8bit_trainextra/train_extra",
     "leftImg8bit_trainextra",
 )
+_COARSE = ("gtCoarse/train_extra", "gtCoarse/gtCoarse/train_extra")
 
 
-def discover(source: str, labels: str = "auto", extra: bool = False) -> common.Found:
+def discover(
+    source: str, labels: str = "auto", extra: bool = False, coarse: bool = False
+) -> common.Found:
     """Finds the images and masks of Cityscapes.
 
     Args:
         source: directory that holds `leftImg8bit` and `gtFine`.
         labels: `"labelIds"`, `"labelTrainIds"`, or `"auto"`: the former if there are any.
-        extra: also find the images of `leftImg8bit_trainextra`, without labels.
+        extra: also find the images of `leftImg8bit_trainextra`, as unlabeled ones.
+        coarse: store the labels of `gtCoarse` with them.
 
     Returns:
         What was found.
@@ -42,6 +43,8 @@ def discover(source: str, labels: str = "auto", extra: bool = False) -> common.F
     """
     if labels not in LABEL_KINDS:
         raise ValueError(f"`labels` must be one of {LABEL_KINDS}. Received: labels={labels!r}")
+    if coarse and not extra:
+        raise DataError("--coarse stores labels of the extra images; it needs --extra.")
     folders = [f"{top}/{split}" for split in _SPLITS for top in (_IMAGES, _LABELS)]
     common.check_root(source, {"cityscapes": folders})
     kind, masks = _find_masks(source, labels)
@@ -52,29 +55,44 @@ def discover(source: str, labels: str = "auto", extra: bool = False) -> common.F
         pairs, left_out[split] = common.pair(source, split, images, masks[split])
         items += pairs
     if extra:
-        folder = _find_extra(source)
-        more, left_out["unlabeled"] = common.unlabeled(source, folder, {i.name for i in items})
+        folder = _find_folder(source, _EXTRA, "extra images")
+        found = _find_coarse(source, kind) if coarse else None
+        taken = {item.name for item in items}
+        more, left_out["unlabeled"] = common.unlabeled(source, folder, taken, found)
         items += more
     layout = f"Cityscapes, gtFine {kind}" + (", with train_extra" if extra else "")
-    return common.Found(source, layout, _KINDS[kind][1], tuple(items), left_out)
+    layout += " and gtCoarse" if coarse else ""
+    return common.Found(source, layout, _KINDS[kind], tuple(items), left_out)
 
 
 def _find_masks(source: str, labels: str) -> tuple[str, dict[str, dict[str, str]]]:
     """Finds the masks of the first kind there is; one kind for all splits."""
     kinds = tuple(_KINDS) if labels == "auto" else (labels,)
     for kind in kinds:
-        suffix = _KINDS[kind][0]
+        suffix = f"_{_LABELS}_{kind}"
         masks = {s: common.find_labels(source, f"{_LABELS}/{s}", suffix) for s in _SPLITS}
         if any(masks.values()):
             return kind, masks
-    endings = " or ".join(f"*{_KINDS[kind][0]}.png" for kind in kinds)
+    endings = " or ".join(f"*_{_LABELS}_{kind}.png" for kind in kinds)
     folder = files.join(source, _LABELS)
     raise DataError(f"{folder} holds no {endings}. Unpack gtFine_trainvaltest.zip there.")
 
 
-def _find_extra(source: str) -> str:
-    """Finds the folder of the extra images."""
-    for folder in _EXTRA:
+def _find_coarse(source: str, kind: str) -> dict[str, str]:
+    """Finds the coarse labels, of the kind the fine ones have."""
+    folder = _find_folder(source, _COARSE, "coarse labels")
+    found = common.find_labels(source, folder, f"_gtCoarse_{kind}")
+    if not found:
+        raise DataError(
+            f"{files.join(source, folder)} holds no *_gtCoarse_{kind}.png. Unpack gtCoarse.zip "
+            "there, or leave out --coarse."
+        )
+    return found
+
+
+def _find_folder(source: str, candidates: tuple[str, ...], what: str) -> str:
+    """Finds the first folder there is."""
+    for folder in candidates:
         if files.is_dir(files.join(source, folder)):
             return folder
-    raise DataError(f"{source} holds no extra images; looked for {', '.join(_EXTRA)}.")
+    raise DataError(f"{source} holds no {what}; looked for {', '.join(candidates)}.")

@@ -187,21 +187,25 @@ def pair(
     return items, tuple(sorted(lost, key=lambda entry: entry.source))
 
 
-def unlabeled(root: str, folder: str, taken: set[str]) -> tuple[list[Item], tuple[LeftOut, ...]]:
-    """Lists extra images without labels.
+def unlabeled(
+    root: str, folder: str, taken: set[str], labels: dict[str, str] | None = None
+) -> tuple[list[Item], tuple[LeftOut, ...]]:
+    """Lists extra images, which training takes for unlabeled.
 
     Args:
         root: directory of the raw data.
         folder: folder of the images below it.
         taken: names of labeled and validation images, which are left out: a validation image must
             not be trained on, not even without its label.
+        labels: labels to store with them, record name to path below `root`.
 
     Returns:
         The images, and those left out.
     """
     found = find_images(root, folder)
+    masks = {name: files.join(root, path) for name, path in (labels or {}).items()}
     items = [
-        Item("unlabeled", name, files.join(root, path), None, path)
+        Item("unlabeled", name, files.join(root, path), masks.get(name), path)
         for name, path in sorted(found.items())
         if name not in taken
     ]
