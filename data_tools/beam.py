@@ -79,10 +79,7 @@ class _BeamSession:
         """
         import apache_beam
 
-        # Lists of images lie beside the output: a pipeline's own description must stay small.
-        for shard in plan:
-            listed = [dataclasses.astuple(item) for item in shard.items]
-            files.write_text(_items_path(work_dir, shard.name), json.dumps(listed))
+        write_lists(plan, work_dir)
         write = functools.partial(
             write_planned_shard, output=output, work_dir=work_dir, job=self._job
         )
@@ -90,6 +87,20 @@ class _BeamSession:
             names = pipeline | "Shards" >> apache_beam.Create([shard.name for shard in plan])
             _ = names | "Convert" >> apache_beam.Map(write)
         _raise_failures(plan, output, work_dir)
+
+
+def write_lists(plan: Sequence[ShardPlan], work_dir: str) -> None:
+    """Writes which images go into which shard where workers find it.
+
+    A pipeline's own description must stay small, however many images there are.
+
+    Args:
+        plan: shards to write.
+        work_dir: folder all workers see.
+    """
+    for shard in plan:
+        listed = [dataclasses.astuple(item) for item in shard.items]
+        files.write_text(_items_path(work_dir, shard.name), json.dumps(listed))
 
 
 def write_planned_shard(name: str, output: str, work_dir: str, job: Job) -> str:

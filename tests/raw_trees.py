@@ -1,5 +1,6 @@
 """Small raw data sets for the tests of the converters."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -61,4 +62,35 @@ def write_bdd100k(root: Path, old: bool = False) -> Path:
             else:
                 save(root / "images/10k" / split / f"{name}.jpg", image)
                 save(root / "labels/sem_seg/masks" / split / f"{name}.png", mask)
+    return root
+
+
+LABEL_MAP_JSON = {
+    "name": "yard",
+    "classes": [
+        {"name": "lawn", "id": 4, "color": "#10c020"},
+        {"name": "path", "id": 2, "color": [200, 180, 20]},
+        {"name": "shed", "id": 9, "color": [120, 30, 30]},
+    ],
+    "ignore": {"ids": [0, 255], "colors": ["#000000"]},
+}
+FOLDER_IDS = (0, 4, 2, 9)
+FOLDER_COLORS = ((0, 0, 0), (16, 192, 32), (200, 180, 20), (120, 30, 30))
+
+
+def write_folder(root: Path, count: int = 10, unlabeled: int = 4, masks: str = "ids") -> Path:
+    """Writes own data: `photos`, `masks` (of ids, colors or palette), `more` and `classes.json`."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "classes.json").write_text(json.dumps(LABEL_MAP_JSON))
+    table = np.zeros((256, 3), np.uint8)
+    table[list(FOLDER_IDS)] = FOLDER_COLORS
+    for index in range(count):
+        image, mask = pair(index, FOLDER_IDS)
+        save(root / "photos" / f"{index:02d}.jpg", image)
+        stored = table[mask] if masks == "colors" else Image.fromarray(mask)
+        if masks == "palette":
+            stored.putpalette(table.tobytes())
+        save(root / "masks" / f"{index:02d}.png", stored)
+    for index in range(unlabeled):
+        save(root / "more" / f"extra {index}.png", pair(100 + index)[0])
     return root

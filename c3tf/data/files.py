@@ -31,7 +31,8 @@ def _remote(path: str) -> Iterator[ModuleType]:
         yield gfile
     except errors.OpError as error:
         code = errno.ENOENT if isinstance(error, errors.NotFoundError) else errno.EIO
-        raise OSError(code, error.message.splitlines()[0], path) from error
+        text = error.message.partition("\n")[0] or os.strerror(code)
+        raise OSError(code, text, path) from error
 
 
 def join(*parts: str) -> str:

@@ -1,0 +1,50 @@
+"""File access: the same answers and errors for local paths and for TensorFlow's file systems."""
+
+import hashlib
+
+import pytest
+
+from c3tf.data import files
+
+
+@pytest.fixture(params=["local", "ram"])
+def root(request, tmp_path):
+    """A directory on the disk, or in TensorFlow's memory file system."""
+    return str(tmp_path) if request.param == "local" else f"ram://{tmp_path.name}"
+
+
+def test_files_are_written_read_moved_and_listed(root):
+    folder = files.join(root, "a b", "ö")
+    files.make_dirs(folder)
+    path = files.join(folder, "x.txt")
+    files.write_text(path, "één\n")
+    assert files.read_text(path) == "één\n"
+    assert files.size(path) == len("één\n".encode())
+    assert files.sha256(path) == hashlib.sha256("één\n".encode()).hexdigest()
+    files.write_bytes(files.join(folder, "y"), b"1")
+    files.rename(files.join(folder, "y"), path)
+    assert files.read_bytes(path) == b"1"
+    files.write_bytes(files.join(folder, ".hidden"), b"")
+    assert files.list_dir(folder) == ["x.txt"]
+    assert files.is_dir(folder)
+    assert not files.is_dir(path)
+    files.remove_tree(folder)
+    files.remove_tree(folder)
+    assert not files.exists(path)
+
+
+@pytest.mark.parametrize("function", [files.read_bytes, files.sha256, files.size])
+def test_missing_files_raise_what_the_system_raises(root, function):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        function(files.join(root, "nowhere"))
+
+
+def test_a_failed_write_leaves_the_old_file(root, monkeypatch):
+    files.make_dirs(root)
+    path = files.join(root, "x")
+    files.write_bytes(path, b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "rename", lambda source, target: (_ for _ in ()).throw(OSError))
+        with pytest.raises(OSError):  # noqa: PT011
+            files.write_bytes(path, b"new")
+    assert files.read_bytes(path) == b"old"
