@@ -35,21 +35,22 @@ def locked(output: str) -> Iterator[None]:
         output: directory to make and to lock.
 
     Raises:
-        DataError: another conversion holds it, or it cannot be made.
+        DataError: another conversion holds it, or what is inside the block meets an `OSError`:
+            nothing but the output raises one there.
     """
-    try:
-        files.make_dirs(output)
-        if files.is_remote(output):
+    with contextlib.ExitStack() as stack:
+        try:
+            files.make_dirs(output)
+            if not files.is_remote(output):
+                handle = os.open(output, os.O_RDONLY)
+                stack.callback(os.close, handle)
+                _lock(handle, output)
             yield
-            return
-        handle = os.open(output, os.O_RDONLY)
-    except OSError as error:
-        raise DataError(f"{output} cannot be written: {error}") from error
-    try:
-        _lock(handle, output)
-        yield
-    finally:
-        os.close(handle)
+        except OSError as error:
+            raise DataError(
+                f"{output} cannot be written: {error}. Make room or mend the directory, and run "
+                "the same command again; it continues."
+            ) from error
 
 
 def _lock(handle: int, output: str) -> None:
@@ -77,7 +78,8 @@ def prepare(output: str, request: dict[str, Any]) -> bool:
         True if a stopped run had finished but for cleaning up, which is done then.
 
     Raises:
-        DataError: the directory holds something else, or cannot be written.
+        DataError: the directory holds something else.
+        OSError: it cannot be written.
     """
     request = json.loads(json.dumps(request))
     notes = work_dir(output)
@@ -100,9 +102,6 @@ def prepare(output: str, request: dict[str, Any]) -> bool:
             "choose another --output, or delete the directory. "
             "(`python -m data_tools.verify` checks a finished one.)"
         )
-    try:
-        files.make_dirs(notes)
-        files.write_text(request_path, json.dumps(request))
-    except OSError as error:
-        raise DataError(f"{output} cannot be written: {error}") from error
+    files.make_dirs(notes)
+    files.write_text(request_path, json.dumps(request))
     return False

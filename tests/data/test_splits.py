@@ -82,7 +82,9 @@ def test_write_leaves_another_file_alone(tmp_path):
         "leftImg8bit/train/city/{n}_leftImg8bit.png",
         "{n}_leftImg8bit",
         "train/{n}.jpg\tmasks/{n}.png",
+        "/images/train/{n}.png\t/segmentation/train/{n}_gtFine.png",
     ],
+    ids=["names", "unimatch", "u2pl", "stems", "tabs", "cps"],
 )
 def test_lists_of_peers_are_read(tmp_path, line):
     chosen = NAMES[5:300:7]

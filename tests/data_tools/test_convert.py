@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 
 import numpy as np
 import pytest
@@ -208,6 +209,44 @@ def test_strict_refuses_orphans(source, tmp_path):
     assert manifest.splits["train"].left_out[0].source == "train/train 04.png"
 
 
+def test_labels_of_another_size_are_left_out_and_strict_refuses_them(source, tmp_path):
+    save(source / "trainannot/train 04.png", np.zeros((24, 30), np.uint8))
+    with pytest.raises(DataError, match=r"trainannot/train 04\.png is 30x24 .* 32x24"):
+        _convert(source, tmp_path / "strict", strict=True)
+    manifest = _convert(source, tmp_path / "out")
+    (entry,) = manifest.splits["train"].left_out
+    assert entry.source == "train/train 04.png"
+    assert "is 30x24 pixels" in entry.reason
+    assert (manifest.count("train"), manifest.count("val")) == (8, 3)
+
+
+def test_a_strict_run_does_not_take_over_what_a_lax_one_left_out(source, tmp_path, three_shards):
+    save(source / "trainannot/train 04.png", np.zeros((24, 30), np.uint8))
+    with pytest.raises(_StoppedError):
+        _convert(source, tmp_path / "out", progress=_stop_after(10))
+    with pytest.raises(DataError, match=r"train 04\.png is 30x24"):
+        _convert(source, tmp_path / "out", strict=True)
+    seen = []
+    _convert(source, tmp_path / "out", progress=lambda total: seen.append)
+    assert len(seen) == 2
+
+
+def test_a_run_without_skip_bad_does_not_take_over_what_was_skipped(source, tmp_path, three_shards):
+    (source / "train/train 04.png").write_bytes(b"")
+    with pytest.raises(_StoppedError):
+        _convert(source, tmp_path / "out", skip_bad=True, progress=_stop_after(10))
+    with pytest.raises(DataError, match=r"train 04\.png is empty"):
+        _convert(source, tmp_path / "out")
+    assert _convert(source, tmp_path / "out", skip_bad=True).count("train") == 8
+
+
+def test_image_sizes_are_counted(source, tmp_path):
+    save(source / "train/train 04.png", np.zeros((24, 64, 3), np.uint8))
+    save(source / "trainannot/train 04.png", np.zeros((24, 64), np.uint8))
+    manifest = _convert(source, tmp_path / "out")
+    assert manifest.splits["train"].image_sizes == {"16x12": 8, "32x12": 1}
+
+
 def test_unwritable_output_is_refused(source, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file/out cannot be written"):
@@ -226,10 +265,21 @@ def test_extra_images_need_no_label(tmp_path):
     assert record.image == (root / "images/100k/train/new.jpg").read_bytes()
 
 
-def test_remote_paths_work(source):
+def test_remote_paths_work(source, tmp_path):
+    remote = "ram://raw/camvid"
+    for path in source.rglob("*.png"):
+        folder = f"{remote}/{path.parent.name}"
+        files.make_dirs(folder)
+        files.write_bytes(f"{folder}/{path.name}", path.read_bytes())
     output = "ram://converted/camvid"
-    _convert(source, output)
+    _convert(remote, output)
     assert manifests.verify(output, quick=False).count("train") == 9
+    _convert(source, tmp_path / "local")
+    for path in (tmp_path / "local").glob("*.tfrecord"):
+        assert files.read_bytes(f"{output}/{path.name}") == path.read_bytes()
+    files.write_bytes(f"{remote}/train/train 04.png", b"")
+    with pytest.raises(DataError, match=r"ram://raw/camvid/train/train 04\.png is empty"):
+        _convert(remote, "ram://converted/again")
 
 
 @pytest.mark.parametrize(
@@ -238,6 +288,14 @@ def test_remote_paths_work(source):
 def test_bad_arguments_are_refused(source, tmp_path, arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))}.*Received"):
         _convert(source, tmp_path / "out", **arguments)
+
+
+def test_a_killed_worker_is_explained():
+    with (
+        workers.pool(2) as mapper,
+        pytest.raises(DataError, match=r"worker was killed.*memory.*smaller --num_workers"),
+    ):
+        list(mapper.map(os._exit, [9] * 20))
 
 
 def test_mapper_reads_only_a_little_ahead():

@@ -63,6 +63,27 @@ def test_cityscapes_extra_images(tmp_path, folder):
     assert not _names(cityscapes.discover(str(tmp_path)), "unlabeled")
 
 
+@pytest.mark.parametrize("folder", ["gtCoarse", "gtCoarse/gtCoarse"])
+def test_cityscapes_coarse_labels_go_with_the_extra_images(tmp_path, folder):
+    write_cityscapes(tmp_path)
+    for index in range(2):
+        name = f"bonn_000000_00000{index}"
+        save(tmp_path / f"leftImg8bit/train_extra/bonn/{name}_leftImg8bit.png", BLANK)
+    with pytest.raises(DataError, match="it needs --extra"):
+        cityscapes.discover(str(tmp_path), coarse=True)
+    with pytest.raises(DataError, match="no coarse labels; looked for gtCoarse/train_extra"):
+        cityscapes.discover(str(tmp_path), extra=True, coarse=True)
+    mask = tmp_path / folder / "train_extra/bonn/bonn_000000_000000_gtCoarse_labelIds.png"
+    save(mask.with_name("bonn_000000_000000_gtCoarse_color.png"), BLANK)
+    with pytest.raises(DataError, match=r"holds no \*_gtCoarse_labelIds\.png"):
+        cityscapes.discover(str(tmp_path), extra=True, coarse=True)
+    save(mask, BLANK[:, :, 0])
+    found = cityscapes.discover(str(tmp_path), extra=True, coarse=True)
+    extra = [item for item in found.items if item.split == "unlabeled"]
+    assert [item.label for item in extra] == [str(mask), None]
+    assert found.layout.endswith("and gtCoarse")
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_bdd100k_layouts(tmp_path, old):
     found = bdd100k.discover(str(write_bdd100k(tmp_path, old)))
