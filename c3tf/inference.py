@@ -1,4 +1,10 @@
-"""Runs a network on images of any size: logits, class maps and compiled predictors."""
+"""Runs a network on images of any size: logits, probabilities, class maps, compiled functions.
+
+A network answers on a grid of one position per `stride` x `stride` pixels. An image whose sides are
+no multiples of the stride is first continued to the right and below by its last row and column,
+and the logits are cut back after upsampling: every position then lies where training put it. A
+network that sees odd sizes as they are shifts its grid, by up to a stride over its depth.
+"""
 
 from collections.abc import Callable
 
@@ -7,13 +13,23 @@ import tensorflow as tf
 
 # Images uint8 (B, H, W, 3) and a size (h, w) to class maps uint8 (B, h, w).
 Predictor = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# Images uint8 (B, H, W, 3) to softmax probabilities float32 (B, H, W, C).
+Probabilities = Callable[[tf.Tensor], tf.Tensor]
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
 SIZE = tf.TensorSpec([2], tf.int32, name="size")
 
+# How logits become class maps; stated in results and model cards.
+RESIZE = (
+    "logits: image continued to a multiple of the stride, bilinear by the stride with half-pixel "
+    "centres, cut to the image, then bilinear to the size asked for where that differs"
+)
+# Larger than any output stride; a multiple of all of them.
+_PROBE = 256
+
 
 def logits_at(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = None) -> tf.Tensor:
-    """Computes logits at full size: bilinear, half-pixel centres, not antialiased.
+    """Computes logits at full size, see `RESIZE`.
 
     Args:
         model: maps images to logits at its output stride, alone or as `"logits"` of a dict.
@@ -23,11 +39,31 @@ def logits_at(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = No
     Returns:
         `(B, h, w, C)` float32.
     """
-    outputs = model(tf.cast(images, tf.float32), training=False)
-    logits = outputs["logits"] if isinstance(outputs, dict) else outputs
-    size = tf.shape(images)[1:3] if size is None else size
+    stride = output_stride(model)
+    outputs = model(tf.cast(_continued(images, stride), tf.float32), training=False)
     # Upsampled in float32 whatever the compute dtype: argmax must not see rounding steps.
-    return tf.image.resize(tf.cast(logits, tf.float32), size, method="bilinear")
+    logits = tf.cast(outputs["logits"] if isinstance(outputs, dict) else outputs, tf.float32)
+    own = tf.shape(images)[1:3]
+    grid = tf.shape(logits)[1:3]
+    full = tf.image.resize(logits, grid * stride, method="bilinear")[:, : own[0], : own[1]]
+    return full if size is None else tf.image.resize(full, size, method="bilinear")
+
+
+def output_stride(model: keras.Model) -> int:
+    """Finds how many pixels of the image one position of the logits stands for.
+
+    Raises:
+        ValueError: the logits are no grid with one stride in both directions.
+    """
+    shapes = model.compute_output_shape((1, _PROBE, _PROBE, 3))
+    shape = shapes["logits"] if isinstance(shapes, dict) else shapes
+    height, width = shape[1:3]
+    if height != width or _PROBE % height:
+        raise ValueError(
+            f"`model` must give logits at one stride that divides {_PROBE}. Received: "
+            f"{height}x{width} positions for {_PROBE}x{_PROBE} pixels"
+        )
+    return _PROBE // height
 
 
 def class_map(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = None) -> tf.Tensor:
@@ -43,8 +79,12 @@ def class_map(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = No
     Returns:
         `(B, h, w)` uint8 train ids.
     """
-    logits = logits_at(model, images, size)
-    return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+    return most_likely(logits_at(model, images, size))
+
+
+def most_likely(scores: tf.Tensor) -> tf.Tensor:
+    """Takes the class of the largest score: `(B, h, w, C)` to `(B, h, w)` uint8."""
+    return tf.cast(tf.argmax(scores, axis=-1, output_type=tf.int32), tf.uint8)
 
 
 def predictor(model: keras.Model) -> Predictor:
@@ -59,6 +99,17 @@ def predictor(model: keras.Model) -> Predictor:
         return class_map(network, images, size)
 
     return predict
+
+
+def probabilities(model: keras.Model) -> Probabilities:
+    """Makes the compiled function from images to their softmax, as a SavedModel's signature."""
+    network = logits_network(model)
+
+    @tf.function(input_signature=[IMAGES])
+    def compute(images: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(logits_at(network, images))
+
+    return compute
 
 
 def logits_network(model: keras.Model) -> keras.Model:
@@ -77,3 +128,15 @@ def logits_network(model: keras.Model) -> keras.Model:
     if not isinstance(outputs, dict) or "logits" not in outputs:
         raise ValueError(f'`model` must have an output "logits". Received: {outputs}')
     return keras.Model(model.inputs, outputs["logits"], name=f"{model.name}_logits")
+
+
+def _continued(images: tf.Tensor, stride: int) -> tf.Tensor:
+    """Repeats the last column and row until both sides are multiples of the stride."""
+    for axis in (1, 2):
+        static = images.shape[axis]
+        if static is not None and static % stride == 0:
+            continue
+        length = tf.shape(images)[axis]
+        places = tf.range((length + stride - 1) // stride * stride)
+        images = tf.gather(images, tf.minimum(places, length - 1), axis=axis)
+    return images

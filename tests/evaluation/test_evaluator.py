@@ -15,6 +15,9 @@ from c3tf.evaluation.evaluator import EvaluationError, Evaluator, evaluate
 from c3tf.labels import IGNORE
 from tiny_network import LABEL_MAP
 
+# Of the tiny network.
+STRIDE = 4
+
 
 def half_pixel_bilinear(maps, height, width):
     """Resizes (h, w, C) by the definition: sample at ((i + 0.5) * h / H - 0.5), clamped."""
@@ -33,8 +36,11 @@ def half_pixel_bilinear(maps, height, width):
 def expected_counts(model, pairs):
     counts = np.zeros((LABEL_MAP.num_classes,) * 2, int)
     for image, label in pairs:
-        logits = model(image[None].astype(np.float32), training=False)["logits"][0].numpy()
-        predicted = half_pixel_bilinear(logits, *label.shape).argmax(-1)
+        height, width = image.shape[:2]
+        continued = np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), "edge")
+        logits = model(continued[None].astype(np.float32), training=False)["logits"][0].numpy()
+        full = half_pixel_bilinear(logits, *continued.shape[:2])[:height, :width]
+        predicted = half_pixel_bilinear(full, *label.shape).argmax(-1)
         valid = label != IGNORE
         np.add.at(counts, (label[valid], predicted[valid]), 1)
     return counts
