@@ -40,12 +40,13 @@ def logits_at(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = No
         `(B, h, w, C)` float32.
     """
     stride = output_stride(model)
-    outputs = model(tf.cast(_continued(images, stride), tf.float32), training=False)
+    own = tf.shape(images)[1:3]
+    continued = _continued(images, stride)
+    outputs = model(tf.cast(continued, tf.float32), training=False)
     # Upsampled in float32 whatever the compute dtype: argmax must not see rounding steps.
     logits = tf.cast(outputs["logits"] if isinstance(outputs, dict) else outputs, tf.float32)
-    own = tf.shape(images)[1:3]
-    grid = tf.shape(logits)[1:3]
-    full = tf.image.resize(logits, grid * stride, method="bilinear")[:, : own[0], : own[1]]
+    full = tf.image.resize(logits, tf.shape(continued)[1:3], method="bilinear")
+    full = full[:, : own[0], : own[1]]
     return full if size is None else tf.image.resize(full, size, method="bilinear")
 
 

@@ -4,9 +4,11 @@ import dataclasses
 import os
 from typing import Any
 
+import numpy as np
+
 from c3tf import inference, serving
 from c3tf.errors import UserError
-from c3tf.inference import Predictor
+from c3tf.inference import Predictor, Probabilities
 from c3tf.labels import LabelMap
 
 WEIGHTS = ("student", "teacher")
@@ -18,13 +20,18 @@ class OpenedModel:
 
     Attributes:
         predict: its class maps at any size.
+        probabilities: its softmax at the images' size.
         label_map: its classes.
         source: where it comes from, plain data to be stated in results.
+        thresholds: `(C,)` DCRS thresholds; None for a SavedModel, and for a checkpoint without
+            a teacher.
     """
 
     predict: Predictor
+    probabilities: Probabilities
     label_map: LabelMap
     source: dict[str, Any]
+    thresholds: np.ndarray | None = None
 
 
 def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedModel:
@@ -49,11 +56,17 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedMod
             )
         served = serving.load(path)
         source = {"model": path, "kind": "saved_model", "exported_from": served.card["source"]}
-        return OpenedModel(served.predict, served.label_map, source)
+        return OpenedModel(served.predict, served.probabilities, served.label_map, source)
     # Imported here because a SavedModel must do without what networks are built from.
     from c3tf.training import checkpoint
 
     weights = weights or WEIGHTS[0]
     loaded = checkpoint.load_network(path, weights=weights)
     source = {"model": path, "kind": "checkpoint", "weights": weights, "step": loaded.step}
-    return OpenedModel(inference.predictor(loaded.model), loaded.label_map, source)
+    return OpenedModel(
+        inference.predictor(loaded.model),
+        inference.probabilities(loaded.model),
+        loaded.label_map,
+        source,
+        loaded.thresholds,
+    )

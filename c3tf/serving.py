@@ -27,7 +27,15 @@ import tensorflow as tf
 from c3tf.data import records
 from c3tf.errors import UserError
 from c3tf.evaluation import writers
-from c3tf.inference import IMAGES, SIZE, Predictor, class_map, logits_at, logits_network
+from c3tf.inference import (
+    IMAGES,
+    SIZE,
+    Predictor,
+    Probabilities,
+    class_map,
+    logits_at,
+    logits_network,
+)
 from c3tf.labels import LabelMap, LabelMapError
 from c3tf.versions import versions
 
@@ -122,11 +130,13 @@ class ServedModel:
 
     Attributes:
         predict: its class maps at any size.
+        probabilities: its softmax at the images' size.
         label_map: its classes.
         card: what `model_card.json` says.
     """
 
     predict: Predictor
+    probabilities: Probabilities
     label_map: LabelMap
     card: dict[str, Any]
 
@@ -157,7 +167,10 @@ def load(path: str | os.PathLike) -> ServedModel:
         # Reached through the module, because a signature alone does not keep its variables.
         return module.signatures["resized"](images=images, size=size)["class_map"]
 
-    return ServedModel(predict, label_map, card)
+    def probabilities(images: tf.Tensor) -> tf.Tensor:
+        return module.signatures["probabilities"](images=images)["probabilities"]
+
+    return ServedModel(predict, probabilities, label_map, card)
 
 
 def _signatures(network: keras.Model) -> dict[str, Callable]:

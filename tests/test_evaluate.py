@@ -46,7 +46,7 @@ def confusion(network, data):
 
 def test_student_teacher_and_savedmodel(run, data, tmp_path):
     def counts(model, weights):
-        return evaluate.evaluate_split(str(model), str(data), "val", weights, 1)
+        return evaluate.evaluate_split(str(model), str(data), "val", weights)
 
     student, teacher = counts(run, None), counts(run, "teacher")
     np.testing.assert_array_equal(student.confusion, confusion(tiny_network.build(0), data))
@@ -70,23 +70,23 @@ def test_a_model_of_other_classes_is_refused(data, tmp_path):
     other = LabelMap("other", ("x", "y", "z", "w"), LABEL_MAP.colors, LABEL_MAP.raw_ids)
     saved = serving.save(tiny_network.build(), other, tmp_path / "saved")
     with pytest.raises(UserError, match=r"knows the classes x, y.*labeled with ground, wall"):
-        evaluate.evaluate_split(str(saved), str(data), "val", None, 1)
+        evaluate.evaluate_split(str(saved), str(data))
 
 
 def test_missing_model_data_and_split(run, data, tmp_path):
     with pytest.raises(UserError, match="There is no model at"):
         loading.open_model(tmp_path / "nothing")
     with pytest.raises(DataError, match="no data set directory"):
-        evaluate.evaluate_split(str(run), str(tmp_path / "nothing"), "val", None, 1)
+        evaluate.evaluate_split(str(run), str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="'test' is empty"):
-        evaluate.evaluate_split(str(run), str(data), "test", None, 1)
+        evaluate.evaluate_split(str(run), str(data), "test")
 
 
 def test_a_shard_cut_at_a_record_is_refused(run, data):
     shard = sorted(data.glob("*.tfrecord"))[0]
     shard.write_bytes(b"")
     with pytest.raises(DataError, match="0 bytes instead of"):
-        evaluate.evaluate_split(str(run), str(data), "val", None, 1)
+        evaluate.evaluate_split(str(run), str(data))
 
 
 def test_export_checks_its_target_first(run, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from c3tf.data import manifest, records
+from c3tf.data import files, manifest, records
 from c3tf.data.errors import DataError
 
 
@@ -35,6 +35,27 @@ def val_dataset(data_dir: str, split: str = "val", batch_size: int = 1) -> tf.da
     # Decoding runs beside the network, which takes most of the time.
     dataset = dataset.map(_decode, num_parallel_calls=2, deterministic=True)
     return dataset.batch(batch_size).prefetch(1)
+
+
+def check_shards(described: manifest.Manifest, split: str) -> None:
+    """Checks the shards of a split against their checksums, reading every byte of them.
+
+    An evaluation takes far longer than this, and should not end at its last, damaged record.
+
+    Args:
+        described: the data set.
+        split: which split.
+
+    Raises:
+        DataError: names the shards that are not what the manifest describes.
+    """
+    shards = zip(described.split(split).shards, described.shards(split), strict=True)
+    damaged = [path for shard, path in shards if files.sha256(path) != shard.sha256]
+    if damaged:
+        raise DataError(
+            f"{', '.join(damaged)} is damaged: its checksum is not that of {manifest.FILE_NAME}. "
+            "Copy it again, or convert the data set again into a new directory."
+        )
 
 
 def _decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -67,9 +67,9 @@ def class_thresholds(counts: tf.Tensor, ratio: float, dtype: tf.DType) -> tf.Ten
         0 for a class without pixels.
     """
     from_top = tf.cumsum(counts, axis=1, reverse=True)
-    position = tf.cast(tf.cast(from_top[:, :1], tf.float64) * ratio, tf.int32)
+    position = tf.cast(tf.cast(from_top[:, :1], tf.float64) * ratio, counts.dtype)
     # `from_top` falls along the bins; the element lies in the last bin that still exceeds it.
-    bins_above = tf.reduce_sum(tf.cast(from_top > position, tf.int32), axis=1)
+    bins_above = tf.math.count_nonzero(from_top > position, axis=1)
     return tf.cast(tf.maximum(bins_above - 1, 0), dtype) / BINS
 
 

@@ -1,0 +1,83 @@
+"""The outcome of an evaluation: counts, what follows from them, and how they were made."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from c3tf.evaluation import metrics
+from c3tf.labels import LabelMap
+
+# Of the JSON form; raised when a reader of the earlier one would misread it.
+SCHEMA = 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """The counts of one evaluation and what follows from them.
+
+    Attributes:
+        confusion: `(C, C)` int64; rows are the true class, columns the predicted one.
+        label_map: the `C` classes.
+        images: number of images.
+        protocol: how the counts were made.
+        confident: the counts without low-confidence pixels, where they were asked for.
+    """
+
+    confusion: np.ndarray
+    label_map: LabelMap
+    images: int
+    protocol: dict[str, Any]
+    confident: np.ndarray | None = None
+
+    @property
+    def iou(self) -> np.ndarray:
+        """IoU per class, `(C,)` float64, NaN where undefined."""
+        return metrics.iou(self.confusion)
+
+    def mean_iou(self, averaging: str = "cityscapes") -> float:
+        """Averages the IoU by one of the rules in `metrics.AVERAGING`."""
+        return metrics.mean_iou(self.confusion, averaging)
+
+    def table(self, heading: str = "IoU") -> str:
+        """Lays the numbers out as printable text, those of confident pixels beside the others."""
+        columns = {heading: self.confusion}
+        if self.confident is not None:
+            columns["confident"] = self.confident
+        return metrics.table(columns, self.label_map.class_names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain data; numbers that are undefined are `None`."""
+        data = {
+            "schema": SCHEMA,
+            "images": self.images,
+            "protocol": self.protocol,
+            "metrics": self._metrics(self.confusion),
+            "label_map": self.label_map.to_json(),
+            "confusion": self.confusion.tolist(),
+        }
+        if self.confident is not None:
+            data["confident"] = {
+                "share_of_labeled_pixels": _number(
+                    float(self.confident.sum() / max(self.confusion.sum(), 1))
+                ),
+                "metrics": self._metrics(self.confident),
+                "confusion": self.confident.tolist(),
+            }
+        return data
+
+    def _metrics(self, confusion: np.ndarray) -> dict[str, Any]:
+        named = zip(self.label_map.class_names, map(_number, metrics.iou(confusion)), strict=True)
+        return {
+            **{
+                f"mean_iou_{rule}": _number(metrics.mean_iou(confusion, rule))
+                for rule in metrics.AVERAGING
+            },
+            "frequency_weighted_iou": _number(metrics.frequency_weighted_iou(confusion)),
+            "pixel_accuracy": _number(metrics.pixel_accuracy(confusion)),
+            "iou": dict(named),
+        }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
