@@ -1,7 +1,12 @@
 """Evaluating and exporting what `--model` and `--run` name."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import tiny_data
 import tiny_network
@@ -9,10 +14,13 @@ from c3tf import evaluate, export, inference, loading, serving
 from c3tf.data import validation
 from c3tf.data.errors import DataError
 from c3tf.errors import UserError
-from c3tf.evaluation import evaluator
+from c3tf.evaluation import drawing, evaluator
 from c3tf.labels import LabelMap
+from c3tf.protocol import Protocol
 from c3tf.training import checkpoint
 from tiny_network import LABEL_MAP
+
+THRESHOLDS = np.array([0.5, 0.6, 0.7, 0.4], np.float32)
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def run(tmp_path, monkeypatch):
 
     def load_network(path, weights="student"):
         assert path == str(folder)
-        return checkpoint.LoadedNetwork(networks[weights], LABEL_MAP, 12, {"seed": 3}, None)
+        return checkpoint.LoadedNetwork(networks[weights], LABEL_MAP, 12, {"seed": 3}, THRESHOLDS)
 
     monkeypatch.setattr(checkpoint, "load_network", load_network)
     return folder
@@ -80,6 +88,132 @@ def test_missing_model_data_and_split(run, data, tmp_path):
         evaluate.evaluate_split(str(run), str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="'test' is empty"):
         evaluate.evaluate_split(str(run), str(data), "test")
+
+
+def test_every_way_to_look_at_an_image_gives_the_same_from_a_savedmodel(run, data, tmp_path):
+    export.export(str(run), "student", str(tmp_path / "saved"))
+    options = evaluate.Options(
+        protocol=Protocol("sliding", (16, 16), 0.5, flip=True, scales=(1.0, 1.5)),
+        label_size="record",
+        ignore_low_confidence=True,
+        confident_share=0.8,
+    )
+    direct = evaluate.evaluate_split(str(run), str(data), options=options)
+    through = evaluate.evaluate_split(str(tmp_path / "saved"), str(data), options=options)
+    np.testing.assert_array_equal(through.confusion, direct.confusion)
+    np.testing.assert_array_equal(through.confident, direct.confident)
+    assert direct.protocol["inference"] == "sliding window"
+    assert direct.protocol["label_size"] == "record"
+    assert "keeping 0.8" in direct.protocol["low_confidence"]["thresholds_from"]
+    whole = evaluate.evaluate_split(str(run), str(data))
+    assert not np.array_equal(whole.confusion, direct.confusion)
+
+
+def test_thresholds_come_from_the_checkpoint(run, data, tmp_path):
+    options = evaluate.Options(ignore_low_confidence=True)
+    result = evaluate.evaluate_split(str(run), str(data), options=options)
+    stated = result.protocol["low_confidence"]
+    assert stated["thresholds"] == dict(
+        zip(LABEL_MAP.class_names, THRESHOLDS.tolist(), strict=True)
+    )
+    assert stated["thresholds_from"] == "checkpoint"
+    assert 0 < result.confident.sum() < result.confusion.sum()
+    export.export(str(run), "student", str(tmp_path / "saved"))
+    with pytest.raises(UserError, match=r"no DCRS thresholds.*--confident_share"):
+        evaluate.evaluate_split(str(tmp_path / "saved"), str(data), options=options)
+
+
+def test_options_that_do_not_go_together_are_refused(run, data):
+    with pytest.raises(UserError, match="needs --ignore_low_confidence"):
+        evaluate.Options(confident_share=0.8)
+    with pytest.raises(UserError, match=r"--confident_share=1\.5"):
+        evaluate.Options(ignore_low_confidence=True, confident_share=1.5)
+    with pytest.raises(UserError, match="--replicas"):
+        evaluate.evaluate_split(str(run), str(data), options=evaluate.Options(replicas=99))
+
+
+def test_error_maps(run, data, tmp_path):
+    folder = tmp_path / "errors"
+    options = evaluate.Options(error_maps=str(folder))
+    evaluate.evaluate_split(str(run), str(data), options=options)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "c.png"]
+    example = next(iter(validation.val_dataset(str(data))))
+    name, label = example["name"][0].numpy().decode(), example["label"].numpy()[0, ..., 0]
+    size = np.array(label.shape, np.int32)
+    predicted = inference.predictor(tiny_network.build(0))(example["image"], size)[0].numpy()
+    with Image.open(folder / f"{name}.png") as drawn:
+        np.testing.assert_array_equal(np.asarray(drawn), drawing.error_map(predicted, label))
+    with pytest.raises(UserError, match="3 of the error maps exist"):
+        evaluate.evaluate_split(str(run), str(data), options=options)
+
+
+REPLICAS = """
+import json, sys
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from c3tf import evaluate, loading
+
+opened, loaded = [], loading.open_model
+def open_model(*arguments):
+    with tf.init_scope():
+        opened.append(tf.Variable(0.0).device)
+    return loaded(*arguments)
+loading.open_model = open_model
+
+counts = {}
+for replicas in (1, 2):
+    options = evaluate.Options(replicas=replicas, ignore_low_confidence=True, confident_share=0.8)
+    result = evaluate.evaluate_split(sys.argv[1], sys.argv[2], options=options)
+    counts[replicas] = [result.confusion.tolist(), result.confident.tolist()]
+print(json.dumps({"counts": counts, "devices": opened}))
+"""
+
+
+def test_one_and_two_replicas_count_the_same(run, data, tmp_path, repository):
+    export.export(str(run), "student", str(tmp_path / "saved"))
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS, str(tmp_path / "saved"), str(data)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["counts"]["1"] == found["counts"]["2"]
+    assert np.sum(found["counts"]["1"]) > 0
+    assert [device[-1] for device in found["devices"][1:]] == ["0", "1"]
+
+
+def test_the_command_writes_what_it_prints(run, data, tmp_path, repository):
+    export.export(str(run), "student", str(tmp_path / "saved"))
+    command = [
+        *(sys.executable, "-m", "c3tf.evaluate"),
+        *(f"--model={tmp_path / 'saved'}", f"--data={data}", f"--output={tmp_path / 'r.json'}"),
+        *("--averaging=bdd100k", "--protocol=sliding", "--window=16x16", "--overlap=0.5"),
+    ]
+    done = subprocess.run(
+        command, cwd=repository, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["averaging"] == "bdd100k"
+    assert result["mean_iou"] == result["metrics"]["mean_iou_bdd100k"]
+    assert f"mean IoU (bdd100k rule): {result['mean_iou']:.2%}" in done.stdout
+    assert result["protocol"]["window"] == [16, 16]
+
+
+def test_a_damaged_shard_is_named_before_anything_is_measured(run, data, monkeypatch):
+    shard = sorted(data.glob("*.tfrecord"))[1]
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 1
+    shard.write_bytes(content)
+    monkeypatch.setattr(loading, "open_model", None)
+    with pytest.raises(DataError, match=rf"{shard.name} is damaged"):
+        evaluate.evaluate_split(str(run), str(data))
 
 
 def test_a_shard_cut_at_a_record_is_refused(run, data):
