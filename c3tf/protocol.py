@@ -106,14 +106,14 @@ def scorer(probabilities: Probabilities, protocol: Protocol, num_classes: int) -
     return score
 
 
+def compiled(score: Predictor) -> Predictor:
+    """Compiles a `scorer`; traced once for all sizes."""
+    return tf.function(score, input_signature=[inference.IMAGES, inference.SIZE])
+
+
 def predictor(score: Predictor) -> Predictor:
-    """Makes the compiled function to the class maps of a `scorer`; traced once."""
-
-    @tf.function(input_signature=[inference.IMAGES, inference.SIZE])
-    def predict(images: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        return inference.most_likely(score(images, size))
-
-    return predict
+    """Makes the compiled function to the class maps of a `scorer`; traced once for all sizes."""
+    return compiled(lambda images, size: inference.most_likely(score(images, size)))
 
 
 def _view(

@@ -1,9 +1,8 @@
-"""Predicting folders: what is found, what is written, what is refused."""
+"""Predicting files: from images to outputs, resumed, refused, and as a command."""
 
-import os
+import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +12,13 @@ from PIL import Image
 import tiny_network
 from c3tf import inference, predict, serving
 from c3tf.errors import UserError
-from c3tf.evaluation import drawing
-from c3tf.predict import Input, Style, find_images, predict_files
+from c3tf.prediction import job
+from c3tf.prediction.inputs import find_images
+from c3tf.prediction.outputs import Outputs
 from tiny_network import LABEL_MAP
 
-STYLE = Style(LABEL_MAP)
 SIZES = {"a.png": (24, 40), "street/b.PNG": (17, 33), "street/c.jpg": (30, 20)}
+SETTINGS = {"model": {"step": 3}}
 
 
 @pytest.fixture(scope="module")
@@ -54,129 +54,131 @@ def constant(images, size):
     return tf.fill([tf.shape(images)[0], *tf.unstack(size)], tf.constant(2, tf.uint8))
 
 
-def test_a_folder_of_mixed_sizes(network, saved, photos, tmp_path):
-    output, seen = tmp_path / "out", []
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_folder_of_mixed_sizes(network, saved, photos, tmp_path, batch_size):
+    outputs, seen = Outputs(tmp_path / "out", LABEL_MAP), []
     served = serving.load(saved)
-    inputs = find_images(str(photos), output)
-    skipped = predict_files(served.predict, inputs, output, STYLE, progress=seen.append)
-    assert skipped == {}
-    assert seen == [1, 2, 3]
+    inputs = find_images(str(photos)).inputs
+    work = job.Job(served.predict, outputs, batch_size=batch_size)
+    assert work.run(inputs, seen.append) == {}
+    assert seen == sorted(seen)
+    assert seen[-1] == 3
     names = ["a", "street/b", "street/c"]
-    assert files_in(output) == [f"{kind}/{n}.png" for kind in sorted(predict.KINDS) for n in names]
+    assert files_in(tmp_path / "out") == [
+        f"{kind}/{n}.png" for kind in ("color", "overlay", "train_ids") for n in names
+    ]
     for source, name in zip(SIZES, names, strict=True):
-        image = pixels(photos / source)
-        ids = pixels(output / f"ids/{name}.png")
-        direct = inference.class_map(network, tf.constant(image[None]))[0].numpy()
+        ids = pixels(tmp_path / f"out/train_ids/{name}.png")
+        direct = inference.class_map(network, tf.constant(pixels(photos / source)[None]))[0]
         np.testing.assert_array_equal(ids, direct)
-        np.testing.assert_array_equal(
-            pixels(output / f"color/{name}.png"), np.array(LABEL_MAP.colors, np.uint8)[ids]
-        )
-        np.testing.assert_array_equal(
-            pixels(output / f"overlay/{name}.png"), drawing.overlay(image, ids, LABEL_MAP)
-        )
 
 
-def test_raw_ids_and_chosen_kinds(photos, tmp_path):
-    style = Style(LABEL_MAP, kinds=("ids",), raw_ids=True)
-    inputs = find_images(str(photos / "a.png"), tmp_path / "out")
-    predict_files(constant, inputs, tmp_path / "out", style)
-    assert files_in(tmp_path / "out") == ["ids/a.png"]
-    assert (pixels(tmp_path / "out/ids/a.png") == LABEL_MAP.raw_ids[2]).all()
+def test_a_smaller_image_for_the_network_and_results_at_the_images_size(photos, tmp_path):
+    seen = []
+
+    def predictor(images, size):
+        seen.append(tuple(images.shape))
+        return constant(images, size)
+
+    outputs = Outputs(tmp_path / "out", LABEL_MAP, ("train_ids",))
+    inputs = find_images(str(photos / "a.png")).inputs
+    job.Job(predictor, outputs, height=12).run(inputs)
+    assert seen == [(1, 12, 20, 3)]
+    assert pixels(tmp_path / "out/train_ids/a.png").shape == (24, 40)
 
 
-@pytest.mark.parametrize(
-    ("pattern", "names"),
-    [
-        ("", ["a", "street/b", "street/c"]),
-        ("/street", ["b", "c"]),
-        ("/a.png", ["a"]),
-        ("/*", ["a"]),
-        ("/street/*.jpg", ["c"]),
-        ("/**/*.[jp][pn]g", ["a", "street/c"]),
-    ],
-)
-def test_folders_files_and_patterns(photos, tmp_path, pattern, names):
-    inputs = find_images(f"{photos}{pattern}", tmp_path / "out")
-    assert [item.name for item in inputs] == names
-
-
-def test_patterns_and_files_relative_to_the_working_directory(photos, tmp_path, monkeypatch):
-    monkeypatch.chdir(photos)
-    assert [item.name for item in find_images("a.png", tmp_path)] == ["a"]
-    assert [item.name for item in find_images("*.png", tmp_path)] == ["a"]
-    assert [item.name for item in find_images(".", tmp_path)] == ["a", "street/b", "street/c"]
-
-
-def test_hidden_files_and_earlier_outputs_are_no_input(photos):
-    (photos / "._a.png").write_bytes(b"resource fork")
-    (photos / "notes.txt").write_text("no image")
-    before = find_images(str(photos), photos)
-    predict_files(constant, before, photos, STYLE)
-    assert find_images(str(photos), photos) == before
-    assert len(before) == 3
-
-
-@pytest.mark.parametrize("pattern", ["nothing-here", "empty", "*.bmp"])
-def test_nothing_found_is_an_error(tmp_path, pattern):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="No image found"):
-        find_images(str(tmp_path / pattern), tmp_path / "out")
-
-
-def test_outputs_that_would_collide_are_refused(photos):
-    Image.fromarray(tiny_network.noise(1, 8, 8)).save(photos / "a.jpg")
-    with pytest.raises(UserError, match=r"a\.jpg and .*a\.png would both"):
-        find_images(str(photos), photos / "out")
+def test_unreadable_images_are_named_and_the_others_predicted(photos, tmp_path):
+    (photos / "cut.jpg").write_bytes((photos / "street/c.jpg").read_bytes()[:200])
+    (photos / "text.png").write_text("no image")
+    inputs = find_images(str(photos)).inputs
+    outputs, seen = Outputs(tmp_path / "out", LABEL_MAP), []
+    skipped = job.Job(constant, outputs, batch_size=2).run(inputs, seen.append)
+    assert sorted(path.name for path in skipped) == ["cut.jpg", "text.png"]
+    assert files_in(tmp_path / "out/train_ids") == ["a.png", "street/b.png", "street/c.png"]
+    assert seen[-1] == 5
 
 
 def test_existing_outputs_are_kept_unless_asked(photos, tmp_path):
     output = tmp_path / "out"
     (output / "color/street").mkdir(parents=True)
     (output / "color/street/b.png").write_bytes(b"mine")
-    inputs = find_images(str(photos), output)
+    inputs = find_images(str(photos)).inputs
+    outputs = Outputs(output, LABEL_MAP)
     with pytest.raises(UserError, match=r"1 of the files to write exist.*b\.png"):
-        predict_files(constant, inputs, output, STYLE)
+        job.remaining(inputs, outputs, SETTINGS)
     assert files_in(output) == ["color/street/b.png"]
     assert (output / "color/street/b.png").read_bytes() == b"mine"
-    predict_files(constant, inputs, output, STYLE, overwrite=True)
+    assert job.remaining(inputs, outputs, SETTINGS, overwrite=True) == inputs
+    job.Job(constant, outputs).run(inputs)
     assert pixels(output / "color/street/b.png").shape == (17, 33, 3)
 
 
-def test_unreadable_images_are_named_and_skipped(photos, tmp_path):
-    (photos / "cut.jpg").write_bytes((photos / "street/c.jpg").read_bytes()[:200])
-    (photos / "text.png").write_text("no image")
-    (photos / "zero.jpg").write_bytes(b"")
-    inputs = [*find_images(str(photos), tmp_path), Input(photos / "gone.png", "gone")]
-    skipped = predict_files(constant, inputs, tmp_path / "out", STYLE)
-    assert sorted(path.name for path in skipped) == ["cut.jpg", "gone.png", "text.png", "zero.jpg"]
-    assert all(reason and "\n" not in reason for reason in skipped.values())
-    assert files_in(tmp_path / "out/ids") == ["a.png", "street/b.png", "street/c.png"]
+def test_resuming_predicts_what_is_missing_and_keeps_the_rest(photos, tmp_path):
+    outputs = Outputs(tmp_path / "out", LABEL_MAP)
+    inputs = find_images(str(photos)).inputs
+    job.remaining(inputs, outputs, SETTINGS)
+    job.Job(constant, outputs).run(inputs[:2])
+    (tmp_path / "out/overlay/a.png").unlink()
+    before = (tmp_path / "out/train_ids/street/b.png").stat().st_mtime_ns
+    left = job.remaining(inputs, outputs, SETTINGS, resume=True)
+    assert [item.name for item in left] == ["a", "street/c"]
+    job.Job(constant, outputs).run(left)
+    assert job.remaining(inputs, outputs, SETTINGS, resume=True) == []
+    assert (tmp_path / "out/train_ids/street/b.png").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match=r"Another model: .*3.* there, .*4.* now"):
+        job.remaining(inputs, outputs, {"model": {"step": 4}}, resume=True)
+    with pytest.raises(UserError, match="not both"):
+        job.remaining(inputs, outputs, SETTINGS, resume=True, overwrite=True)
 
 
-def command(*arguments):
-    root = Path(predict.__file__).parents[1]
+def command(repository, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "c3tf.predict", *arguments],
-        cwd=root,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        [sys.executable, "-m", "c3tf.predict", *map(str, arguments)],
+        cwd=repository,
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
 
 
-def test_the_command_works_from_a_savedmodel_and_reports_bad_images(saved, photos, tmp_path):
+def test_the_command_works_from_a_savedmodel_and_reports_bad_images(
+    network, saved, photos, tmp_path, repository
+):
     (photos / "text.png").write_text("no image")
+    (photos / "gone.png").symlink_to(photos / "nothing")
     output = tmp_path / "out"
-    done = command(f"--model={saved}", f"--images={photos}", f"--output={output}")
+    arguments = [f"--model={saved}", f"--images={photos}", f"--output={output}", "--batch_size=2"]
+    arguments += ["--format=train_ids,probabilities"]
+    done = command(repository, *arguments)
     assert done.returncode == predict.EXIT_SOME_SKIPPED, done.stderr
-    assert "3 of 4 images predicted" in done.stdout
-    assert f"skipped {photos / 'text.png'}: " in done.stderr
-    assert files_in(output / "ids") == ["a.png", "street/b.png", "street/c.png"]
+    assert "3 of 5 images predicted" in done.stdout
+    assert f"skipped {photos / 'text.png'}: no JPEG or PNG" in done.stderr
+    assert f"skipped {photos / 'gone.png'}: a link" in done.stderr
+    assert files_in(output / "train_ids") == ["a.png", "street/b.png", "street/c.png"]
+    ids = pixels(output / "train_ids/street/b.png")
+    image = pixels(photos / "street/b.PNG")[None]
+    np.testing.assert_array_equal(ids, inference.class_map(network, image)[0])
+    with np.load(output / "probabilities/street/b.npz") as held:
+        direct = inference.probabilities(network)(tf.constant(image))[0]
+        np.testing.assert_allclose(held["probabilities"], direct, atol=1e-3)
+    record = json.loads((output / job.RECORD_FILE).read_text())
+    assert record["complete"]
+    assert record["images"] == 3
+    assert len(record["skipped"]) == 2
+    assert record["settings"]["model"]["kind"] == "saved_model"
+    again = command(repository, *arguments, "--resume")
+    assert "3 of 4 images are predicted already" in again.stdout
+    assert "3 of 5 images predicted" in again.stdout
 
 
-def test_the_command_complains_in_one_line(photos, tmp_path):
-    done = command(f"--model={tmp_path / 'no'}", f"--images={photos}", f"--output={tmp_path}/out")
+def test_the_command_complains_in_one_line(photos, tmp_path, repository):
+    done = command(
+        repository,
+        f"--model={tmp_path / 'no'}",
+        f"--images={photos}",
+        f"--output={tmp_path}/out",
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]

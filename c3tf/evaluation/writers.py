@@ -57,6 +57,11 @@ def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
     _write(Path(path), lambda file: Image.fromarray(pixels).save(file, format="png"))
 
 
+def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
+    """Writes arrays as a compressed NumPy archive, replacing an existing file."""
+    _write(Path(path), lambda file: np.savez_compressed(file, **arrays))
+
+
 def write_json(path: str | os.PathLike, data: Any) -> None:
     """Writes plain data as indented JSON, replacing an existing file.
 

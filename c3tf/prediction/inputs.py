@@ -1,0 +1,111 @@
+"""Finds the images to predict and the names that their outputs get."""
+
+import dataclasses
+import glob
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from c3tf.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+# What a user may take for an image and this program does not read.
+_OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".ppm", ".tif", ".tiff", ".webp")
+_ONLY = "only JPEG and PNG files (.jpg, .jpeg, .png) are read"
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """An image file and the name, without suffix, that its outputs get."""
+
+    path: Path
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    Attributes:
+        inputs: the images, sorted by name.
+        left_out: files that cannot be predicted, with the reason.
+    """
+
+    inputs: list[Input]
+    left_out: dict[Path, str]
+
+
+def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Found:
+    """Finds the images that `--images` names.
+
+    Args:
+        pattern: a folder, which is searched with its subfolders, a file, or a glob pattern.
+        exclude: folders that a search does not enter, such as those of an earlier prediction.
+
+    Raises:
+        UserError: there is no image, or two images would get the same output name.
+    """
+    if os.path.isdir(pattern):
+        root = Path(pattern)
+        paths = _in_folder(root, {os.path.realpath(folder) for folder in exclude})
+    elif os.path.isfile(pattern):
+        return Found([Input(Path(pattern), Path(pattern).stem)], {})
+    else:
+        root = _fixed_part(pattern)
+        matches = glob.iglob(pattern, recursive=True)
+        paths = (Path(path) for path in matches if not os.path.isdir(path))
+    inputs, left_out = [], {}
+    # A recursive pattern names a file once for every way to it.
+    for path in sorted(set(paths)):
+        if reason := _reason_against(path):
+            left_out[path] = reason
+        else:
+            inputs.append(Input(path, path.relative_to(root).with_suffix("").as_posix()))
+    inputs.sort(key=lambda item: (item.name, item.path))
+    if not inputs:
+        others = f" ({len(left_out)} other files were found)" if left_out else ""
+        raise UserError(
+            f"No image found{others}. `--images` must name a folder with "
+            f"{', '.join(SUFFIXES)} files, a file or a pattern. Received: --images={pattern}"
+        )
+    _check_names(inputs)
+    return Found(inputs, left_out)
+
+
+def _reason_against(path: Path) -> str | None:
+    if path.suffix.lower() not in SUFFIXES:
+        return _ONLY
+    if not path.exists():
+        return "a link to a file that does not exist"
+    return None if path.is_file() else "no regular file"
+
+
+def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
+    """Yields the files below a folder that look like images, hidden ones left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and os.path.realpath(os.path.join(parent, name)) not in exclude
+        ]
+        for name in names:
+            if name.lower().endswith((*SUFFIXES, *_OTHER_IMAGES)) and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _fixed_part(pattern: str) -> Path:
+    """Returns the leading folders of a glob pattern that hold no wildcard."""
+    parts = Path(pattern).parts
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return Path(*parts[:fixed])
+
+
+def _check_names(inputs: list[Input]) -> None:
+    for one, other in itertools.pairwise(inputs):
+        if one.name == other.name:
+            raise UserError(
+                f"{one.path} and {other.path} would both be written as {one.name}.png. "
+                "Predict them into different folders."
+            )
