@@ -14,7 +14,9 @@ Images are read as they are stored: a rotation noted in a photograph's metadata 
 An image that cannot be read is reported and skipped; the exit code is then 1.
 """
 
+import dataclasses
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,49 +63,126 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace files of an earlier prediction.")
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to predict.
+
+    Attributes:
+        formats: some of `outputs.FORMATS`.
+        opacity: share of colour in overlays.
+        batch_size: images of one size at once.
+        height: height that the network sees images at; 0 keeps the image's own.
+        protocol: what is done with an image.
+        resume: goes on with an earlier prediction of the same settings.
+        overwrite: replaces files.
+    """
+
+    formats: Sequence[str] = DEFAULT_FORMATS
+    opacity: float = 0.5
+    batch_size: int = 1
+    height: int = 0
+    protocol: Protocol = dataclasses.field(default_factory=Protocol)
+    resume: bool = False
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What became of the images.
+
+    Attributes:
+        total: files that were found.
+        there: images that an earlier prediction had done.
+        skipped: files that could not be predicted, with the reason.
+    """
+
+    total: int
+    there: int
+    skipped: dict[Path, str]
+
+
+def predict_images(
+    model: str,
+    images: str,
+    output: str,
+    weights: str | None = None,
+    options: Options | None = None,
+    progress: Callable[[int, str], Callable[[int], None]] | None = None,
+) -> Summary:
+    """Predicts what `--images` names and writes it to a folder.
+
+    Args:
+        model: folder of a run, checkpoint or SavedModel.
+        images: folder, file or pattern.
+        output: folder to write to.
+        weights: one of `loading.WEIGHTS`, for runs and checkpoints.
+        options: how to predict.
+        progress: makes what is called with the number of images so far, from the number of
+            images to come and their unit; `Progress` does.
+
+    Raises:
+        UserError: model, images or options cannot be used, or files are in the way.
+    """
+    options = options or Options()
+    found = find_images(images, exclude=[Path(output) / name for name in FORMATS])
+    opened = loading.open_model(model, weights)
+    outputs = Outputs(Path(output), opened.label_map, options.formats, options.opacity)
+    work = _job(opened, outputs, options)
+    settings = _settings(opened, options)
+    inputs = job.remaining(
+        found.inputs, outputs, settings, resume=options.resume, overwrite=options.overwrite
+    )
+    report = progress(len(inputs), "images") if progress else None
+    skipped = found.left_out | work.run(inputs, report)
+    total = len(found.inputs) + len(found.left_out)
+    job.finish(outputs, settings, total - len(skipped), skipped)
+    return Summary(total, len(found.inputs) - len(inputs), skipped)
+
+
 def main() -> int:
     """Runs the command from its flags."""
     values = flags.FLAGS
-    protocol = protocol_flags.read()
-    exclude = [Path(values.output) / name for name in FORMATS]
-    found = find_images(values.images, exclude)
-    opened = loading.open_model(values.model, values.weights)
-    outputs = Outputs(Path(values.output), opened.label_map, values.format, values.opacity)
-    planned = _job(opened, outputs, protocol, values.batch_size, values.height)
-    settings = _settings(opened, protocol, values)
-    inputs = job.remaining(
-        found.inputs, outputs, settings, resume=values.resume, overwrite=values.overwrite
+    options = Options(
+        formats=tuple(values.format),
+        opacity=values.opacity,
+        batch_size=values.batch_size,
+        height=values.height,
+        protocol=protocol_flags.read(),
+        resume=values.resume,
+        overwrite=values.overwrite,
     )
-    if there := len(found.inputs) - len(inputs):
-        print(f"{there} of {len(found.inputs)} images are predicted already")
-    skipped = found.left_out | planned.run(inputs, Progress(len(inputs), "images"))
-    for path, reason in skipped.items():
+    summary = predict_images(
+        values.model, values.images, values.output, values.weights, options, Progress
+    )
+    for path, reason in summary.skipped.items():
         print(f"skipped {path}: {reason}", file=sys.stderr)
-    total = len(found.inputs) + len(found.left_out)
-    job.finish(outputs, settings, total - len(skipped), skipped)
-    print(f"{total - len(skipped)} of {total} images predicted to {values.output}")
-    return EXIT_SOME_SKIPPED if skipped else 0
+    done = summary.total - len(summary.skipped)
+    before = f", {summary.there} of them before" if summary.there else ""
+    print(f"{done} of {summary.total} images predicted to {values.output}{before}")
+    return EXIT_SOME_SKIPPED if summary.skipped else 0
 
 
-def _job(
-    opened: OpenedModel, outputs: Outputs, protocol: Protocol, batch_size: int, height: int
-) -> job.Job:
-    score = protocols.scorer(opened.probabilities, protocol, opened.label_map.num_classes)
-    predict = protocols.predictor(score) if protocol.averages else opened.predict
+def _job(opened: OpenedModel, outputs: Outputs, options: Options) -> job.Job:
+    classes = opened.label_map.num_classes
+    score = protocols.scorer(opened.probabilities, options.protocol, classes)
     return job.Job(
-        predict, outputs, protocols.compiled(score), batch_size=batch_size, height=height
+        protocols.predictor(score) if options.protocol.averages else opened.predict,
+        outputs,
+        protocols.compiled(score),
+        batch_size=options.batch_size,
+        height=options.height,
     )
 
 
-def _settings(opened: OpenedModel, protocol: Protocol, values: flags.FlagValues) -> dict[str, Any]:
+def _settings(opened: OpenedModel, options: Options) -> dict[str, Any]:
     """Returns what decides the files that are written."""
     return {
         "model": opened.source,
         "classes": list(opened.label_map.class_names),
-        "protocol": protocol.to_json(),
-        "height": values.height,
-        "format": list(values.format),
-        "opacity": values.opacity,
+        "protocol": options.protocol.to_json(),
+        "height": options.height,
+        "format": list(options.formats),
+        "opacity": options.opacity,
     }
 
 
