@@ -1,53 +1,155 @@
-"""Exports one network of a run as a SavedModel that needs TensorFlow alone.
+"""Exports one network of a run to what production reads: SavedModel, Keras, TensorFlow Lite.
 
-python -m c3tf.export --run=runs/camvid --weights=teacher --output=exported/camvid
+python -m c3tf.export --run=runs/camvid/c3 --weights=teacher --output=exported/camvid
+python -m c3tf.export --run=runs/camvid/c3 --output=exported/all --format=saved_model,keras,tflite
 """
 
+import json
 import os
+import re
+from typing import Any
 
 from absl import flags
 
-from c3tf import cli, serving
+from c3tf import cli, model_card, serving
+from c3tf.errors import UserError
+from c3tf.labels import LabelMap
 from c3tf.loading import WEIGHTS
-from c3tf.training import checkpoint
+from c3tf.training import checkpoint, run_dir
 
 
 def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("run", None, "Folder of a run, or one checkpoint.", required=True)
     flags.DEFINE_enum("weights", "student", WEIGHTS, "Which of the two networks.")
-    flags.DEFINE_string("output", None, "Folder of the SavedModel to make.", required=True)
-    flags.DEFINE_bool("overwrite", False, "Replace an earlier SavedModel at --output.")
+    flags.DEFINE_string("output", None, "Folder to make.", required=True)
+    flags.DEFINE_bool("overwrite", False, "Replace an earlier export at --output.")
+    flags.DEFINE_list(
+        "format", [serving.SAVED_MODEL], f"What to write: some of {', '.join(serving.FORMATS)}."
+    )
+    flags.DEFINE_bool("fold", True, "Fold batch norm into the convolutions, which is faster.")
+    size = "x".join(map(str, serving.TFLITE_SIZE))
+    flags.DEFINE_string(
+        "tflite_size", None, f"Height x width that the TensorFlow Lite files take [{size}]."
+    )
+    flags.DEFINE_string(
+        "metrics",
+        None,
+        "Result of c3tf.evaluate for the model card [what the run measured at this step].",
+    )
 
 
-def export(run: str, weights: str, output: str, overwrite: bool = False) -> None:
-    """Writes the SavedModel of one network of a run.
+def parse_options(formats: list[str], fold: bool, tflite_size: str | None) -> serving.ExportOptions:
+    """Reads what `--format`, `--fold` and `--tflite_size` say.
+
+    Raises:
+        UserError: a format is unknown, the size is none, or nothing would read it.
+    """
+    if tflite_size is None:
+        return serving.ExportOptions(formats, fold)
+    if serving.TFLITE not in formats:
+        raise UserError(
+            f"`--tflite_size` needs --format={serving.TFLITE}. Received: "
+            f"--tflite_size={tflite_size} --format={','.join(formats)}"
+        )
+    match = re.fullmatch(r"(\d+)x(\d+)", tflite_size)
+    if not match:
+        raise UserError(
+            "`--tflite_size` must be a height and a width in pixels, such as 512x1024. "
+            f"Received: --tflite_size={tflite_size}"
+        )
+    return serving.ExportOptions(formats, fold, (int(match[1]), int(match[2])))
+
+
+def export(
+    run: str,
+    weights: str,
+    output: str,
+    overwrite: bool = False,
+    options: serving.ExportOptions | None = None,
+    metrics: str | None = None,
+) -> None:
+    """Exports one network of a run.
 
     Args:
         run: folder of a run, or one checkpoint.
         weights: one of `loading.WEIGHTS`.
         output: folder to make.
-        overwrite: replaces an earlier SavedModel at `output`.
+        overwrite: replaces an earlier export at `output`.
+        options: formats and folding; a SavedModel with folding when absent.
+        metrics: file that `c3tf.evaluate` wrote, for the model card; what the run measured of
+            this network when absent.
 
     Raises:
-        UserError: the run cannot be read, or `output` may not be written.
+        UserError: the run cannot be read, `metrics` are another network's, or `output` may not be
+            written.
     """
     serving.check_target(output, overwrite)
+    result = _read_json(metrics) if metrics else None
     loaded = checkpoint.load_network(run, weights=weights)
+    folder = run if os.path.isdir(run) else os.path.dirname(os.path.dirname(os.path.abspath(run)))
+    if result is not None:
+        _check_result(metrics, result, loaded.label_map, weights, loaded.step)
+    else:
+        result = _read_json(run_dir.evaluation_path(folder, loaded.step, weights), optional=True)
+    facts = _read_json(os.path.join(folder, run_dir.CONFIG), optional=True) or {}
     source = {
         "checkpoint": os.path.abspath(run),
         "weights": weights,
         "step": loaded.step,
         "config": loaded.config,
+        "split": loaded.split,
+        "data": facts.get("data", ""),
     }
-    serving.save(loaded.model, loaded.label_map, output, source=source, overwrite=overwrite)
+    serving.save(
+        loaded.model,
+        loaded.label_map,
+        output,
+        source=source,
+        metrics=model_card.measured(result) if result else None,
+        overwrite=overwrite,
+        options=options,
+    )
 
 
 def main() -> None:
     """Runs the command from its flags."""
     values = flags.FLAGS
-    export(values.run, values.weights, values.output, values.overwrite)
-    print(f"SavedModel of the {values.weights} written to {values.output}")
+    options = parse_options(values.format, values.fold, values.tflite_size)
+    export(values.run, values.weights, values.output, values.overwrite, options, values.metrics)
+    print(f"{', '.join(options.formats)} of the {values.weights} written to {values.output}")
+
+
+def _read_json(path: str, optional: bool = False) -> dict[str, Any] | None:
+    """Reads a JSON object; None for an `optional` file that does not exist."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+        if not isinstance(data, dict):
+            raise ValueError("it holds no object")
+    except FileNotFoundError as error:
+        if optional:
+            return None
+        raise UserError(f"There is no file {path}.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    return data
+
+
+def _check_result(
+    path: str, result: dict[str, Any], label_map: LabelMap, weights: str, step: int
+) -> None:
+    """Refuses a result that was measured of another network, as far as it says so."""
+    protocol = model_card.measured(result)["protocol"]
+    names = result.get("label_map", {}).get("class_names")
+    if names != list(label_map.class_names):
+        raise UserError(f"`--metrics` must be of the exported network's classes. Received: {path}")
+    for name, own in (("weights", weights), ("step", step)):
+        if protocol.get(name, own) != own:
+            raise UserError(
+                f"`--metrics` must be measured with {name} {own}. Received: {path}, measured with "
+                f"{name} {protocol[name]}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,55 +1,76 @@
-"""Writes a network as a SavedModel that serves class maps, and reads it back.
+"""Exports a network to a folder that production reads, and reads its SavedModel back.
 
-A SavedModel written here holds the network without its projection head, its preprocessing, and
-the resizing back to the image's size. It needs TensorFlow alone: neither Keras nor this package.
-Its signatures (images are RGB, one size per call):
+What is exported holds the network without its projection head, its preprocessing, and the
+resizing back to the image's size; batch norm is folded into the convolutions. A folder holds, by
+format:
 
-    serving_default  images uint8 (B, H, W, 3)              -> class_map uint8 (B, H, W)
-    probabilities    images uint8 (B, H, W, 3)              -> probabilities float32 (B, H, W, C)
-    image_bytes      image_bytes string (B), JPEG or PNG    -> class_map uint8 (B, H, W)
-    resized          images uint8, size int32 (2): h, w     -> class_map uint8 (B, h, w)
+    saved_model  a SavedModel in the folder itself, which needs TensorFlow alone: neither Keras
+                 nor this package; its signatures are described in `c3tf.signatures`
+    keras        model.keras, built-in layers only, see `portable.write_keras`
+    tflite       model_float32.tflite and model_float16.tflite, see `portable.write_tflite`
 
-`label_map.json` and `model_card.json` in its folder say what the class ids mean and where the
-network comes from.
+`label_map.json` and `model_card.json` beside them say what the class ids mean, where the network
+comes from, and what every file hashes to.
 """
 
 import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from c3tf.data import records
+from c3tf import model_card, portable, signatures
 from c3tf.errors import UserError
 from c3tf.evaluation import writers
-from c3tf.inference import (
-    IMAGES,
-    SIZE,
-    Predictor,
-    Probabilities,
-    class_map,
-    logits_at,
-    logits_network,
-)
+from c3tf.inference import Predictor, Probabilities, logits_network
 from c3tf.labels import LabelMap, LabelMapError
-from c3tf.versions import versions
+from c3tf.model_card import FILE as MODEL_CARD_FILE
+from c3tf.nets import folding
+from c3tf.signatures import SIGNATURES
 
 LABEL_MAP_FILE = "label_map.json"
-MODEL_CARD_FILE = "model_card.json"
-SIGNATURES = ("serving_default", "probabilities", "image_bytes", "resized")
-_GRAPH_FILE = "saved_model.pb"
-_CARD_VERSION = 1
+SAVED_MODEL, KERAS, TFLITE = "saved_model", "keras", "tflite"
+FORMATS = (SAVED_MODEL, KERAS, TFLITE)
+TFLITE_SIZE = (512, 1024)
 
-_IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+_GRAPH_FILE = "saved_model.pb"
 
 
 class ServingError(UserError):
-    """A SavedModel cannot be written or read as asked."""
+    """A model cannot be exported or read as asked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What is written of a network.
+
+    Attributes:
+        formats: some of `FORMATS`.
+        fold: folds batch norm into the convolutions.
+        tflite_size: height and width of the images that the TensorFlow Lite files take.
+    """
+
+    formats: Sequence[str] = (SAVED_MODEL,)
+    fold: bool = True
+    tflite_size: tuple[int, int] = TFLITE_SIZE
+
+    def __post_init__(self) -> None:
+        if not self.formats or not set(self.formats) <= set(FORMATS):
+            raise ServingError(
+                f"`--format` must list some of {', '.join(FORMATS)}. "
+                f"Received: --format={','.join(self.formats)}"
+            )
+        if len(self.tflite_size) != 2 or min(self.tflite_size) < 1:
+            raise ServingError(
+                "`--tflite_size` must be a height and a width in pixels, such as "
+                f"{'x'.join(map(str, TFLITE_SIZE))}. "
+                f"Received: --tflite_size={'x'.join(map(str, self.tflite_size))}"
+            )
 
 
 def save(
@@ -60,17 +81,20 @@ def save(
     source: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
     overwrite: bool = False,
+    options: ExportOptions | None = None,
 ) -> Path:
-    """Writes the SavedModel of a network: whole, or not at all.
+    """Exports a network to a folder: whole, or not at all.
 
     Args:
         model: a functional network with the output `"logits"` of shape `(B, h, w, C)`.
         label_map: its `C` classes.
         path: the folder to make.
-        source: where the weights come from (checkpoint, step, student or teacher,
-            configuration); plain data for the model card.
+        source: where the weights come from, plain data for the model card, see
+            `model_card.build`.
         metrics: measured results, plain data for the model card.
-        overwrite: replaces an earlier SavedModel at `path`. Nothing else is ever replaced.
+        overwrite: replaces an earlier export at `path`, which stays until this one is whole.
+            Nothing else is ever replaced.
+        options: formats and folding; a SavedModel with folding when absent.
 
     Returns:
         `path`.
@@ -79,7 +103,7 @@ def save(
         ServingError: `path` exists and may not be replaced.
         ValueError: the network and the label map have different numbers of classes.
     """
-    path = Path(path)
+    path, options = Path(path), options or ExportOptions()
     check_target(path, overwrite)
     network = logits_network(model)
     classes = network.output.shape[-1]
@@ -88,16 +112,15 @@ def save(
             f"`model` and `label_map` must have equally many classes. Received: a model of "
             f"{classes}, label map {label_map.name!r} of {label_map.num_classes}."
         )
+    if options.fold:
+        network = folding.fold_batch_norm(network)
+    card = model_card.build(label_map, _artifacts(network, options), source or {}, metrics or {})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        # Only the variables are tracked: with the Keras model itself its metadata would be
-        # written too, which plain TensorFlow warns about.
-        module = tf.Module()
-        module.weights = [variable.value for variable in network.weights]
-        tf.saved_model.save(module, str(partial), signatures=_signatures(network))
+        _write(network, partial, options)
         writers.write_json(partial / LABEL_MAP_FILE, label_map.to_json())
-        writers.write_json(partial / MODEL_CARD_FILE, _card(label_map, source, metrics))
+        model_card.write(partial, card)
         _move(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -105,16 +128,18 @@ def save(
 
 
 def check_target(path: str | os.PathLike, overwrite: bool = False) -> None:
-    """Checks that a SavedModel may be written to a path, before time is spent on it.
+    """Checks that an export may be written to a path, before time is spent on it.
 
     Raises:
-        ServingError: `path` exists, and is no SavedModel or may not be overwritten.
+        ServingError: `path` exists, and is no export or may not be overwritten.
     """
     path = Path(path)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not is_saved_model(path):
-        raise ServingError(f"{path} exists and is no SavedModel, so it is left alone.")
+    if not is_saved_model(path) and not (path / MODEL_CARD_FILE).is_file():
+        raise ServingError(
+            f"{path} exists and is no SavedModel or other export, so it is left alone."
+        )
     if not overwrite:
         raise ServingError(f"{path} exists. Give another path, or ask for overwriting.")
 
@@ -142,7 +167,7 @@ class ServedModel:
 
 
 def load(path: str | os.PathLike) -> ServedModel:
-    """Reads a SavedModel that `save` wrote.
+    """Reads a SavedModel that `save` wrote, after checking it against its checksums.
 
     Raises:
         ServingError: `path` is no SavedModel, damaged, or was not written by `save`.
@@ -151,12 +176,12 @@ def load(path: str | os.PathLike) -> ServedModel:
     if not is_saved_model(path):
         raise ServingError(f"{path} is no SavedModel: it holds no {_GRAPH_FILE}.")
     try:
+        card = model_card.read(path)
         label_map = LabelMap.from_json(json.loads((path / LABEL_MAP_FILE).read_text()))
-        card = json.loads((path / MODEL_CARD_FILE).read_text())
         module = tf.saved_model.load(str(path))
-    except (OSError, ValueError, LabelMapError, tf.errors.OpError) as error:
+    except (OSError, ValueError, model_card.CardError, LabelMapError, tf.errors.OpError) as error:
         raise ServingError(
-            f"SavedModel {path} cannot be read: {error}. "
+            f"SavedModel {path} cannot be read: {str(error).rstrip('.')}. "
             "`python -m c3tf.export` writes one from a checkpoint."
         ) from error
     missing = [name for name in SIGNATURES if name not in module.signatures]
@@ -173,82 +198,35 @@ def load(path: str | os.PathLike) -> ServedModel:
     return ServedModel(predict, probabilities, label_map, card)
 
 
-def _signatures(network: keras.Model) -> dict[str, Callable]:
-    """Builds the functions under the names that the module docstring gives."""
-
-    @tf.function(input_signature=[IMAGES])
-    def serving_default(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"class_map": class_map(network, images)}
-
-    @tf.function(input_signature=[IMAGES])
-    def probabilities(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": tf.nn.softmax(logits_at(network, images))}
-
-    @tf.function(input_signature=[_IMAGE_BYTES])
-    def image_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"class_map": class_map(network, _decode_batch(image_bytes))}
-
-    @tf.function(input_signature=[IMAGES, SIZE])
-    def resized(images: tf.Tensor, size: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"class_map": class_map(network, images, size)}
-
-    return dict(
-        zip(SIGNATURES, (serving_default, probabilities, image_bytes, resized), strict=True)
-    )
+def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
+    """Writes every format that is asked for."""
+    folder.mkdir()
+    if SAVED_MODEL in options.formats:
+        signatures.write(network, folder)
+    if KERAS in options.formats:
+        portable.write_keras(network, folder / portable.KERAS_FILE)
+    if TFLITE in options.formats:
+        portable.write_tflite(network, folder, options.tflite_size)
 
 
-def _decode_batch(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Decodes `(B)` JPEG or PNG strings of one image size to `(B, H, W, 3)` uint8."""
-    count = tf.size(image_bytes)
-    some = tf.debugging.Assert(count > 0, ["image_bytes must hold at least one image"])
-
-    def decode(index: tf.Tensor, size: tf.Tensor, images: tf.TensorArray) -> tuple:
-        image = records.decode_image(image_bytes[index])
-        own_size = tf.shape(image)
-        size = tf.where(index == 0, own_size, size)
-        message = "image_bytes must hold images of one size. Received (h, w, 3):"
-        same = tf.debugging.Assert(tf.reduce_all(own_size == size), [message, size, own_size])
-        with tf.control_dependencies([same]):
-            return index + 1, size, images.write(index, image)
-
-    # A loop, not `tf.map_fn`, which would fail at stacking and not say why.
-    with tf.control_dependencies([some]):
-        images = tf.TensorArray(tf.uint8, count, element_shape=[None, None, 3], infer_shape=False)
-    *_, images = tf.while_loop(
-        lambda index, *_: index < count,
-        decode,
-        (tf.constant(0), tf.zeros([3], tf.int32), images),
-    )
-    return images.stack()
-
-
-def _card(label_map: LabelMap, source: dict | None, metrics: dict | None) -> dict[str, Any]:
-    """Describes a SavedModel for people and programs that did not make it."""
-    return {
-        "card_version": _CARD_VERSION,
-        "task": "semantic segmentation",
-        "input": {
-            "color": "RGB",
-            "range": [0, int(tf.uint8.max)],
-            "size": "any; one size per call",
-            "preprocessing": "inside the graph",
+def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
+    """Describes what `_write` writes, for the model card."""
+    stride = portable.output_stride(network)
+    described = {
+        SAVED_MODEL: {"file": _GRAPH_FILE, "signatures": list(SIGNATURES)},
+        KERAS: {
+            "file": portable.KERAS_FILE,
+            "output": "float32 logits over `classes`, height and width rounded up to multiples "
+            f"of {stride}",
         },
-        "output": {
-            "class_map": "uint8 train ids: positions in `classes`",
-            "probabilities": "float32, softmax over `classes`",
-            "resize": "logits, bilinear, half-pixel centres",
+        TFLITE: {
+            "files": portable.TFLITE_FILES,
+            "size": list(options.tflite_size),
+            "output": "class_map",
         },
-        "signatures": list(SIGNATURES),
-        "classes": [
-            {"id": index, "name": name, "color": list(color)}
-            for index, (name, color) in enumerate(
-                zip(label_map.class_names, label_map.colors, strict=True)
-            )
-        ],
-        "source": source or {},
-        "metrics": metrics or {},
-        "versions": versions(),
     }
+    kept = {name: described[name] for name in FORMATS if name in options.formats}
+    return {"batch_norm_folded": options.fold, "output_stride": stride, **kept}
 
 
 def _move(partial: Path, path: Path) -> None:

@@ -11,12 +11,13 @@ import tensorflow as tf
 import alone
 import tiny_data
 import tiny_network
-from c3tf import inference, serving
+from c3tf import inference, model_card, serving
 from c3tf.data import records
 from c3tf.evaluation.evaluator import evaluate
 from c3tf.labels import CAMVID, IGNORE
 from tiny_network import LABEL_MAP
 
+GIF = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
 SHAPES = [(1, 24, 40), (3, 17, 33), (2, 64, 48)]
 
 
@@ -107,14 +108,25 @@ def test_the_evaluator_finds_the_same_through_the_savedmodel(network, saved):
     assert direct.confusion.sum() == sum((label != IGNORE).sum() for _, label in pairs)
 
 
-def test_only_what_the_logits_need_is_inside(network, saved):
-    needed = sum(int(np.prod(w.shape)) for w in serving.logits_network(network).weights)
-    all_of_it = sum(int(np.prod(w.shape)) for w in network.weights)
-    reader = tf.train.load_checkpoint(str(saved / "variables/variables"))
-    shapes = reader.get_variable_to_shape_map()
-    inside = sum(int(np.prod(shape)) for name, shape in shapes.items() if "VARIABLE_VALUE" in name)
-    assert inside == needed < all_of_it
-    assert not any("projection" in name for name in shapes)
+def stored_variables(path):
+    """Sizes of the variables of a SavedModel, by the path they have in the network."""
+    shapes = tf.train.load_checkpoint(str(path / "variables/variables"))
+    return {
+        name.split("/")[1].replace(".S", "/"): int(np.prod(shape))
+        for name, shape in shapes.get_variable_to_shape_map().items()
+        if name.endswith("VARIABLE_VALUE")
+    }
+
+
+def test_only_what_the_logits_need_is_inside(network, saved, tmp_path):
+    plain = serving.save(
+        network, LABEL_MAP, tmp_path / "plain", options=serving.ExportOptions(fold=False)
+    )
+    needed = {w.path: int(np.prod(w.shape)) for w in inference.logits_network(network).weights}
+    assert stored_variables(plain) == needed
+    assert stored_variables(saved) == {p: n for p, n in needed.items() if "norm/" not in p}
+    assert any("norm/" in path for path in needed)
+    assert not any("projection" in path for path in needed)
     assert b"projection" not in (saved / "saved_model.pb").read_bytes()
 
 
@@ -135,13 +147,19 @@ def test_label_map_and_model_card_lie_inside(saved):
     [
         ([(8, 8), (8, 9)], "images of one size"),
         ([], "at least one image"),
-        ([None], "decode|Unknown image|format"),
+        ([b"no image"], "JPEG or PNG files"),
+        ([b""], "JPEG or PNG files"),
+        ([(8, 8), GIF], "JPEG or PNG files"),
+        ([b"\xff\xd8\xff\xe0 and no more"], "Invalid JPEG"),
+        ([b"\x89PNG\r\n\x1a\n and no more"], "PNG"),
+        ([records.encode_jpeg(tiny_network.noise(0, 64, 64))[:900]], "Invalid JPEG"),
+        ([records.encode_png(tiny_network.noise(0, 64, 64))[:900]], "PNG"),
     ],
 )
 def test_image_bytes_refuses_clearly(saved, encoded, message):
     data = [
-        b"no image" if size is None else records.encode_png(tiny_network.noise(0, *size))
-        for size in encoded
+        one if isinstance(one, bytes) else records.encode_png(tiny_network.noise(0, *one))
+        for one in encoded
     ]
     serve = tf.saved_model.load(str(saved)).signatures["image_bytes"]
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
@@ -172,7 +190,7 @@ def test_a_failed_export_leaves_nothing(network, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(serving, "_card", fail)
+    monkeypatch.setattr(model_card, "write", fail)
     with pytest.raises(OSError, match="disk full"):
         serving.save(network, LABEL_MAP, path, overwrite=True)
     assert serving.load(path).card["source"] == {"step": 1}
@@ -197,5 +215,5 @@ def test_damaged_savedmodels_are_refused(network, tmp_path, missing):
 
 def test_foreign_savedmodels_are_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "foreign"))
-    with pytest.raises(serving.ServingError, match=r"label_map.json"):
+    with pytest.raises(serving.ServingError, match=r"model_card.json"):
         serving.load(tmp_path / "foreign")

@@ -44,6 +44,7 @@ class LoadedNetwork:
         step: training steps it has seen.
         config: the run's configuration, as `Config.to_dict` gives it.
         thresholds: `(C,)` DCRS thresholds; None for a run without a teacher.
+        split: hash of the labeled split; empty when the checkpoint does not say.
     """
 
     model: keras.Model
@@ -51,6 +52,7 @@ class LoadedNetwork:
     step: int
     config: dict[str, Any]
     thresholds: np.ndarray | None
+    split: str = ""
 
 
 class CheckpointStore:
@@ -186,7 +188,9 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
     for name, variable in variables.items():
         variable.assign(stored[name])
     thresholds = arrays["thresholds"] if facts["has_teacher"] else None
-    return LoadedNetwork(model, label_map, facts["step"], facts["config"], thresholds)
+    return LoadedNetwork(
+        model, label_map, facts["step"], facts["config"], thresholds, facts.get("split", "")
+    )
 
 
 def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -9,7 +9,7 @@ from c3tf.errors import UserError
 from c3tf.evaluation import writers
 from c3tf.versions import versions
 
-_CONFIG = "config.json"
+CONFIG = "config.json"
 # Options that may change between a run and its continuation: they decide where things are and
 # how often something is written, not what is learned.
 _FREE = frozenset(
@@ -60,7 +60,7 @@ def claim(output: str, config: Config, split_hash: str, data_hash: str) -> None:
     """
     identity = {"config": config.to_dict(), "split": split_hash, "data": data_hash}
     _check(output, identity)
-    path = os.path.join(output, _CONFIG)
+    path = os.path.join(output, CONFIG)
     if os.path.exists(path):
         return
     facts = {**identity, "versions": versions()}
@@ -71,11 +71,16 @@ def claim(output: str, config: Config, split_hash: str, data_hash: str) -> None:
         raise RunDirError(f"Cannot write to {output!r}: {error}") from error
 
 
+def evaluation_path(output: str, step: int, weights: str) -> str:
+    """Returns where a run keeps what was measured of one of its networks after a step."""
+    return os.path.join(output, "evaluations", f"step-{step:08d}-{weights}.json")
+
+
 def _check(output: str, facts: dict[str, Any]) -> None:
     """Refuses a directory that holds something else than what `facts` describe."""
     if os.path.exists(output) and not os.path.isdir(output):
         raise RunDirError(f"`--output` must be a directory, but {output!r} is a file.")
-    path = os.path.join(output, _CONFIG)
+    path = os.path.join(output, CONFIG)
     if os.path.exists(path):
         _check_same(output, _read(path), facts)
     elif os.path.isdir(output) and os.listdir(output):

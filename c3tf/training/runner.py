@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from c3tf import serving
+from c3tf import model_card, serving
 from c3tf.config import Config
 from c3tf.config_checks import ALL, ConfigError
 from c3tf.data import manifest as manifests
@@ -192,7 +192,7 @@ class Run:
                 progress=Progress(len(names), f"images, {self.title} {name}"),
             )
             self._results[name] = result
-            path = os.path.join(self.output, "evaluations", f"step-{step:08d}-{name}.json")
+            path = run_dir.evaluation_path(self.output, step, name)
             writers.write_json(path, result.to_json())
         scores = ", ".join(f"{n} {r.mean_iou():.2%}" for n, r in self._results.items())
         print(f"{self.title}: mIoU after step {step}: {scores}", file=sys.stderr)
@@ -229,8 +229,15 @@ class Run:
             network,
             self.label_map,
             os.path.join(self.output, SAVED_MODEL),
-            source={**self._facts(), "weights": chosen, "network": network.name},
-            metrics=results[chosen]["metrics"],
+            source={
+                "checkpoint": os.path.abspath(self.output),
+                "weights": chosen,
+                "step": self.config.training.steps,
+                "config": self.config.to_dict(),
+                "data": self.manifest.digest(),
+                "split": self.split.hash,
+            },
+            metrics=model_card.measured(results[chosen]),
             overwrite=True,
         )
         writers.write_json(os.path.join(self.output, RESULTS), results)

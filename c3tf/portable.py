@@ -1,0 +1,74 @@
+"""Writes a network for other runtimes than TensorFlow's own: Keras and TensorFlow Lite."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from c3tf.inference import class_map
+
+KERAS_FILE = "model.keras"
+# By the type that the weights are stored in; both compute in float32 and take the same images.
+TFLITE_FILES = {"float32": "model_float32.tflite", "float16": "model_float16.tflite"}
+UPSAMPLED = "upsampled_logits"
+
+# Multiple of every output stride that a network may have.
+_PROBE = 256
+
+
+def output_stride(network: keras.Model) -> int:
+    """Returns how many input pixels a logit of a network stands for, in each direction."""
+    _, height, width, _ = network.compute_output_shape((1, _PROBE, _PROBE, 3))
+    if height != width or _PROBE % height:
+        raise ValueError(
+            f"`network` must shrink images evenly. Received: {_PROBE} x {_PROBE} pixels become "
+            f"{height} x {width} logits"
+        )
+    return _PROBE // height
+
+
+def write_keras(network: keras.Model, path: Path) -> None:
+    """Writes a network as a `.keras` archive of built-in layers.
+
+    The archived model maps RGB images `(B, H, W, 3)` in 0..255 to logits `(B, H', W', C)`, with
+    H' and W' rounded up to multiples of the output stride. No built-in layer crops to a size that
+    is known only at the call; `[:, :H, :W]` does.
+
+    Args:
+        network: maps images to logits at its output stride.
+        path: ends in `.keras`.
+    """
+    upsample = keras.layers.UpSampling2D(
+        output_stride(network), interpolation="bilinear", dtype="float32", name=UPSAMPLED
+    )
+    image = network.inputs[0]
+    keras.Model(image, upsample(network.output), name="segmenter").save(path)
+
+
+def write_tflite(network: keras.Model, folder: Path, size: tuple[int, int]) -> None:
+    """Writes a network as two TensorFlow Lite files, see `TFLITE_FILES`.
+
+    Their one signature takes `images` uint8 `(1, H, W, 3)` and gives `class_map` uint8
+    `(1, H, W)`, as the SavedModel's `serving_default` does.
+
+    Args:
+        network: maps images to logits at its output stride.
+        folder: where the files go.
+        size: H and W, fixed in the files.
+    """
+    images = tf.TensorSpec([1, *size, 3], tf.uint8, name="images")
+
+    @tf.function(input_signature=[images])
+    def serving_default(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"class_map": class_map(network, images)}
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.weights]
+    for kind, name in TFLITE_FILES.items():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [serving_default.get_concrete_function()], module
+        )
+        if kind == "float16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        (folder / name).write_bytes(converter.convert())
