@@ -1,6 +1,7 @@
 """Writes a network for other runtimes than TensorFlow's own: Keras and TensorFlow Lite."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,7 +11,6 @@ from c3tf.inference import class_map
 KERAS_FILE = "model.keras"
 # By the type that the weights are stored in; both compute in float32 and take the same images.
 TFLITE_FILES = {"float32": "model_float32.tflite", "float16": "model_float16.tflite"}
-UPSAMPLED = "upsampled_logits"
 
 # Multiple of every output stride that a network may have.
 _PROBE = 256
@@ -38,11 +38,28 @@ def write_keras(network: keras.Model, path: Path) -> None:
         network: maps images to logits at its output stride.
         path: ends in `.keras`.
     """
-    upsample = keras.layers.UpSampling2D(
-        output_stride(network), interpolation="bilinear", dtype="float32", name=UPSAMPLED
-    )
-    image = network.inputs[0]
-    keras.Model(image, upsample(network.output), name="segmenter").save(path)
+    logits = _upsampled(network.output, output_stride(network))
+    keras.Model(network.inputs[0], logits, name="segmenter").save(path)
+
+
+def _upsampled(logits: Any, stride: int) -> Any:
+    """Enlarges logits bilinearly, with half-pixel centres, by layers that take any size.
+
+    `UpSampling2D(interpolation="bilinear")` fails where the size is unknown when a graph is
+    traced. Repeating each value `2 * stride` times and averaging as many at every second place is
+    the same: the average of a step function is linear, and at the border the pooling counts
+    inside values alone, which repeats the outermost value.
+    """
+    x, repeats = logits, 2 * stride
+    for name, factor, step in (
+        ("rows", (repeats, 1), (2, 1)),
+        ("columns", (1, repeats), (1, 2)),
+    ):
+        x = keras.layers.UpSampling2D(factor, dtype="float32", name=f"repeated_{name}")(x)
+        x = keras.layers.AveragePooling2D(
+            factor, step, padding="same", dtype="float32", name=f"averaged_{name}"
+        )(x)
+    return x
 
 
 def write_tflite(network: keras.Model, folder: Path, size: tuple[int, int]) -> None:

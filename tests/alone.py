@@ -1,10 +1,9 @@
-"""Code for a process that must do without this project and without Keras."""
+"""Code for a process that must do without this project and without other packages."""
 
-# Put before the code of the process: these packages then look as if they were not installed.
-PRELUDE = """
+_PRELUDE = """
 import sys
 
-HIDDEN = ("c3tf", "keras", "tf_keras", "keras_cv")
+HIDDEN = {hidden!r}
 
 class Hiding:
     def __init__(self, finder):
@@ -21,5 +20,13 @@ for name in HIDDEN:
         __import__(name)
     except ModuleNotFoundError:
         continue
-    raise AssertionError(f"{name} can be imported")
+    raise AssertionError(f"{{name}} can be imported")
 """
+
+
+def without(*packages: str) -> str:
+    """Returns what to put before the code of a process, to which packages then look absent."""
+    return _PRELUDE.format(hidden=packages)
+
+
+PRELUDE = without("c3tf", "keras", "tf_keras", "keras_cv")
