@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
 
-from c3tf.errors import UserError
+from c3tf.errors import Stopped, UserError
 
 # TensorFlow reads this when it is first imported, which commands do after this module. Its
 # banners would bury the lines that a command prints.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _FLAGFILE = "--flagfile"
-# What a shell reads as "used wrongly": bad flags, missing data, refused values.
-EXIT_USER_ERROR = 2
+EXIT_USER_ERROR = UserError.exit_code
 
 
 def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
@@ -83,18 +82,21 @@ def _read(path: str, parents: tuple[str, ...]) -> list[str]:
     return result
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run(main: Callable[..., int | None], arguments_name: str = "") -> None:
     """Parses the command line and runs `main`, ending the process with its exit code.
 
     Args:
-        main: the command, without arguments; it reads absl flags. Its return value is the exit
-            code (`None` is 0).
+        main: the command; it reads absl flags. Its return value is the exit code (`None` is 0).
+        arguments_name: what the words that are no flags name, for a command that takes them:
+            `main` is then called with their list. Such words are refused when it is empty.
     """
     program = "python -m " + _module_name()
 
     def call(arguments: Sequence[str]) -> int | None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+        if arguments_name:
+            return main(list(arguments[1:]))
         if len(arguments) > 1:
             raise UserError(
                 f"Every argument must be a flag (--name=value). Received: {arguments[1]!r}"
@@ -110,10 +112,13 @@ def run(main: Callable[[], int | None]) -> None:
 
     try:
         app.run(call, flags_parser=_with_help(parse))
+    except Stopped as stopped:
+        print(f"{program}: {stopped}", file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except (UserError, OSError) as error:
         # The system's own complaints (no permission, disk full) name the file.
         print(f"{program}: error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+        sys.exit(getattr(error, "exit_code", EXIT_USER_ERROR))
     except MemoryError as error:
         print(f"{program}: error: Not enough memory: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)

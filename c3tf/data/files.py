@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import BinaryIO
 
 _CHUNK_BYTES = 1 << 20
+_PARTIAL = ".partial-"
 
 
 def is_remote(path: str) -> bool:
@@ -135,10 +136,59 @@ def write_text(path: str, text: str) -> None:
 
 def write_bytes(path: str, data: bytes) -> None:
     """Writes a file beside its place, then renames it: it is there whole or not at all."""
+    if not is_remote(path):
+        with whole(path) as file:
+            file.write(data)
+        return
     beside = f"{path}.partial"
     with _opened(beside, "wb") as file:
         file.write(data)
     rename(beside, path)
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike, durable: bool = True) -> Iterator[BinaryIO]:
+    """Opens a local file that takes the place of `path` when the block ends without an error.
+
+    It is written beside `path` and renamed, so that no reader ever sees half of it.
+
+    Args:
+        path: the file; an existing one is replaced. Its folder must exist.
+        durable: flush the file and its folder to the disk, so that it outlives a power cut.
+
+    Yields:
+        The file, open for writing and reading.
+    """
+    folder, name = os.path.split(os.fspath(path))
+    beside = os.path.join(folder, f".{name}{_PARTIAL}{os.getpid()}")
+    try:
+        with open(beside, "w+b") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(beside)
+        raise
+    if durable:
+        _sync_folder(folder or os.curdir)
+
+
+def is_partial(name: str) -> bool:
+    """Tells whether a file or folder name is that of an unfinished result, as `whole` names it."""
+    return name.startswith(".") and _PARTIAL in name
+
+
+def _sync_folder(folder: str) -> None:
+    """Flushes the names in a local folder to the disk, where its file system can do that."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: str) -> str:

@@ -9,6 +9,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from c3tf.data import files
 from c3tf.labels import IGNORE, LabelMap
 
 
@@ -54,7 +55,7 @@ def write_class_map(
 
 def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
     """Writes `(H, W)` or `(H, W, 3)` uint8 pixels as PNG, replacing an existing file."""
-    _write(Path(path), lambda file: Image.fromarray(pixels).save(file, format="png"))
+    _write(path, lambda file: Image.fromarray(pixels).save(file, format="png"), durable=False)
 
 
 def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
@@ -69,16 +70,10 @@ def write_json(path: str | os.PathLike, data: Any) -> None:
         ValueError: `data` holds NaN or infinity, which JSON does not know.
     """
     text = json.dumps(data, indent=2, allow_nan=False) + "\n"
-    _write(Path(path), lambda file: file.write(text.encode()))
+    _write(path, lambda file: file.write(text.encode()), durable=True)
 
 
-def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Fills a file beside `path` and moves it there, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with open(partial, "wb") as file:
-            fill(file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _write(path: str | os.PathLike, fill: Callable[[IO[bytes]], object], *, durable: bool) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with files.whole(path, durable) as file:
+        fill(file)
