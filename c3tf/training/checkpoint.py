@@ -1,15 +1,13 @@
 """Checkpoints: everything a run needs to go on, or to be used, in one file.
 
-A checkpoint is a NumPy archive with one array per variable and a JSON text of facts about the run.
-It is written beside its final name and then renamed, so a file with that name is whole.
+A checkpoint holds one array per variable and facts about the run; `checkpoint_file` says how it
+is stored.
 """
 
 import dataclasses
-import json
 import os
 import re
 import shutil
-import zipfile
 from typing import Any
 
 import keras
@@ -17,21 +15,16 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from c3tf.errors import UserError
+from c3tf.data import files
 from c3tf.labels import LabelMap
+from c3tf.training import storage
+from c3tf.training.checkpoint_file import CheckpointError, read, write
+from c3tf.training.nonfinite import NonFiniteError
 from c3tf.training.optimizer import steps_done
 
-_FACTS = "facts"
-_REQUIRED_FACTS = {"config", "has_teacher", "label_map", "network", "step"}
-# What NumPy and zipfile raise for files that are damaged or something else.
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
 _NAME = re.compile(r"^step-(\d{8})\.npz$")
 _BEST = "best.npz"
 FOLDER = "checkpoints"
-
-
-class CheckpointError(UserError):
-    """A checkpoint is missing, damaged, or does not fit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,21 +81,44 @@ class CheckpointStore:
 
         Returns:
             The path.
+
+        Raises:
+            NonFiniteError: a variable is not finite; nothing is written.
+            StorageError: it cannot be written; those before it are untouched.
         """
-        os.makedirs(self.folder, exist_ok=True)
         step = steps_done(model.optimizer)
         path = self.path(step)
-        _write(path, _variables(model), {**facts, "step": step})
-        for old in self.steps()[: -self._keep]:
-            os.remove(self.path(old))
+        arrays = {name: _to_numpy(variable) for name, variable in _variables(model).items()}
+        for name, array in arrays.items():
+            if not np.all(np.isfinite(array)):
+                raise NonFiniteError(f"After step {step} {name} is not finite.", step, {})
+        with storage.writing(path, self._kept()):
+            os.makedirs(self.folder, exist_ok=True)
+            write(path, arrays, {**facts, "step": step})
+            for other in self._superseded(step):
+                os.remove(self.path(other))
         return path
+
+    def _superseded(self, step: int) -> list[int]:
+        """Returns the steps whose checkpoints a new one makes needless."""
+        steps = self.steps()
+        # A later one was damaged, or this step would not have been made again.
+        later = [other for other in steps if other > step]
+        return [*steps[: len(steps) - len(later)][: -self._keep], *later]
 
     def mark_best(self, path: str) -> None:
         """Keeps a checkpoint as the best one, whatever becomes of the newest ones."""
         best = os.path.join(self.folder, _BEST)
-        beside = best + ".part"
-        shutil.copyfile(path, beside)
-        os.replace(beside, best)
+        with (
+            storage.writing(best, self._kept()),
+            open(path, "rb") as source,
+            files.whole(best) as target,
+        ):
+            shutil.copyfileobj(source, target)
+
+    def _kept(self) -> str:
+        steps = self.steps()
+        return f"The checkpoints up to step {steps[-1]} are whole." if steps else ""
 
     def restore(self, model: keras.Model) -> dict[str, Any] | None:
         """Restores the newest checkpoint into a model; a damaged one is passed over.
@@ -113,7 +129,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: all are damaged, or the newest readable one does not fit the model.
         """
-        found = self._newest_readable()
+        found = self.newest_readable()
         if found is None:
             return None
         path, facts, arrays = found
@@ -123,8 +139,15 @@ class CheckpointStore:
             variable.assign(arrays[name])
         return facts
 
-    def _newest_readable(self) -> tuple[str, dict[str, Any], dict[str, np.ndarray]] | None:
-        """Reads the newest checkpoint that is whole; None where there is none at all."""
+    def newest_readable(self) -> tuple[str, dict[str, Any], dict[str, np.ndarray]] | None:
+        """Reads the newest checkpoint that is whole, warning of damaged ones.
+
+        Returns:
+            Its path, facts and arrays; None where there is no checkpoint at all.
+
+        Raises:
+            CheckpointError: all are damaged.
+        """
         damage = None
         for step in reversed(self.steps()):
             try:
@@ -171,8 +194,7 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
         raise CheckpointError(
             f"`weights` must be 'student' or 'teacher'. Received: weights={weights!r}"
         )
-    path = find(path)
-    facts, arrays = read(path)
+    path, facts, arrays = _open(path)
     if weights == "teacher" and not facts["has_teacher"]:
         raise CheckpointError(
             f"{path} holds no teacher: it comes from the supervised phase or from "
@@ -193,36 +215,11 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
     )
 
 
-def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Reads a checkpoint file.
-
-    Returns:
-        The facts and the arrays by variable name.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or no checkpoint.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        facts = json.loads(str(arrays.pop(_FACTS)))
-        if not isinstance(facts, dict) or not facts.keys() >= _REQUIRED_FACTS:
-            raise ValueError(f"it does not state {', '.join(sorted(_REQUIRED_FACTS))}")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"There is no checkpoint {path}.") from error
-    except _UNREADABLE as error:
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
-    return facts, arrays
-
-
-def _write(path: str, variables: dict[str, Any], facts: dict[str, Any]) -> None:
-    beside = f"{path}.part"
-    arrays = {name: _to_numpy(variable) for name, variable in variables.items()}
-    with open(beside, "wb") as file:
-        np.savez(file, **{_FACTS: np.array(json.dumps(facts))}, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+def _open(path: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a checkpoint file, or the newest one of a run that is whole."""
+    if os.path.isfile(path):
+        return path, *read(path)
+    return CheckpointStore(path, keep=1).newest_readable() or (find(path), *read(find(path)))
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:

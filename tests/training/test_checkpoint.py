@@ -1,18 +1,22 @@
 """Checkpoints: what is saved comes back bit for bit, and nothing else is taken for one."""
 
+import hashlib
 import json
 import os
 import pickle
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tiny_segmenter
+from c3tf.errors import StorageError
 from c3tf.labels import LabelMap
-from c3tf.training import checkpoint
+from c3tf.training import checkpoint, checkpoint_file
 from c3tf.training.checkpoint import CheckpointError, CheckpointStore
+from c3tf.training.nonfinite import NonFiniteError
 
 LABEL_MAP = LabelMap("five", tuple("abcde"), tuple((i, i, i) for i in range(5)), tuple(range(5)))
 SETTINGS = tiny_segmenter.config(global_batch_size=4, supervised_steps=0)
@@ -139,7 +143,7 @@ def test_a_new_run_has_nothing_to_restore(tmp_path):
 def test_the_newest_are_kept_and_what_is_no_checkpoint_is_left_alone(trained, tmp_path):
     store = CheckpointStore(str(tmp_path), keep=2)
     fill(store, 0, 1, 2)
-    strange = ["step-00000007.npz.part", "step-7.npz", "step-00000009.npz.bak", "notes.txt"]
+    strange = [".step-00000007.npz.partial-1", "step-7.npz", "step-00000009.npz.bak", "notes.txt"]
     for name in strange:
         with open(os.path.join(store.folder, name), "w", encoding="utf-8") as file:
             file.write("x")
@@ -166,14 +170,6 @@ def test_the_best_outlives_the_newest(trained, tmp_path):
     assert sorted(os.listdir(store.folder)) == ["best.npz", "step-00000003.npz"]
 
 
-def test_what_an_interrupted_mark_left_is_no_obstacle(tmp_path):
-    store = CheckpointStore(str(tmp_path), keep=1)
-    fill(store, 1)
-    (tmp_path / "checkpoints" / "best.npz.part").write_text("half")
-    store.mark_best(store.path(1))
-    assert (tmp_path / "checkpoints" / "best.npz").read_text() == "1"
-
-
 def test_a_write_that_fails_leaves_the_checkpoints_before_it(saved, monkeypatch):
     store, path = saved
     before = contents(path)
@@ -182,12 +178,16 @@ def test_a_write_that_fails_leaves_the_checkpoints_before_it(saved, monkeypatch)
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.np, "savez", full)
+    monkeypatch.setattr(checkpoint_file.np, "savez", full)
     model = started(steps=1)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        StorageError,
+        match=r"Cannot write .*step-00000001\.npz: No space left.*up to step 3 are whole.*same",
+    ) as caught:
         store.save(model, facts_of(model))
+    assert caught.value.exit_code == 74
     monkeypatch.undo()
-    assert store.steps() == [3]
+    assert os.listdir(store.folder) == ["step-00000003.npz"]
     assert contents(path) == before
     assert store.restore(started())["step"] == 3
 
@@ -315,3 +315,73 @@ def test_a_damaged_newest_checkpoint_is_passed_over(saved, trained):
     again = started()
     assert store.restore(again)["step"] == 3
     assert_equal(values(again), values(trained))
+
+
+def test_every_byte_is_covered_by_the_checksum(saved):
+    _, path = saved
+    data = contents(path)
+    rng = np.random.default_rng(0)
+    # Among them places that NumPy and zipfile do not look at.
+    for place in [0, 10, len(data) - 1, len(data) - 80, *rng.integers(0, len(data), 60)]:
+        broken = bytearray(data)
+        broken[place] ^= 1 << int(rng.integers(8))
+        with open(path, "wb") as file:
+            file.write(broken)
+        with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+            checkpoint.read(path)
+    for cut in (data + b"x", data[:-1], data[:-71], data[1:]):
+        with open(path, "wb") as file:
+            file.write(cut)
+        with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+            checkpoint.read(path)
+
+
+def test_the_checksum_is_that_of_the_plain_archive(saved, tmp_path):
+    _, path = saved
+    with zipfile.ZipFile(path) as archive:
+        comment = archive.comment
+    plain = contents(path)[: -len(comment) - 2] + bytes(2)
+    assert comment.decode() == "sha256:" + hashlib.sha256(plain).hexdigest()
+    (tmp_path / "plain.npz").write_bytes(plain)
+    with np.load(tmp_path / "plain.npz") as one, np.load(path) as other:
+        assert set(one.files) == set(other.files)
+
+
+def test_a_file_of_before_there_were_checksums_is_read_with_a_warning(saved, caplog):
+    _, path = saved
+    rewrite(path, lambda arrays: None)
+    assert checkpoint.read(path)[0]["step"] == 3
+    assert "has no checksum" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "foreign"])
+def test_the_newest_whole_one_of_a_run_is_used_everywhere(saved, trained, damage, caplog):
+    store, path = saved
+    data = bytearray(contents(path))
+    data[len(data) // 3] ^= 16
+    harm = {"cut": data[:5000], "empty": b"", "flipped": data, "foreign": b"GIF89a"}
+    with open(store.path(9), "wb") as file:
+        file.write(harm[damage])
+    model = started()
+    assert store.restore(model)["step"] == 3
+    assert_equal(values(model), values(trained))
+    assert "step-00000009.npz is damaged" in caplog.text
+    assert "The checkpoint before it is tried" in caplog.text
+    assert checkpoint.load_network(os.path.dirname(store.folder)).step == 3
+
+
+def test_a_damaged_one_does_not_push_out_a_whole_one(trained, tmp_path):
+    store = CheckpointStore(str(tmp_path), keep=1)
+    fill(store, 2, 7)
+    store.save(trained, facts_of(trained))
+    assert store.steps() == [3]
+
+
+def test_weights_that_are_not_finite_are_never_saved(saved):
+    store, path = saved
+    model = started(steps=1)
+    bias = next(v for v in model.student.weights if "classifier/bias" in v.path)
+    bias.assign(np.full(bias.shape, np.nan))
+    with pytest.raises(NonFiniteError, match=r"After step 1 student/classifier/bias is not"):
+        store.save(model, facts_of(model))
+    assert os.listdir(store.folder) == [os.path.basename(path)]

@@ -1,0 +1,35 @@
+"""What happens when a run's files cannot be written."""
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from c3tf.errors import StorageError
+
+
+@contextlib.contextmanager
+def writing(what: str, kept: str = "") -> Iterator[None]:
+    """Turns a failed write into one clear error.
+
+    Args:
+        what: path of what is written.
+        kept: a sentence about what is not lost.
+
+    Raises:
+        StorageError: the block failed because `what` could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _error(what, kept, error.strerror or str(error)) from error
+    except tf.errors.OpError as error:
+        raise _error(what, kept, error.message.splitlines()[0]) from error
+
+
+def _error(what: str, kept: str, reason: str) -> StorageError:
+    said = f"Cannot write {what}: {reason}. {kept}".rstrip()
+    return StorageError(
+        f"{said} Make room or mend the disk, then start the same command again: it goes on from "
+        "the newest checkpoint."
+    )
