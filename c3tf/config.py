@@ -237,7 +237,16 @@ class TrainingConfig:
     replicas: int = _option(
         0, "Devices that --strategy=mirrored uses; 0 is all local GPUs.", at_least=0
     )
+    allow_changed_flags: bool = _option(
+        False,
+        "Continue the run in --output with other flags than it was begun with; what changed is "
+        "written to its events.jsonl.",
+    )
     log_every: int = _option(50, "Steps between two lines of progress.", at_least=1)
+    tensorboard: bool = _option(True, "Write TensorBoard events below the run's directory.")
+    image_log_interval: int = _option(
+        2500, "Steps between two sets of pictures in the TensorBoard events; 0 is none.", at_least=0
+    )
     checkpoint_every: int = _option(500, "Steps between two checkpoints.", at_least=1)
     evaluate_every: int = _option(
         2500, "Steps between two evaluations; one at the end is always made.", at_least=1
