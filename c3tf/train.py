@@ -1,8 +1,10 @@
 """Trains a segmentation network: `python -m c3tf.train --flagfile=configs/demo.flags`."""
 
 import dataclasses
+import gc
 import os
 
+import tensorflow as tf
 from absl import flags
 
 from c3tf import cli, config_flags, preparation
@@ -10,6 +12,7 @@ from c3tf.config import Config, MethodConfig
 from c3tf.config_checks import ConfigError
 from c3tf.evaluation import metrics
 from c3tf.training import distribution, results_sheet, run_dir, runner
+from c3tf.training.interruption import StopRequest
 
 BASELINE = "supervised"
 
@@ -24,15 +27,31 @@ def main() -> None:
     preparation.ensure_data(settings)
     strategy = distribution.create_strategy(settings)
     # All runs are opened before the first one is trained, so that none fails after an hour.
-    runs = [runner.Run(plan, plan.method.method, strategy) for plan in plans]
-    results = {}
-    for run in runs:
-        print(run.describe(), flush=True)
-        results[run.title] = run.train()
+    for plan in plans[1:]:
+        runner.Run(plan, plan.method.method, strategy)
+        _free_memory()
+    with StopRequest() as stop:
+        results = {plan.method.method: _train(plan, strategy, stop) for plan in plans}
     _print_results(results)
-    sheet = results_sheet.draw(results, settings.data.data, runs[-1].output)
-    print(f"SavedModel: {results[runs[-1].title].saved_model}")
+    outputs = {plan.method.method: plan.training.output for plan in plans}
+    sheet = results_sheet.draw(outputs, plans[-1].training.output)
+    print(f"SavedModel: {results[plans[-1].method.method].saved_model}")
     print(f"Predictions: {sheet}")
+
+
+def _train(plan: Config, strategy: tf.distribute.Strategy, stop: StopRequest) -> runner.RunResult:
+    """Trains one run and frees its memory, so that two runs need no more than one."""
+    run = runner.Run(plan, plan.method.method, strategy)
+    print(run.describe(), flush=True)
+    result = run.train(stop)
+    del run
+    _free_memory()
+    return result
+
+
+def _free_memory() -> None:
+    # Networks and their compiled functions refer to each other in circles.
+    gc.collect()
 
 
 def _baseline_of(settings: Config) -> Config:

@@ -1,28 +1,51 @@
-"""What happens between steps: progress, checkpoints, evaluation."""
+"""What happens between steps: when, and with which scalars."""
 
-import json
 import math
 import os
-import shutil
-import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 import keras
 import numpy as np
 
-from c3tf.errors import UserError
+from c3tf.data import files
+from c3tf.training import journal, statistics, storage
+from c3tf.training.nonfinite import NonFiniteError
 from c3tf.training.optimizer import steps_done
 
 Scalars = dict[str, float]
+# What the train step returns, in one flat dictionary as Keras hands it on.
+Logs = dict[str, Any]
 
 
-class NonFiniteLossError(UserError):
-    """A loss became infinite or not a number."""
+class StepCallback(keras.callbacks.Callback):
+    """Counts the steps of the run without asking the device for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._step = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Reads the step at which this phase begins."""
+        self._step = steps_done(self.model.optimizer)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Counts a step and calls `on_step`."""
+        self._step += 1
+        self.on_step(self._step, logs or {})
+
+    def on_step(self, step: int, logs: Logs) -> None:
+        """Does what is to be done after a step.
+
+        Args:
+            step: training steps done.
+            logs: what the train step returned.
+        """
+        raise NotImplementedError
 
 
-class ScalarLog(keras.callbacks.Callback):
+class ScalarLog(StepCallback):
     """Averages the step's scalars over intervals and hands them to its listeners."""
 
     def __init__(
@@ -30,6 +53,7 @@ class ScalarLog(keras.callbacks.Callback):
         every: int,
         last_step: int,
         listeners: list[Callable[[int, Scalars], None]],
+        describe: Callable[[Logs], Scalars] = dict,
     ) -> None:
         """Creates the log.
 
@@ -37,52 +61,69 @@ class ScalarLog(keras.callbacks.Callback):
             every: steps per interval.
             last_step: the step after which the run ends.
             listeners: called with the step and the means of its interval.
+            describe: turns the means of everything that the step returns into scalars.
         """
         super().__init__()
         self._every, self._last_step, self._listeners = every, last_step, listeners
-        self._pending: list[dict[str, Any]] = []
-        self._since = time.monotonic()
+        self._describe = describe
+        self._pending: list[Logs] = []
+        self._seconds: list[float] = []
+        self._waits: list[float] = []
+        self._began, self._asked = time.monotonic(), time.time()
+        self._warm = False
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Starts the clock of the first interval."""
-        self._since = time.monotonic()
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Prepares for a phase: its first step compiles it, which says nothing of its speed."""
+        super().on_train_begin(logs)
+        self._warm = False
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Takes the scalars of a step; at the end of an interval reports their means."""
-        step = steps_done(self.model.optimizer)
-        self._pending.append(dict(logs))
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Notes when the step began, by asking for its batch."""
+        # What happens between steps, an evaluation say, is no training time.
+        self._began, self._asked = time.monotonic(), time.time()
+
+    def on_step(self, step: int, logs: Logs) -> None:
+        """Takes the scalars of a step; at the end of an interval reports their means.
+
+        Raises:
+            NonFiniteError: one is not finite; the message names the step and the part.
+        """
+        logs = dict(logs)
+        ready = logs.pop(statistics.BATCH_READY, None)
+        if self._warm:
+            self._seconds.append(time.monotonic() - self._began)
+        if self._warm and ready is not None:
+            self._waits.append(max(ready - self._asked, 0.0))
+        self._warm = True
+        parts = {name: float(v) for name, v in logs.items() if name not in statistics.COUNTS}
+        if not all(map(math.isfinite, parts.values())):
+            raise NonFiniteError.of_loss(step, parts)
+        self._pending.append(logs)
         if step % self._every == 0 or step == self._last_step:
             self.flush(step)
 
     def flush(self, step: int) -> None:
-        """Reports what has been gathered since the last report.
-
-        Raises:
-            NonFiniteLossError: a loss is not finite; the message names the steps.
-        """
+        """Reports what has been gathered since the last report."""
         if not self._pending:
             return
-        count, now = len(self._pending), time.monotonic()
+        gathered = self._pending
+        # Names of the newest step: a phase that began in this interval speaks for itself.
         means = {
-            name: float(np.mean([float(logs[name]) for logs in self._pending if name in logs]))
-            for name in self._pending[-1]
+            name: np.mean([logs[name] for logs in gathered if name in logs], axis=0)
+            for name in gathered[-1]
         }
-        self._pending = []
-        if not all(math.isfinite(value) for value in means.values()):
-            raise NonFiniteLossError(
-                f"A loss is not finite between steps {step - count + 1} and {step}: {means}. The "
-                "checkpoints are from before. Try a lower --learning_rate, in another --output."
-            )
-        means["learning_rate"] = float(self.model.optimizer.learning_rate)
-        means["seconds_per_step"] = (now - self._since) / count
-        self._since = now
+        scalars = {name: float(value) for name, value in self._describe(means).items()}
+        scalars["learning_rate"] = float(self.model.optimizer.learning_rate)
+        seconds = self._seconds or [time.monotonic() - self._began]
+        scalars["seconds_per_step"] = float(np.mean(seconds))
+        if self._waits:
+            scalars["input_wait"] = float(np.mean(self._waits))
+        self._pending, self._seconds, self._waits = [], [], []
         for listener in self._listeners:
-            listener(step, means)
-        # Time that listeners take, an evaluation say, is no training time.
-        self._since = time.monotonic()
+            listener(step, scalars)
 
 
-class At(keras.callbacks.Callback):
+class At(StepCallback):
     """Calls a function at every n-th step and at the last one."""
 
     def __init__(self, every: int, last_step: int, call: Callable[[int], None]) -> None:
@@ -96,53 +137,10 @@ class At(keras.callbacks.Callback):
         super().__init__()
         self._every, self._last_step, self._call = every, last_step, call
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_step(self, step: int, logs: Logs) -> None:
         """Calls the function when its step has come."""
-        step = steps_done(self.model.optimizer)
         if step % self._every == 0 or step == self._last_step:
             self._call(step)
-
-
-class Console:
-    """Prints the scalars: one line that is rewritten on a terminal, one per interval elsewhere."""
-
-    def __init__(
-        self, title: str, steps: int, labeled_batch_size: int, stream: TextIO | None = None
-    ) -> None:
-        """Creates the printer.
-
-        Args:
-            title: what is trained.
-            steps: steps in all.
-            labeled_batch_size: labeled images per step; the semi-supervised phase adds as many.
-            stream: where to print; standard error when absent.
-        """
-        self._title, self._steps, self._labeled = title, steps, labeled_batch_size
-        self._stream = stream or sys.stderr
-
-    def __call__(self, step: int, scalars: Scalars) -> None:
-        """Prints one interval."""
-        semi = "consistency" in scalars
-        images, seconds = self._labeled * (2 if semi else 1), scalars["seconds_per_step"]
-        # What matters most comes first: a narrow terminal cuts the end of the line.
-        shown = [
-            f"{self._title} {step}/{self._steps}",
-            f"{_clock((self._steps - step) * seconds)} left",
-            f"{images / seconds:.1f} images/s",
-            f"loss {scalars['loss']:.3f}",
-        ]
-        if semi:
-            parts = ("supervised", "consistency", "contrast", "lambda1")
-            shown += [f"{name} {scalars[name]:.3f}" for name in parts if name in scalars]
-            shown.append(f"confident {scalars['confident']:.0%}")
-        shown.append(f"learning rate {scalars['learning_rate']:.1e}")
-        text, live = "  ".join(shown), self._stream.isatty()
-        if live:
-            # A wrapped line cannot be rewritten; blanks cover what a longer one has left.
-            width = shutil.get_terminal_size().columns - 1
-            text = "\r" + text[:width].ljust(width)
-        end = "\n" if not live or step == self._steps else ""
-        print(text, end=end, file=self._stream, flush=True)
 
 
 class JsonLines:
@@ -151,20 +149,12 @@ class JsonLines:
     def __init__(self, path: str, step: int) -> None:
         """Appends to `path`, which is cut back to what a run knew when it stood at `step`."""
         self._path = path
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                kept = [line for line in file if json.loads(line)["step"] <= step]
-            with open(f"{path}.part", "w", encoding="utf-8") as file:
-                file.writelines(kept)
-            os.replace(f"{path}.part", path)
+        if not os.path.exists(path):
+            return
+        kept = [entry for entry in journal.read(path) if entry.get("step", step + 1) <= step]
+        with storage.writing(path):
+            files.write_text(path, "".join(map(journal.line, kept)))
 
     def __call__(self, step: int, scalars: Scalars) -> None:
         """Writes one line."""
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **scalars}) + "\n")
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        journal.append(self._path, {"step": step, **scalars})

@@ -10,23 +10,40 @@ import tensorflow as tf
 
 from c3tf import model_card, serving
 from c3tf.config import Config
-from c3tf.config_checks import ALL, ConfigError
+from c3tf.config_checks import ConfigError
 from c3tf.data import manifest as manifests
-from c3tf.data import pipeline, splits
+from c3tf.data import pipeline
+from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.errors import DataError
 from c3tf.data.validation import val_dataset
+from c3tf.errors import Stopped
 from c3tf.evaluation import writers
-from c3tf.evaluation.evaluator import EvaluationResult, Evaluator
+from c3tf.evaluation.evaluator import EvaluationResult
 from c3tf.labels import LabelMap
-from c3tf.nets import deeplab
-from c3tf.progress import Progress
-from c3tf.training import callbacks, distribution, optimizer, run_dir
+from c3tf.training import (
+    callbacks,
+    distribution,
+    nonfinite,
+    optimizer,
+    results_sheet,
+    run_dir,
+    setup,
+    statistics,
+    storage,
+    summary,
+)
 from c3tf.training.checkpoint import CheckpointStore
-from c3tf.training.segmenter import Segmenter
+from c3tf.training.console import Console
+from c3tf.training.interruption import StopRequest
+from c3tf.training.journal import Journal
+from c3tf.training.pictures import Pictures
+from c3tf.training.tensorboard import EventLog
+from c3tf.training.validator import Validator
 from c3tf.versions import versions
 
 RESULTS = "results.json"
 SAVED_MODEL = "saved_model"
+METRICS = "metrics.jsonl"
 # What TensorFlow's messages name when an error came from the input pipeline.
 _FROM_PIPELINE = "IteratorGetNext"
 
@@ -39,14 +56,12 @@ class RunResult:
         student: evaluation of the student after the last step.
         teacher: the teacher's; None for the supervised baseline.
         saved_model: path of the exported SavedModel.
-        model: the exported network.
-        label_map: its classes.
+        label_map: the classes.
     """
 
     student: EvaluationResult
     teacher: EvaluationResult | None
     saved_model: str
-    model: keras.Model
     label_map: LabelMap
 
 
@@ -75,83 +90,118 @@ class Run:
         run_dir.check(self.output, config)
         self.manifest = manifests.verify(config.data.data)
         self.label_map = self.manifest.label_map
-        self.split = open_split(self.manifest, config)
+        self.split = setup.open_split(self.manifest, config)
         val_dataset(config.data.data)
         self.data = pipeline.open_training_data(self.manifest, self.split, config)
         strategy = strategy or distribution.create_strategy(config)
         self.num_replicas = strategy.num_replicas_in_sync
+        self.devices = summary.device_names(strategy)
         distribution.check_divisible(config, self.num_replicas)
         with strategy.scope():
-            self.model = _build(config, self.label_map)
+            self.model = setup.build_model(config, self.label_map)
         self._store = CheckpointStore(self.output, config.training.keep_checkpoints)
-        self._evaluators: dict[str, Evaluator] = {}
-        self._results: dict[str, EvaluationResult] = {}
-        self._best = -1.0
+        self._journal = Journal(self.output)
+        self._events = EventLog(self.output) if config.training.tensorboard else None
+        self._validator = Validator(config.data.data, self.manifest, self.output, title)
+        self._stop = StopRequest()
+        self._best, self._evaluation_due = -1.0, False
 
     def describe(self) -> str:
         """Returns what will be done, in a few lines to be printed at the start."""
-        config, training = self.config, self.config.training
-        size = config.labeled_batch_size
-        parameters = sum(int(v.shape.num_elements()) for v in self.model.student.trainable_weights)
-        epochs = training.steps * size / self.data.num_labeled
-        phases = f"{training.steps} steps of {size} labeled images"
-        if config.method.method == "c3":
-            phases = (
-                f"{config.supervised_steps} steps of {size} labeled images, then "
-                f"{training.steps - config.supervised_steps} with {size} unlabeled ones"
-            )
-        return "\n".join(
-            [
-                f"{self.title}: {config.network.backbone} at stride "
-                f"{config.network.output_stride}, {parameters / 1e6:.1f} M trained parameters, "
-                f"{self.num_replicas} replica(s)",
-                f"  data {config.data.data}: {self.data.num_labeled} labeled "
-                f"(split {self.split.hash}), {self.data.num_unlabeled} unlabeled, "
-                f"{self.manifest.count('val')} validation images, "
-                f"{self.label_map.num_classes} classes",
-                f"  {phases} ({epochs:.0f} epochs of the labeled ones)",
-                f"  learning rate {training.learning_rate:g} at "
-                f"{training.global_batch_size} images a step, output {self.output}",
-            ]
+        trained = self.model.student.trainable_weights
+        facts = summary.Facts(
+            title=self.title,
+            parameters=sum(int(v.shape.num_elements()) for v in trained),
+            devices=self.devices,
+            split_hash=self.split.hash,
+            validation_images=self.manifest.count("val"),
         )
+        return summary.describe(self.config, self.data, facts)
 
-    def train(self) -> RunResult:
+    def train(self, stop: StopRequest | None = None) -> RunResult:
         """Trains to the last step, or goes on from the newest checkpoint, and exports.
 
+        Args:
+            stop: ends training after a step, once it is requested and a checkpoint is written.
+
         Raises:
+            Stopped: it was requested.
+            StorageError: something cannot be written.
             UserError: the data turn out to be damaged, or a loss is not finite.
         """
-        run_dir.claim(self.output, self.config, self.split.hash, self.manifest.digest())
+        self._stop = stop or self._stop
+        changes = run_dir.claim(self.output, self.config, self.split.hash, self.manifest.digest())
+        with run_dir.locked(self.output):
+            step = self._restore(changes)
+            try:
+                self._train_from(step)
+            except nonfinite.NonFiniteError as error:
+                raise self._with_evidence(error) from error
+            except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+                if _FROM_PIPELINE not in error.message:
+                    raise
+                raise DataError(
+                    f"{self.config.data.data}: a record cannot be used: {_reason(error)}. Convert "
+                    "the data set again; training continues from its newest checkpoint."
+                ) from error
+            return self._finish()
+
+    def _restore(self, changes: list[run_dir.Change]) -> int:
+        """Restores the newest checkpoint, if there is one, and returns its step."""
         facts = self._store.restore(self.model)
         step = optimizer.steps_done(self.model.optimizer)
-        if facts is not None:
-            self._best = facts["best"]
-            if facts["has_teacher"]:
-                self.model.begin_semi_supervised(copy_student=False)
-            print(f"{self.title}: continues after step {step}", file=sys.stderr)
-        try:
-            self._train_from(step)
-        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
-            if _FROM_PIPELINE not in error.message:
-                raise
-            raise DataError(
-                f"{self.config.data.data}: a record cannot be used: {_reason(error)}. Convert the "
-                "data set again; training continues from its newest checkpoint."
-            ) from error
-        return self._finish()
+        self._check_continues(facts, step)
+        if changes:
+            listed = [str(change) for change in changes]
+            run_dir.record(self.output, self.config, self.split.hash, self.manifest.digest())
+            self._journal.write("changed_flags", step, {"changes": listed})
+            print(f"{self.title}: changed flags: {'; '.join(listed)}", file=sys.stderr)
+        self._journal.write("start", step, {"devices": self.devices, "versions": versions()})
+        if facts is None:
+            return step
+        print(f"{self.title}: continues after step {step}", file=sys.stderr)
+        self._best = facts["best"]
+        if facts["has_teacher"]:
+            self.model.begin_semi_supervised(copy_student=False)
+        if facts.get("is_best"):
+            # The run may have been killed between writing this checkpoint and keeping it.
+            self._store.mark_best(self._store.path(step))
+        self._evaluation_due = facts.get("evaluation_due", False)
+        return step
+
+    def _check_continues(self, facts: dict[str, Any] | None, step: int) -> None:
+        """Refuses changed durations that the checkpoint has left behind."""
+        if step > self.config.training.steps:
+            raise ConfigError(
+                f"`--steps` must be at least {step}, which the run has done. "
+                f"Received: --steps={self.config.training.steps}"
+            )
+        if facts is not None and facts["has_teacher"] and step < self.config.supervised_steps:
+            raise ConfigError(
+                f"`--supervised_steps` must be at most {step}: the run's teacher has begun. "
+                f"Received: --supervised_steps={self.config.supervised_steps}"
+            )
 
     def _train_from(self, step: int) -> None:
         """Runs what is left of the supervised phase, then of the semi-supervised one."""
-        config, data = self.config, self.data
+        config = self.config
         boundary, last = config.supervised_steps, config.training.steps
         hooks = self._callbacks(step)
+        if self._evaluation_due:
+            self._after_step(step)
         if step < boundary:
-            self._fit(pipeline.supervised_batches(data, config, step), boundary - step, hooks)
+            self._fit(self._batches(step), boundary - step, hooks)
         if boundary < last and step < last:
             if not self.model.semi_supervised:
                 self.model.begin_semi_supervised(copy_student=True)
             step = max(step, boundary)
-            self._fit(pipeline.semi_supervised_batches(data, config, step), last - step, hooks)
+            self._fit(self._batches(step), last - step, hooks)
+
+    def _batches(self, step: int) -> tf.data.Dataset:
+        """Returns the batches after a step, to the end of its phase and beyond."""
+        supervised = step < self.config.supervised_steps
+        make = pipeline.supervised_batches if supervised else pipeline.semi_supervised_batches
+        return make(self.data, self.config, step)
 
     def _fit(
         self, dataset: tf.data.Dataset, steps: int, hooks: list[keras.callbacks.Callback]
@@ -159,55 +209,77 @@ class Run:
         self.model.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=hooks, shuffle=False)
 
     def _callbacks(self, step: int) -> list[keras.callbacks.Callback]:
-        training = self.config.training
-        last = training.steps
-        console = callbacks.Console(self.title, last, self.config.labeled_batch_size)
-        jsonl = callbacks.JsonLines(os.path.join(self.output, "metrics.jsonl"), step)
-        log = callbacks.ScalarLog(training.log_every, last, [console, jsonl])
-
-        def save(step: int) -> None:
-            # A loss that is not finite stops the run here, before its weights are saved.
-            log.flush(step)
-            self._save(step)
-
-        return [
-            log,
-            callbacks.At(training.evaluate_every, last, self._evaluate),
-            callbacks.At(training.checkpoint_every, last, save),
+        training, last = self.config.training, self.config.training.steps
+        listeners = [
+            Console(self.title, last, self.config.labeled_batch_size),
+            callbacks.JsonLines(os.path.join(self.output, METRICS), step),
         ]
+        self._log = callbacks.ScalarLog(training.log_every, last, listeners, self._scalars)
+        hooks = [self._log, callbacks.At(1, last, self._after_step)]
+        if self._events:
+            listeners.append(self._events)
+        if self._events and training.image_log_interval:
+            pictures = Pictures(self.model, self.label_map, self._first_batch)
 
-    def _evaluate(self, step: int) -> None:
-        """Evaluates student and teacher, and remembers the result for the checkpoint."""
+            def draw(step: int) -> None:
+                self._events.pictures(step, pictures.draw())
+
+            hooks.insert(1, callbacks.At(training.image_log_interval, last, draw))
+        return hooks
+
+    def _scalars(self, logs: dict[str, Any]) -> dict[str, float]:
+        thresholds = None
+        if self.model.semi_supervised:
+            thresholds = tf.convert_to_tensor(self.model.thresholds).numpy()
+        return statistics.describe(logs, self.label_map.class_names, thresholds)
+
+    def _first_batch(self) -> SemiBatch | SupervisedBatch:
+        """Returns the batch whose images the pictures show: the method's first."""
+        semi = self.config.method.method == "c3"
+        return next(iter(self._batches(self.config.supervised_steps if semi else 0)))
+
+    def _after_step(self, step: int) -> None:
+        """Evaluates, saves and stops, where it is time to."""
+        training, last = self.config.training, step == self.config.training.steps
+        evaluates = last or step % training.evaluate_every == 0
+        if not (evaluates or step % training.checkpoint_every == 0 or self._stop.requested):
+            return
+        self._log.flush(step)
+        done = self._evaluate(step) if evaluates else True
+        self._save(step, evaluation_due=not done)
+        if self._stop.requested:
+            self._journal.write("stopped", step, {"signal": self._stop.received.name})
+            raise Stopped(
+                f"{self.title}: stopped by {self._stop.received.name} after step {step}, which "
+                "is saved. The same command goes on from there."
+            )
+
+    def _evaluate(self, step: int) -> bool:
+        """Evaluates student and teacher; returns whether there was time to finish."""
         networks = {"student": self.model.student}
         if self.model.semi_supervised:
             networks["teacher"] = self.model.teacher
-        protocol = {"data": self.config.data.data, "split": "val", "step": step}
-        data, names = val_dataset(self.config.data.data), self.manifest.names("val")
-        for name, network in networks.items():
-            evaluator = self._evaluators.setdefault(name, Evaluator(network, self.label_map))
-            result = evaluator.run(
-                data,
-                names=names,
-                protocol={**protocol, "weights": name},
-                progress=Progress(len(names), f"images, {self.title} {name}"),
-            )
-            self._results[name] = result
-            path = run_dir.evaluation_path(self.output, step, name)
-            writers.write_json(path, result.to_json())
-        scores = ", ".join(f"{n} {r.mean_iou():.2%}" for n, r in self._results.items())
-        print(f"{self.title}: mIoU after step {step}: {scores}", file=sys.stderr)
+        done = self._validator.run(networks, step, self._stop)
+        if done and self._events:
+            scores = {
+                f"mean_iou/{name}": result.mean_iou()
+                for name, result in self._validator.results.items()
+            }
+            self._events(step, scores)
+        return done
 
-    def _save(self, step: int) -> None:
-        evaluated = self._results.get(self.config.training.export_weights)
-        fresh = evaluated is not None and evaluated.protocol["step"] == step
-        score = evaluated.mean_iou() if fresh else -1.0
-        best, self._best = score > self._best, max(score, self._best)
-        path = self._store.save(self.model, self._facts())
+    def _save(self, step: int, evaluation_due: bool) -> None:
+        score = self._validator.score(self.config.training.export_weights, step)
+        best = score is not None and score > self._best
+        self._best = score if best else self._best
+        facts = {**self._facts(), "is_best": best, "evaluation_due": evaluation_due}
+        path = self._store.save(self.model, facts)
         if best:
             self._store.mark_best(path)
 
     def _facts(self) -> dict[str, Any]:
         """Returns what a checkpoint has to say about itself."""
+        size, step = self.config.labeled_batch_size, optimizer.steps_done(self.model.optimizer)
         return {
             "config": self.config.to_dict(),
             "label_map": self.label_map.to_json(),
@@ -215,76 +287,66 @@ class Run:
             "split": self.split.hash,
             "has_teacher": self.model.semi_supervised,
             "best": self._best,
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            "position": {
+                "labeled": step * size,
+                "unlabeled": max(step - self.config.supervised_steps, 0) * size,
+            },
             "versions": versions(),
         }
 
+    def _with_evidence(self, error: nonfinite.NonFiniteError) -> nonfinite.NonFiniteError:
+        """Writes down the step that went wrong; returns the error with the path in it."""
+        # Every batch is a function of the configuration and the step, so none is held for this.
+        batch = next(iter(self._batches(error.step - 1)))
+        arrays = {}
+        if self.model.semi_supervised:
+            arrays["thresholds"] = tf.convert_to_tensor(self.model.thresholds).numpy()
+        saved = self._store.steps()
+        self._journal.write("not_finite", error.step, {"error": str(error)})
+        facts = {"config": self.config.to_dict(), "newest_checkpoint": saved[-1] if saved else None}
+        return nonfinite.write(self.output, error, batch, arrays, facts)
+
     def _finish(self) -> RunResult:
         """Writes the results and exports the network."""
-        if not self._results:
+        results = self._validator.results
+        if not results:
             self._evaluate(self.config.training.steps)
+            results = self._validator.results
+        if self._stop.requested:
+            raise Stopped(f"{self.title}: stopped after its last step, which is saved.")
         chosen = self.config.training.export_weights
-        results = {name: result.to_json() for name, result in self._results.items()}
-        network = getattr(self.model, chosen)
-        path = serving.save(
-            network,
-            self.label_map,
-            os.path.join(self.output, SAVED_MODEL),
-            source={
-                "checkpoint": os.path.abspath(self.output),
-                "weights": chosen,
-                "step": self.config.training.steps,
-                "config": self.config.to_dict(),
-                "data": self.manifest.digest(),
-                "split": self.split.hash,
-            },
-            metrics=model_card.measured(results[chosen]),
-            overwrite=True,
-        )
-        writers.write_json(os.path.join(self.output, RESULTS), results)
+        written = {name: result.to_json() for name, result in results.items()}
+        network, target = getattr(self.model, chosen), os.path.join(self.output, SAVED_MODEL)
+        with storage.writing(self.output, "All checkpoints are whole."):
+            path = serving.save(
+                network,
+                self.label_map,
+                target,
+                source={
+                    "checkpoint": os.path.abspath(self.output),
+                    "weights": chosen,
+                    "step": self.config.training.steps,
+                    "config": self.config.to_dict(),
+                    "data": self.manifest.digest(),
+                    "split": self.split.hash,
+                },
+                metrics=model_card.measured(written[chosen]),
+                overwrite=True,
+            )
+            networks = {name: getattr(self.model, name) for name in results}
+            total = self.manifest.count("val")
+            results_sheet.write_examples(
+                networks, self.label_map, self.config.data.data, total, self.output
+            )
+            writers.write_json(os.path.join(self.output, RESULTS), written)
+        self._journal.write("finished", self.config.training.steps)
         return RunResult(
-            student=self._results["student"],
-            teacher=self._results.get("teacher"),
+            student=results["student"],
+            teacher=results.get("teacher"),
             saved_model=str(path),
-            model=network,
             label_map=self.label_map,
         )
-
-
-def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
-    """Reads or draws the labeled/unlabeled split of a run.
-
-    Raises:
-        DataError: it does not fit the data set.
-    """
-    names = manifest.names("train")
-    if config.data.split:
-        return splits.read(config.data.split, names)
-    count = len(names) if config.data.labeled == ALL else int(config.data.labeled)
-    return splits.draw(names, count, config.data.split_seed)
-
-
-def _build(config: Config, label_map: LabelMap) -> Segmenter:
-    """Builds student, teacher and optimizer, inside the strategy's scope."""
-    network = config.network
-    student = deeplab.build(
-        backbone=network.backbone,
-        num_classes=label_map.num_classes,
-        output_stride=network.output_stride,
-        embedding_dim=network.embedding_dim if config.uses_contrast else None,
-        backbone_weights=network.backbone_weights,
-        train_batch_norm=network.train_batch_norm,
-        seed=config.training.seed,
-    )
-    teacher = None
-    if config.method.method == "c3":
-        # The same description without the weights: those are copied when the teacher begins.
-        teacher = keras.Model.from_config({**student.get_config(), "name": "teacher"})
-    model = Segmenter(student, teacher, label_map.num_classes, config)
-    adam = optimizer.build(config, deeplab.is_backbone, deeplab.is_projection)
-    adam.build(student.trainable_variables)
-    # XLA fails under MirroredStrategy and is slower for dilated convolutions on CPU.
-    model.compile(optimizer=adam, jit_compile=False)
-    return model
 
 
 def _reason(error: tf.errors.OpError) -> str:

@@ -12,7 +12,10 @@ from c3tf.method import confidence, cutmix, losses, schedules
 from c3tf.method.contrast import ContrastInputs, ContrastResult, pixel_contrast
 from c3tf.method.reduction import at_least_float32
 from c3tf.method.resize import bilinear, nearest_grid
-from c3tf.training import replicas, teacher
+from c3tf.training import replicas, statistics, teacher
+
+# What a step reports, by name.
+Logs = dict[str, tf.Tensor]
 
 
 class Targets(NamedTuple):
@@ -85,19 +88,26 @@ class Segmenter(keras.Model):
         """Does nothing: networks and optimizer are built before `fit`, which Keras cannot know."""
 
     def train_step(self, batch: SupervisedBatch | SemiBatch) -> dict[str, tf.Tensor]:
-        """Runs one step of the current phase and returns its global scalars."""
-        if self.semi_supervised:
-            return self._semi_supervised_step(batch)
-        return self._supervised_step(batch)
+        """Runs one step of the current phase.
 
-    def _supervised_step(self, batch: SupervisedBatch) -> dict[str, tf.Tensor]:
+        Returns:
+            The step's global scalars, and under `statistics.NAME` what else it counted.
+        """
+        step = self._semi_supervised_step if self.semi_supervised else self._supervised_step
+        logs, counts = step(batch)
+        if not self.jit_compile:  # XLA knows no clock.
+            with tf.control_dependencies([batch.x]):
+                counts[statistics.BATCH_READY] = tf.timestamp()
+        return logs | {statistics.NAME: counts}
+
+    def _supervised_step(self, batch: SupervisedBatch) -> tuple[Logs, Logs]:
         with tf.GradientTape() as tape:
             logits = self._upsample(self._run(self.student, batch.x)["logits"], batch.y)
             loss = self._supervised_loss(batch.y, logits)
         self._descend(tape, loss)
-        return _global_logs({"loss": loss, "supervised": loss})
+        return _global_sums({"loss": loss, "supervised": loss}), {}
 
-    def _semi_supervised_step(self, batch: SemiBatch) -> dict[str, tf.Tensor]:
+    def _semi_supervised_step(self, batch: SemiBatch) -> tuple[Logs, Logs]:
         """Minimises L_sup + lambda1 L_consist + lambda2 L_contrast (Eq. 7)."""
         options = self.options
         phase_step = self.optimizer.iterations - self.config.supervised_steps
@@ -124,10 +134,15 @@ class Segmenter(keras.Model):
                 loss += options.contrast_weight * contrast.loss
                 logs |= _contrast_logs(contrast)
         self._descend(tape, loss)
+        counts = self._counts(batch, plan, student["logits"], targets)
+        if self.config.uses_contrast:
+            anchors = tf.ensure_shape(contrast.anchors_per_class, [self.num_classes])
+            counts[statistics.ANCHORS] = anchors
         logs |= {"confident": _count(targets.confident), "valid": _count(batch.u_valid)}
-        logs = _global_logs({"loss": loss, **logs})
+        sums = _global_sums({"loss": loss, **logs, **counts})
+        logs = {name: sums[name] for name in ("loss", *logs)}
         logs["confident"] /= tf.maximum(logs.pop("valid"), 1)
-        return logs | {"lambda1": lambda1}
+        return logs | {"lambda1": lambda1}, {name: sums[name] for name in counts}
 
     def _run(self, network: keras.Model, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Applies a network in training mode to uint8 images."""
@@ -200,6 +215,18 @@ class Segmenter(keras.Model):
         return cutmix.MixPlan(
             tf.reshape(batch.mix_order, [-1, 2 * size]), tf.reshape(batch.mix_boxes, [-1, size, 4])
         )
+
+    def _counts(
+        self, batch: SemiBatch, plan: cutmix.MixPlan | None, logits: tf.Tensor, targets: Targets
+    ) -> Logs:
+        """Counts what the teacher says, and on the feature grid whether the student agrees."""
+        stride = self.config.network.output_stride
+        predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)[..., None]
+        _, student = cutmix.unmix(predicted, plan, stride)
+        on_grid = (nearest_grid(part, stride) for part in (targets.predicted, batch.u_valid))
+        return statistics.class_counts(
+            targets.predicted, targets.confident, batch.u_valid, self.num_classes
+        ) | statistics.agreement(student[..., 0], *on_grid)
 
     def _contrast(
         self,
@@ -297,8 +324,13 @@ def _contrast_logs(contrast: ContrastResult) -> dict[str, tf.Tensor]:
     }
 
 
-def _global_logs(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Adds up scalars over the replicas, all in one reduction."""
+def _global_sums(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Adds up scalars and vectors over the replicas, all in one reduction."""
     dtype = parts["loss"].dtype
-    total = replicas.global_sum(tf.stack([tf.cast(part, dtype) for part in parts.values()]))
-    return dict(zip(parts, tf.unstack(total), strict=True))
+    flat = [tf.reshape(tf.cast(part, dtype), [-1]) for part in parts.values()]
+    total = replicas.global_sum(tf.concat(flat, axis=0))
+    sums = tf.split(total, [part.shape[0] for part in flat])
+    return {
+        name: tf.reshape(value, part.shape)
+        for (name, part), value in zip(parts.items(), sums, strict=True)
+    }

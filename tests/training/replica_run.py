@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import tiny_segmenter
+from c3tf.training import statistics
 
 # Name: dtype, steps of either phase, options.
 RUNS = {
@@ -33,6 +34,13 @@ RUNS = {
 }
 
 
+def flat(logs: dict) -> dict:
+    """The scalars and the counts of a step; when its batch came is each process's own."""
+    counts = dict(logs[statistics.NAME])
+    del counts[statistics.BATCH_READY]
+    return {name: value for name, value in logs.items() if name != statistics.NAME} | counts
+
+
 def train(
     strategy: tf.distribute.Strategy, dtype: str, supervised_steps: int, steps: int, options: dict
 ) -> dict[str, np.ndarray]:
@@ -41,7 +49,7 @@ def train(
     scalars = []
     record = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: scalars.append(
-            {name: float(value) for name, value in logs.items()}
+            {name: np.array(value) for name, value in flat(logs).items()}
         )
     )
     with tiny_segmenter.precision(dtype):

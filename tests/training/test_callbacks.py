@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from c3tf.training import callbacks
-from c3tf.training.callbacks import At, Console, JsonLines, NonFiniteLossError, ScalarLog
+from c3tf.training.callbacks import At, JsonLines, ScalarLog
+from c3tf.training.console import Console
+from c3tf.training.nonfinite import NonFiniteError
+from c3tf.training.statistics import BATCH_READY
 
 
 class Clock:
@@ -21,6 +24,9 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
+
+    def time(self) -> float:
+        return self.now + 1e9
 
 
 @pytest.fixture
@@ -36,6 +42,7 @@ def take_steps(hook, logs, clock=None, seconds=0.5, start=0):
     hook.set_model(types.SimpleNamespace(optimizer=optimizer))
     hook.on_train_begin()
     for batch, entry in enumerate(logs):
+        hook.on_train_batch_begin(batch)
         optimizer.iterations += 1
         if clock is not None:
             clock.now += seconds
@@ -84,6 +91,24 @@ def test_log_after_a_resume_counts_the_steps_it_saw(clock):
     assert [scalars["seconds_per_step"] for _, scalars in reports] == pytest.approx([0.5, 0.5])
 
 
+def test_the_first_step_of_a_phase_which_compiles_says_nothing_of_the_speed(clock):
+    reports = []
+    log = ScalarLog(2, 4, [lambda step, scalars: reports.append(scalars)])
+    take_steps(log, [{"loss": 1.0}], clock, seconds=60.0)
+    take_steps(log, [{"loss": 1.0}] * 3, clock, seconds=0.5, start=1)
+    # The second phase begins within the first interval, so that has no other step to go by.
+    assert [scalars["seconds_per_step"] for scalars in reports] == pytest.approx([0.5, 0.5])
+
+
+def test_waiting_for_input_is_measured_from_the_beginning_of_a_step(clock):
+    reports = []
+    log = ScalarLog(4, 4, [lambda step, scalars: reports.append(scalars)])
+    ready = [clock.time() + 0.5 * step + wait for step, wait in enumerate((30.0, 0.1, 0.2, 0.3))]
+    take_steps(log, [{"loss": 1.0, BATCH_READY: at} for at in ready], clock)
+    assert reports[0]["input_wait"] == pytest.approx(0.2, abs=1e-6)
+    assert BATCH_READY not in reports[0]
+
+
 def test_time_that_listeners_take_is_no_training_time(clock):
     reports = []
 
@@ -104,15 +129,18 @@ def test_scalars_of_the_new_phase_are_averaged_over_its_own_steps():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_stops_and_names_the_steps(value):
+def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_part(value):
     reports = []
     log = ScalarLog(4, 100, [lambda *report: reports.append(report)])
     logs = [{"loss": 1.0, "contrast": 1.0}] * 12
     logs[5] = {"loss": 1.0, "contrast": value}
     with pytest.raises(
-        NonFiniteLossError, match=r"between steps 5 and 8: .*'contrast': -?(nan|inf)"
-    ):
+        NonFiniteError, match=r"^At step 6 the loss is not finite: contrast = -?(nan|inf)\.$"
+    ) as caught:
         take_steps(log, logs)
+    assert caught.value.step == 6
+    assert caught.value.parts["loss"] == 1.0
+    assert caught.value.exit_code == 3
     assert [step for step, _ in reports] == [4]
 
 
@@ -194,6 +222,19 @@ def test_json_lines_are_appended_whole(tmp_path):
     JsonLines(str(path), 55)(100, SEMI)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [{"step": 50, **SUPERVISED}, {"step": 100, **SEMI}]
+
+
+def test_json_lines_do_not_mind_a_line_that_a_killed_process_left_open(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 10, "loss": 1.0}\n{"step": 20, "lo')
+    lines = JsonLines(str(path), 20)
+    lines(30, {"loss": 2.0})
+    with path.open("a") as file:
+        file.write('{"step": 4')
+    lines(40, {"loss": 3.0})
+    JsonLines(str(path), 40)
+    held = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [entry["step"] for entry in held] == [10, 30, 40]
 
 
 def test_log_works_inside_fit(tmp_path):

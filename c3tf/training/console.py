@@ -1,0 +1,55 @@
+"""Shows how a run goes: one line that is rewritten on a terminal, one per interval elsewhere."""
+
+import shutil
+import sys
+from typing import TextIO
+
+Scalars = dict[str, float]
+
+
+class Console:
+    """Prints the scalars: one line that is rewritten on a terminal, one per interval elsewhere."""
+
+    def __init__(
+        self, title: str, steps: int, labeled_batch_size: int, stream: TextIO | None = None
+    ) -> None:
+        """Creates the printer.
+
+        Args:
+            title: what is trained.
+            steps: steps in all.
+            labeled_batch_size: labeled images per step; the semi-supervised phase adds as many.
+            stream: where to print; standard error when absent.
+        """
+        self._title, self._steps, self._labeled = title, steps, labeled_batch_size
+        self._stream = stream or sys.stderr
+
+    def __call__(self, step: int, scalars: Scalars) -> None:
+        """Prints one interval."""
+        semi = "consistency" in scalars
+        images, seconds = self._labeled * (2 if semi else 1), scalars["seconds_per_step"]
+        # What matters most comes first: a narrow terminal cuts the end of the line.
+        shown = [
+            f"{self._title} {step}/{self._steps}",
+            f"{_clock((self._steps - step) * seconds)} left",
+            f"{images / seconds:.1f} images/s",
+            f"loss {scalars['loss']:.3f}",
+        ]
+        if semi:
+            parts = ("supervised", "consistency", "contrast", "lambda1")
+            shown += [f"{name} {scalars[name]:.3f}" for name in parts if name in scalars]
+            shown.append(f"confident {scalars['confident']:.0%}")
+        shown.append(f"learning rate {scalars['learning_rate']:.1e}")
+        text, live = "  ".join(shown), self._stream.isatty()
+        if live:
+            # A wrapped line cannot be rewritten; blanks cover what a longer one has left.
+            width = shutil.get_terminal_size().columns - 1
+            text = "\r" + text[:width].ljust(width)
+        end = "\n" if not live or step == self._steps else ""
+        print(text, end=end, file=self._stream, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,60 @@
+"""Opens what a run needs before its first step: the split and the networks."""
+
+import keras
+
+from c3tf.config import Config
+from c3tf.config_checks import ALL
+from c3tf.data import manifest as manifests
+from c3tf.data import splits
+from c3tf.labels import LabelMap
+from c3tf.nets import deeplab
+from c3tf.training import optimizer
+from c3tf.training.segmenter import Segmenter
+
+
+def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
+    """Reads or draws the labeled/unlabeled split of a run.
+
+    Raises:
+        DataError: it does not fit the data set.
+    """
+    names = manifest.names("train")
+    if config.data.split:
+        return splits.read(config.data.split, names)
+    count = len(names) if config.data.labeled == ALL else int(config.data.labeled)
+    return splits.draw(names, count, config.data.split_seed)
+
+
+def build_model(config: Config, label_map: LabelMap) -> Segmenter:
+    """Builds student, teacher and optimizer, to be called inside the strategy's scope.
+
+    Args:
+        config: the run's configuration.
+        label_map: the classes.
+
+    Returns:
+        The compiled model in its supervised phase.
+
+    Raises:
+        UserError: the initial weights cannot be used.
+    """
+    network = config.network
+    student = deeplab.build(
+        backbone=network.backbone,
+        num_classes=label_map.num_classes,
+        output_stride=network.output_stride,
+        embedding_dim=network.embedding_dim if config.uses_contrast else None,
+        backbone_weights=network.backbone_weights,
+        train_batch_norm=network.train_batch_norm,
+        seed=config.training.seed,
+    )
+    teacher = None
+    if config.method.method == "c3":
+        # The same description without the weights: those are copied when the teacher begins.
+        teacher = keras.Model.from_config({**student.get_config(), "name": "teacher"})
+    model = Segmenter(student, teacher, label_map.num_classes, config)
+    adam = optimizer.build(config, deeplab.is_backbone, deeplab.is_projection)
+    adam.build(student.trainable_variables)
+    # XLA fails under MirroredStrategy and is slower for dilated convolutions on CPU.
+    model.compile(optimizer=adam, jit_compile=False)
+    return model
