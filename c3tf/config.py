@@ -47,7 +47,23 @@ class DataConfig:
         choices=("memory", "stream"),
     )
     shuffle_buffer: int = _option(
-        1024, "Records in the shuffle buffer of --unlabeled_source=stream.", at_least=1
+        1024,
+        "Records in the shuffle buffer; of no meaning without --unlabeled_source=stream.",
+        at_least=1,
+    )
+    cache: str = _option(
+        "none",
+        "Where decoded images are kept, so that they are decoded once: nowhere, in memory, or in "
+        "a file below --cache_dir (worth it for PNG records).",
+        choices=("none", "memory", "disk"),
+    )
+    cache_dir: str = _option(
+        "",
+        "Local directory of --cache=disk. It keeps one folder per data set, named after the "
+        "contents; runs share it.",
+    )
+    input_threads: int = _option(
+        0, "Images that are prepared at the same time; 0 lets tf.data choose.", at_least=0
     )
 
 
@@ -61,7 +77,15 @@ class AugmentConfig:
     max_rotation: float = _option(
         10.0, "Rotate by up to this many degrees to either side.", at_least=0.0, at_most=45.0
     )
-    integer_degrees: bool = _option(False, "Draw whole degrees only, as the authors' code does.")
+    integer_degrees: bool = _option(
+        True, "Draw whole degrees only (the paper does not say; the authors' code does)."
+    )
+    rotation_order: str = _option(
+        "authors",
+        "Rotate the image before the crop (`first`, corners show the image), or the crop itself "
+        "(`last`, corners are empty); `authors`: unlabeled images first, labeled ones last.",
+        choices=("first", "last", "authors"),
+    )
     scales: tuple[float, ...] = _option(
         (), "Scales to draw from before the crop (0.75,1.0,1.25 on BDD100K).", at_least=0.1
     )

@@ -68,6 +68,7 @@ def check_combination(config: "Config") -> None:
             "`--split` lists the labeled images, so `--labeled` must not be given as well. "
             f"Received: --split={data.split} --labeled={data.labeled}"
         )
+    _check_sources(config)
     _check_views(config)
     if training.evaluate_every % training.checkpoint_every:
         raise ConfigError(
@@ -98,6 +99,27 @@ def check_combination(config: "Config") -> None:
         )
 
 
+def _check_sources(config: "Config") -> None:
+    data = config.data
+    if data.cache != "none" and data.unlabeled_source == "stream":
+        raise ConfigError(
+            "`--cache` keeps every image at hand, so it must go with --unlabeled_source=memory. "
+            f"Received: --cache={data.cache} --unlabeled_source={data.unlabeled_source}"
+        )
+    if data.unlabeled_source != "stream" and data.shuffle_buffer != type(data).shuffle_buffer:
+        raise ConfigError(
+            "`--shuffle_buffer` must go with --unlabeled_source=stream: in memory all images are "
+            f"shuffled. Received: --shuffle_buffer={data.shuffle_buffer}"
+        )
+    if (data.cache == "disk") != bool(data.cache_dir):
+        raise ConfigError(
+            "`--cache_dir` must be given with `--cache=disk`, and only then. "
+            f"Received: --cache={data.cache} --cache_dir={data.cache_dir or 'nothing'}"
+        )
+    if "://" in data.cache_dir:
+        raise ConfigError(f"`--cache_dir` must be local. Received: {data.cache_dir}")
+
+
 def _check_views(config: "Config") -> None:
     augment = config.augment
     for name in ("jitter_strengths", "jitter_probabilities"):
@@ -113,7 +135,7 @@ def _check_views(config: "Config") -> None:
         )
     if augment.integer_degrees and augment.max_rotation % 1:
         raise ConfigError(
-            "`--max_rotation` must be whole degrees with `--integer_degrees`. "
+            "`--max_rotation` must be whole degrees, or go with `--integer_degrees=false`. "
             f"Received: {augment.max_rotation}"
         )
     stride = config.network.output_stride

@@ -32,6 +32,9 @@ BAD_VALUES = [
     ("split_seed", 2**32),
     ("unlabeled_source", "disk"),
     ("shuffle_buffer", 0),
+    ("cache", "ram"),
+    ("input_threads", -1),
+    ("rotation_order", "none"),
     ("crop_height", 0),
     ("crop_width", -1),
     ("max_rotation", -1.0),
@@ -107,6 +110,12 @@ BAD_VALUES = [
 ]
 
 CONTRADICTIONS = [
+    ({"shuffle_buffer": 64}, ("shuffle_buffer", "unlabeled_source=stream")),
+    ({"cache": "memory", "unlabeled_source": "stream"}, ("cache", "unlabeled_source")),
+    ({"cache": "disk"}, ("cache_dir", "cache")),
+    ({"cache": "memory", "cache_dir": "some/folder"}, ("cache_dir", "cache")),
+    ({"cache": "disk", "cache_dir": "gs://bucket"}, ("cache_dir",)),
+    ({"max_rotation": 7.5}, ("max_rotation", "integer_degrees")),
     ({"split": "some.txt", "labeled": "100"}, ("split", "labeled")),
     ({"replicas": 2, "strategy": "one"}, ("replicas", "strategy")),
     ({"replicas": 2}, ("replicas", "strategy")),
@@ -253,11 +262,15 @@ def changed_everywhere():
         "split": "s",
         "unlabeled_source": "stream",
         "shuffle_buffer": 2,
+        "cache": "none",
+        "cache_dir": "",
+        "input_threads": 3,
         "crop_height": 32,
         "crop_width": 64,
         "flip": False,
         "max_rotation": 5.0,
-        "integer_degrees": True,
+        "integer_degrees": False,
+        "rotation_order": "last",
         "scales": (0.5, 2.0),
         "jitter_strengths": (0.1, 0.2, 0.3, 0.4),
         "jitter_probabilities": (1.0,) * 4,
@@ -312,8 +325,9 @@ def changed_everywhere():
         "export_weights": "teacher",
         "baseline": True,
     }
-    # A count and a list exclude each other; `method` has one value here that uses the others.
-    return options, {"labeled", "method"}
+    # A count and a list exclude each other, as do a stream and a cache; `method` has one value here
+    # that uses the others.
+    return options, {"labeled", "method", "cache", "cache_dir"}
 
 
 @pytest.mark.parametrize(

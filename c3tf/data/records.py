@@ -15,15 +15,18 @@ __all__ = [
     "IMAGE_FORMATS",
     "Record",
     "decode_image",
+    "decode_jpeg_window",
     "decode_label",
     "encode_jpeg",
     "encode_png",
     "parse",
     "parse_name",
+    "parse_outline",
     "read_shard",
     "serialize",
 ]
 
+_DCT_METHOD = "INTEGER_ACCURATE"
 # Field of `Record` -> feature in the TFRecord.
 _KEYS = {
     "image": "image/encoded",
@@ -96,6 +99,22 @@ def parse_name(serialized: tf.Tensor) -> tf.Tensor:
     return tf.io.parse_single_example(serialized, {key: _FEATURES[key]})[key]
 
 
+def parse_outline(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Reads what is known about a record without its pixels.
+
+    Args:
+        serialized: string scalar.
+
+    Returns:
+        Its name, string scalar; its height and width, int64 `(2,)`; whether it has a label, bool
+        scalar.
+    """
+    keys = {field: _KEYS[field] for field in ("name", "label", *_INTEGERS)}
+    parsed = tf.io.parse_single_example(serialized, {k: _FEATURES[k] for k in keys.values()})
+    size = tf.stack([parsed[keys["height"]], parsed[keys["width"]]])
+    return parsed[keys["name"]], size, tf.strings.length(parsed[keys["label"]]) > 0
+
+
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a JPEG or PNG, inside a graph.
 
@@ -108,7 +127,21 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     Returns:
         uint8 `(H, W, 3)`.
     """
-    image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    image = tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT_METHOD)
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def decode_jpeg_window(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Decodes a part of a JPEG, inside a graph, to the pixels that `decode_image` has there.
+
+    Args:
+        encoded: string scalar.
+        window: int32 `(4,)`, top, left, height, width.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+    """
+    image = tf.io.decode_and_crop_jpeg(encoded, window, channels=3, dct_method=_DCT_METHOD)
     return tf.ensure_shape(image, (None, None, 3))
 
 

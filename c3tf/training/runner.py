@@ -15,6 +15,7 @@ from c3tf.data import manifest as manifests
 from c3tf.data import pipeline
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.errors import DataError
+from c3tf.data.training_data import open_training_data
 from c3tf.data.validation import val_dataset
 from c3tf.errors import Stopped
 from c3tf.evaluation import writers
@@ -92,7 +93,7 @@ class Run:
         self.label_map = self.manifest.label_map
         self.split = setup.open_split(self.manifest, config)
         val_dataset(config.data.data)
-        self.data = pipeline.open_training_data(self.manifest, self.split, config)
+        self.data = open_training_data(self.manifest, self.split, config)
         strategy = strategy or distribution.create_strategy(config)
         self.num_replicas = strategy.num_replicas_in_sync
         self.devices = summary.device_names(strategy)

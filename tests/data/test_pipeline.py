@@ -8,9 +8,11 @@ import tensorflow as tf
 
 import tiny_data
 from c3tf.config import Config
-from c3tf.data import pipeline, records, splits
+from c3tf.data import pipeline, splits
 from c3tf.data.errors import DataError
+from c3tf.data.sources import Positions
 from c3tf.data.splits import Split
+from c3tf.data.training_data import open_training_data
 from c3tf.labels import IGNORE
 
 HEIGHT, WIDTH, CLASSES = 24, 32, 4
@@ -82,7 +84,7 @@ NO_JITTER = {"jitter_probabilities": [0.0, 0.0, 0.0, 0.0]}
 
 
 def opened(manifest, settings, split=SPLIT):
-    return pipeline.open_training_data(manifest, split, settings)
+    return open_training_data(manifest, split, settings)
 
 
 def shared(manifest, make, first_step):
@@ -159,9 +161,9 @@ def test_a_full_split_puts_every_image_in_both_sets(manifest, source):
     data = opened(manifest, config(unlabeled_source=source), splits.draw(NAMES, len(NAMES), 0))
     assert (data.num_labeled, data.num_unlabeled) == (8, 8 + EXTRA)
     extra = [f"e{index}" for index in EXTRA_INDICES]
-    for stream, expected in ((data.labeled(0), NAMES), (data.unlabeled(0), extra + NAMES)):
-        epoch = stream.take(len(expected)).map(records.parse_name).as_numpy_iterator()
-        assert sorted(name.decode() for name in epoch) == expected
+    for images, expected in ((data.labeled, NAMES), (data.unlabeled, extra + NAMES)):
+        epoch = images.source(Positions(0)).take(len(expected)).map(lambda e: images.open(e).name)
+        assert sorted(name.decode() for name in epoch.as_numpy_iterator()) == expected
 
 
 def test_the_baseline_opens_no_unlabeled_images(manifest):

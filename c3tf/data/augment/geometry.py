@@ -4,8 +4,9 @@ The draw comes before any pixel is touched: it says which window of the image th
 a caller can decode only that window, and `warp` computes only the pixels of the crop, in one pass,
 for the image, the label and the valid mask alike.
 
-Order of the parts, as seen from the image: rotation about its centre, flip, scaling, crop.
-Coordinates are continuous, pixel `i` covers `[i, i + 1)`, as in Pillow.
+Order of the parts, as seen from the image: flip, scaling, crop, and the rotation either before
+them all, about the image's centre, or after them, about the crop's. Coordinates are continuous,
+pixel `i` covers `[i, i + 1)`, as in Pillow.
 """
 
 import dataclasses
@@ -14,6 +15,8 @@ import numbers
 from typing import NamedTuple
 
 import tensorflow as tf
+
+ROTATION_ORDERS = ("first", "last")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +30,9 @@ class GeometryOptions:
         integer_degrees: draw whole degrees only, as the authors' code; `max_degrees` is then
             a whole number.
         scales: factors to draw from with equal probability; empty means the image's own scale.
+        rotation_order: `"first"` turns the image, so that the crop finds content in its corners
+            except near the image's border; `"last"` turns the crop, which leaves its corners
+            empty.
     """
 
     crop_size: tuple[int, int]
@@ -34,6 +40,7 @@ class GeometryOptions:
     max_degrees: float = 10.0
     integer_degrees: bool = False
     scales: tuple[float, ...] = ()
+    rotation_order: str = "first"
 
     def __post_init__(self) -> None:
         whole = all(isinstance(v, numbers.Integral) and v > 0 for v in self.crop_size)
@@ -55,6 +62,11 @@ class GeometryOptions:
             raise ValueError(
                 f"`scales` must be positive, or empty for none. Received: scales={self.scales}"
             )
+        if self.rotation_order not in ROTATION_ORDERS:
+            raise ValueError(
+                f"`rotation_order` must be one of {ROTATION_ORDERS}. "
+                f"Received: rotation_order={self.rotation_order!r}"
+            )
 
     @property
     def resamples(self) -> bool:
@@ -68,6 +80,8 @@ class GeometryOptions:
         if not self.resamples:
             return height, width
         zoom = min(self.scales, default=1.0)
+        if self.rotation_order == "last":
+            return math.ceil(height / zoom) + 2, math.ceil(width / zoom) + 2
 
         def reach(along: int, across: int) -> int:
             # The extent of a turned rectangle is largest at this angle, or at the largest drawn.
@@ -87,14 +101,15 @@ class Geometry(NamedTuple):
         window: int32 `(4,)`, top, left, height, width: the pixels of the image that the view
             reads. It lies inside the image; `tf.io.decode_and_crop_jpeg` takes it as it is.
         flip: bool scalar, whether the view is mirrored (already part of `matrix`).
-        image_size: int32 `(2,)`, height and width of the image.
-        covered: bool scalar, whether every pixel of the view lies in the image.
+        limits: float32 `(4,)`, top, left, bottom, right of what the view may show, counted from
+            the window's corner: the image, and when the crop is turned, the crop.
+        covered: bool scalar, whether every pixel of the view lies within the limits.
     """
 
     matrix: tf.Tensor
     window: tf.Tensor
     flip: tf.Tensor
-    image_size: tf.Tensor
+    limits: tf.Tensor
     covered: tf.Tensor
 
 
@@ -126,16 +141,19 @@ def draw_geometry(seed: tf.Tensor, image_size: tf.Tensor, options: GeometryOptio
         frame = tf.cast(tf.floor(tf.cast(image_size, tf.float32) * scale), tf.int32)
     room = tf.maximum(frame - tf.constant(options.crop_size), 0)
     offset = tf.stack([_pick(uniform[3], room[0] + 1), _pick(uniform[4], room[1] + 1)])
-    matrix = _matrix(tf.cast(image_size, tf.float64), offset, flip, degrees, scale)
+    to_image = _frame_to_image(tf.cast(image_size, tf.float64), flip, scale)
+    matrix = _matrix(to_image, tf.cast(image_size, tf.float64), offset, degrees, options)
+    limits = _limits(to_image, image_size, offset, options)
     if options.resamples:
-        window, covered = _resampled_window(matrix, image_size, options.crop_size)
+        window, covered = _resampled_window(matrix, limits, image_size, options)
     else:
         window = _copied_window(offset, flip, image_size, options.crop_size)
         covered = tf.reduce_all(tf.equal(window[2:], options.crop_size))
     # In double precision up to here: from now on coordinates are no larger than the window.
-    corner = tf.cast(tf.reverse(window[:2], [0]), tf.float64)
-    local = tf.concat([matrix[:, :2], matrix[:, 2:] - corner[:, tf.newaxis]], axis=1)
-    return Geometry(tf.cast(local, tf.float32), window, flip, image_size, covered)
+    corner = tf.cast(window[:2], tf.float64)
+    local = tf.concat([matrix[:, :2], matrix[:, 2:] - tf.reverse(corner, [0])[:, None]], axis=1)
+    limits = tf.cast(limits - tf.tile(corner, [2]), tf.float32)
+    return Geometry(tf.cast(local, tf.float32), window, flip, limits, covered)
 
 
 def _pick(uniform: tf.Tensor, count: tf.Tensor | int) -> tf.Tensor:
@@ -152,41 +170,73 @@ def _draw_degrees(uniform: tf.Tensor, options: GeometryOptions) -> tf.Tensor:
     return (2.0 * uniform - 1.0) * options.max_degrees
 
 
+def _frame_to_image(size: tf.Tensor, flip: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Returns the mapping from the flipped and scaled image to the image.
+
+    Args:
+        size: float64 `(2,)`, height and width of the image.
+        flip: bool scalar.
+        scale: float32 scalar.
+
+    Returns:
+        float64 `(2, 2)`: factor and addition for x, then for y.
+    """
+    step = 1.0 / tf.cast(scale, tf.float64)
+    zero = tf.zeros([], tf.float64)
+    x = tf.where(flip, tf.stack([-step, size[1]]), tf.stack([step, zero]))
+    return tf.stack([x, tf.stack([step, zero])])
+
+
 def _matrix(
-    size: tf.Tensor, offset: tf.Tensor, flip: tf.Tensor, degrees: tf.Tensor, scale: tf.Tensor
+    to_image: tf.Tensor,
+    size: tf.Tensor,
+    offset: tf.Tensor,
+    degrees: tf.Tensor,
+    options: GeometryOptions,
 ) -> tf.Tensor:
     """Returns the mapping from the view to the image, float64 `(2, 3)`.
 
     Args:
+        to_image: see `_frame_to_image`.
         size: float64 `(2,)`, height and width of the image.
         offset: int32 `(2,)`, top and left of the crop in the scaled image.
-        flip: bool scalar.
         degrees: float32 scalar, counterclockwise as in Pillow's `rotate`.
-        scale: float32 scalar.
+        options: crop size and order.
     """
-    height, width = tf.unstack(size)
-    top, left = tf.unstack(tf.cast(offset, tf.float64))
-    step = 1.0 / tf.cast(scale, tf.float64)
-    # View to frame: x' = across * x + x0, y' = step * y + y0, counted from the image's centre.
-    sign = tf.where(flip, tf.constant(-1.0, tf.float64), tf.constant(1.0, tf.float64))
-    across = sign * step
-    x0 = sign * (left * step - width / 2.0)
-    y0 = top * step - height / 2.0
     radians = tf.cast(degrees, tf.float64) * (math.pi / 180.0)
     cos, sin = tf.cos(radians), tf.sin(radians)
-    return tf.stack(
-        [
-            tf.stack([cos * across, -sin * step, cos * x0 - sin * y0 + width / 2.0]),
-            tf.stack([sin * across, cos * step, sin * x0 + cos * y0 + height / 2.0]),
-        ]
-    )
+    turn = tf.stack([tf.stack([cos, -sin]), tf.stack([sin, cos])])
+    factor, addition = to_image[:, 0], to_image[:, 1]
+    place = addition + factor * tf.cast(tf.reverse(offset, [0]), tf.float64)
+    if options.rotation_order == "first":
+        center = tf.reverse(size, [0]) / 2.0
+        linear = turn * factor
+        place = tf.linalg.matvec(turn, place - center) + center
+    else:
+        center = tf.constant(options.crop_size[::-1], tf.float64) / 2.0
+        linear = factor[:, tf.newaxis] * turn
+        place += factor * (center - tf.linalg.matvec(turn, center))
+    return tf.concat([linear, place[:, tf.newaxis]], axis=1)
+
+
+def _limits(
+    to_image: tf.Tensor, image_size: tf.Tensor, offset: tf.Tensor, options: GeometryOptions
+) -> tf.Tensor:
+    """Returns what the view may show: top, left, bottom, right in the image, float64 `(4,)`."""
+    size = tf.cast(image_size, tf.float64)
+    if options.rotation_order == "first":
+        return tf.concat([tf.zeros_like(size), size], axis=0)
+    ends = tf.cast(tf.stack([offset, offset + tf.constant(options.crop_size)]), tf.float64)
+    ends = tf.reverse(to_image[:, 1] + to_image[:, 0] * tf.reverse(ends, [1]), [1])
+    low = tf.clip_by_value(tf.reduce_min(ends, axis=0), 0.0, size)
+    return tf.concat([low, tf.clip_by_value(tf.reduce_max(ends, axis=0), low, size)], axis=0)
 
 
 def _resampled_window(
-    matrix: tf.Tensor, image_size: tf.Tensor, crop_size: tuple[int, int]
+    matrix: tf.Tensor, limits: tf.Tensor, image_size: tf.Tensor, options: GeometryOptions
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the window that interpolation reads, int32 `(4,)`, and `covered`."""
-    height, width = crop_size
+    height, width = options.crop_size
     far_x, far_y = width - 0.5, height - 0.5
     corners = tf.constant(
         [[0.5, far_x, 0.5, far_x], [0.5, 0.5, far_y, far_y], [1.0, 1.0, 1.0, 1.0]], tf.float64
@@ -195,12 +245,12 @@ def _resampled_window(
     low, high = tf.reduce_min(points, axis=1), tf.reduce_max(points, axis=1)
     # The pixels' own coordinates are in single precision; the margin is far above their error.
     margin = 0.01
-    covered = (low >= margin) & (high <= tf.cast(image_size, tf.float64) - margin)
-    # A point is mixed from the pixels whose centres surround it.
-    first = tf.cast(tf.floor(low - 0.5), tf.int32)
-    last = tf.cast(tf.floor(high - 0.5), tf.int32) + 1
-    first = tf.clip_by_value(first, 0, image_size - 1)
-    last = tf.clip_by_value(last, first, image_size - 1)
+    covered = (low >= limits[:2] + margin) & (high <= limits[2:] - margin)
+    # A point is mixed from the pixels whose centres surround it, within what is turned.
+    first = tf.maximum(tf.floor(low - 0.5), tf.floor(limits[:2]))
+    last = tf.minimum(tf.floor(high - 0.5) + 1.0, tf.math.ceil(limits[2:]) - 1.0)
+    first = tf.clip_by_value(tf.cast(first, tf.int32), 0, image_size - 1)
+    last = tf.clip_by_value(tf.cast(last, tf.int32), first, image_size - 1)
     return tf.concat([first, last - first + 1], axis=0), tf.reduce_all(covered)
 
 

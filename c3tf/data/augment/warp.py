@@ -3,7 +3,8 @@
 Image, label and valid mask use the same coordinates and differ only in the last step: the image
 is interpolated (bilinear, neighbours beyond the border repeat it, 0 outside as Pillow), the label
 takes the pixel that holds the point (nearest, `IGNORE` outside). A view's pixel is valid when its
-point lies in the image, so the label is `IGNORE` wherever the mask is False.
+point lies in the image, and in the crop when that is turned, so the label is `IGNORE` wherever the
+mask is False.
 """
 
 import tensorflow as tf
@@ -71,7 +72,7 @@ def valid_mask(geometry: Geometry, options: GeometryOptions) -> tf.Tensor:
 
     def partly() -> tf.Tensor:
         if options.resamples:
-            return _inside(geometry.matrix, _limits(geometry), options.crop_size)
+            return _inside(geometry.matrix, geometry.limits, options.crop_size)
         rows = tf.range(shape[0]) < geometry.window[2]
         columns = tf.range(shape[1]) < geometry.window[3]
         return (rows[:, tf.newaxis] & columns)[..., tf.newaxis]
@@ -107,12 +108,6 @@ def _pad(pixels: tf.Tensor, size: tuple[int, int], fill: int = 0) -> tf.Tensor:
     return tf.ensure_shape(padded, [*size, pixels.shape[-1]])
 
 
-def _limits(geometry: Geometry) -> tf.Tensor:
-    """Returns top, left, bottom, right of the image from the window's corner, float32 `(4,)`."""
-    corner = geometry.window[:2]
-    return tf.cast(tf.concat([-corner, geometry.image_size - corner], axis=0), tf.float32)
-
-
 def _fill_outside(
     view: tf.Tensor, geometry: Geometry, options: GeometryOptions, fill: int
 ) -> tf.Tensor:
@@ -121,7 +116,7 @@ def _fill_outside(
     return tf.cond(
         geometry.covered,
         lambda: view,
-        lambda: _mask(view, fill, geometry.matrix, _limits(geometry), options.crop_size),
+        lambda: _mask(view, fill, geometry.matrix, geometry.limits, options.crop_size),
     )
 
 

@@ -1,0 +1,195 @@
+"""Keeps decoded images, in memory or in a file, so that training does not decode them again.
+
+All pixels lie behind each other in one array of bytes: an image's rows, then its label's. A view
+copies the rows of its window out of it. On disk the array is a file that is mapped into memory, so
+the system's page cache holds what fits, and two runs on one machine share it.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from c3tf.data import files, memory, reading, records
+from c3tf.data.errors import DataError
+from c3tf.data.pixels import Opened, Opener, open_record
+from c3tf.data.reading import Outline
+
+_FORMAT = 1
+_PIXELS, _INDEX = "pixels.bin", "index.json"
+_CHANNELS = 3
+# TensorFlow takes over an array without copying it only where it is aligned to this many bytes.
+_ALIGNMENT = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """Decoded images; one row per image.
+
+    Attributes:
+        outline: what they are; `has_label` says whose label is kept.
+        pixels: uint8 `(bytes,)`.
+    """
+
+    outline: Outline
+    pixels: tf.Tensor
+
+    def opener(self) -> Opener:
+        """Returns the function that opens a row, int64 scalar, inside a graph."""
+        names = tf.constant(self.outline.names)
+        sizes = tf.constant(self.outline.sizes, tf.int64)
+        offsets = tf.constant(_offsets(self.outline), tf.int64)
+
+        def open_row(row: tf.Tensor) -> Opened:
+            size, offset = sizes[row], offsets[row]
+
+            def rows(start: tf.Tensor, channels: int, window: tf.Tensor) -> tf.Tensor:
+                top, left, height, width = tf.unstack(tf.cast(window, tf.int64))
+                line = size[1] * channels
+                flat = tf.slice(self.pixels, [start + top * line], [height * line])
+                lines = tf.reshape(flat, tf.stack([height, size[1], channels]))
+                return tf.ensure_shape(lines[:, left : left + width], [None, None, channels])
+
+            label_offset = offset + _CHANNELS * size[0] * size[1]
+            return Opened(
+                name=names[row],
+                size=tf.cast(size, tf.int32),
+                image=lambda window: rows(offset, _CHANNELS, window),
+                label=lambda window: rows(label_offset, 1, window),
+            )
+
+        return open_row
+
+
+def in_memory(serialized: tf.Tensor, outline: Outline, labeled: Sequence[int]) -> Store:
+    """Decodes images into memory.
+
+    Args:
+        serialized: records, string `(N,)`.
+        outline: what they are.
+        labeled: the rows whose labels are kept.
+
+    Returns:
+        The images, rows as given.
+
+    Raises:
+        DataError: they do not fit into memory, or one cannot be decoded.
+    """
+    kept = np.zeros(len(outline.names), bool)
+    kept[list(labeled)] = True
+    outline = dataclasses.replace(outline, has_label=outline.has_label & kept)
+    total = int(_offsets(outline)[-1])
+    advice = "Use --cache=disk, or --cache=none."
+    memory.check_fits(total, f"The {len(kept)} decoded images of --cache=memory", advice)
+    raw = np.empty(total + _ALIGNMENT, np.uint8)
+    first = -raw.ctypes.data % _ALIGNMENT
+    pixels, end = raw[first : first + total], 0
+    dataset = tf.data.Dataset.from_tensor_slices((serialized, outline.has_label, outline.shards))
+    for part, *_ in _decoded(dataset):
+        pixels[end : end + part.size] = part
+        end += part.size
+    return Store(outline, _as_tensor(pixels))
+
+
+def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
+    """Opens decoded images in a file; they are decoded first where it is not there yet.
+
+    Args:
+        shards: paths of all TFRecord files to be decoded.
+        digest: identity of the data set's contents; its cache is the directory of this name, so a
+            data set that was converted anew is decoded anew.
+        cache_dir: local directory for the caches of any number of data sets.
+
+    Returns:
+        The images, with every label there is, in the order of the shards.
+
+    Raises:
+        DataError: the cache is damaged, or an image cannot be decoded.
+    """
+    folder = os.path.join(cache_dir, digest)
+    if not os.path.exists(folder):
+        _fill(shards, folder)
+    try:
+        index = json.loads(files.read_text(os.path.join(folder, _INDEX)))
+        if index.pop("format") != _FORMAT:
+            raise ValueError("another format")
+        columns = {key: np.array(values) for key, values in index.items() if key != "names"}
+        outline = Outline(names=index["names"], **columns)
+        # Copy on write, because TensorFlow takes no array that is read-only; nothing is written.
+        pixels = np.memmap(os.path.join(folder, _PIXELS), np.uint8, "c")
+        if pixels.size != _offsets(outline)[-1]:
+            raise ValueError(f"{pixels.size} bytes instead of {_offsets(outline)[-1]}")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"The cache in {folder} is damaged or of another version ({error}). Delete this "
+            "directory; it is then made anew."
+        ) from error
+    return Store(outline, _as_tensor(pixels))
+
+
+def _fill(shards: Sequence[str], folder: str) -> None:
+    """Decodes shards into a directory that appears when it is whole."""
+    beside = f"{folder}.{os.getpid()}.partial"
+    index = {"format": _FORMAT, "names": [], "sizes": [], "has_label": [], "shards": []}
+    logging.info("Decoding %d shards into %s.", len(shards), folder)
+    os.makedirs(beside)
+    try:
+        with open(os.path.join(beside, _PIXELS), "wb") as file:
+            for part, name, size, has_label, shard in _decoded(
+                reading.shard_records(shards).map(lambda shard, record: (record, True, shard))
+            ):
+                file.write(part)
+                index["names"].append(name.decode())
+                index["sizes"].append(size.tolist())
+                index["has_label"].append(bool(has_label))
+                index["shards"].append(int(shard))
+        files.write_text(os.path.join(beside, _INDEX), json.dumps(index))
+        # Another run may have been faster.
+        if not os.path.exists(folder):
+            os.rename(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _decoded(dataset: tf.data.Dataset) -> Iterator[tuple]:
+    """Decodes a data set of records, each with whether to keep its label, and its shard.
+
+    Yields:
+        The pixels of the image and of the label that is kept, uint8 `(bytes,)`; the image's name;
+        its height and width; whether a label is kept; the shard.
+    """
+
+    def decode(record: tf.Tensor, keep: tf.Tensor, shard: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        name, size, has_label = records.parse_outline(record)
+        opened, keep = open_record(record), keep & has_label
+        whole = tf.concat([[0, 0], opened.size], axis=0)
+        none = tf.zeros([0], tf.uint8)
+        label = tf.cond(keep, lambda: tf.reshape(opened.label(whole), [-1]), lambda: none)
+        image = tf.reshape(opened.image(whole), [-1])
+        return tf.concat([image, label], axis=0), name, size, keep, shard
+
+    decoded = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    try:
+        yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        raise DataError(
+            f"A record cannot be decoded for the cache: {reason}. Convert the data set again."
+        ) from error
+
+
+def _offsets(outline: Outline) -> np.ndarray:
+    """Returns where each image begins among all pixels, and the end of the last, int64."""
+    sizes = outline.sizes.astype(np.int64)
+    lengths = sizes[:, 0] * sizes[:, 1] * (_CHANNELS + outline.has_label)
+    return np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _as_tensor(pixels: np.ndarray) -> tf.Tensor:
+    """Wraps an array, uint8, in a tensor without a copy; the tensor keeps it alive."""
+    return tf.experimental.dlpack.from_dlpack(pixels.__dlpack__())

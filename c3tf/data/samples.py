@@ -1,0 +1,104 @@
+"""Makes the views of one image: what a position of a stream becomes."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from c3tf.config import AugmentConfig, Config
+from c3tf.data.augment import views
+from c3tf.data.augment.color_jitter import ColorJitterOptions
+from c3tf.data.augment.geometry import GeometryOptions, draw_geometry
+from c3tf.data.augment.rand_augment import RandAugmentOptions
+from c3tf.data.pixels import Opener
+from c3tf.data.random_streams import VIEW_LABELED, VIEW_UNLABELED, draw_seed
+from c3tf.labels import IGNORE
+
+
+def labeled_view(config: Config, opener: Opener, num_classes: int) -> Callable:
+    """Makes the function for labeled images.
+
+    Args:
+        config: views and seed.
+        opener: opens what the function is given.
+        num_classes: C; a label must hold 0 to C - 1 or `IGNORE`.
+
+    Returns:
+        Maps an element and its position to the weak view, uint8 `(h, w, 3)`, and its label, uint8
+        `(h, w)`.
+    """
+    order = config.augment.rotation_order
+    options = _geometry(config.augment, "last" if order == "authors" else order)
+
+    def view(element: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        opened = opener(element)
+        geometry = draw_geometry(draw_seed(config, VIEW_LABELED, position), opened.size, options)
+        label = opened.label(geometry.window)
+        check = tf.debugging.Assert(
+            tf.reduce_all((label < num_classes) | (label == IGNORE)),
+            [tf.strings.join(["A label is out of range: record ", opened.name])],
+        )
+        with tf.control_dependencies([check]):
+            label = tf.identity(label)
+        image = opened.image(geometry.window)
+        image, label, _ = views.view_of_window(image, label, geometry, options)
+        return image, label[..., 0]
+
+    return view
+
+
+def unlabeled_view(config: Config, opener: Opener) -> Callable:
+    """Makes the function for unlabeled images.
+
+    Args:
+        config: views and seed.
+        opener: opens what the function is given.
+
+    Returns:
+        Maps an element and its position to the teacher's view and the student's, uint8
+        `(h, w, 3)`, and the valid mask, bool `(h, w)`.
+    """
+    augment = config.augment
+    order = augment.rotation_order
+    options = _geometry(augment, "first" if order == "authors" else order)
+    colors = _colors(augment)
+
+    def view(element: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        opened = opener(element)
+        seed = draw_seed(config, VIEW_UNLABELED, position)
+        geometry = draw_geometry(seed, opened.size, options)
+        image = opened.image(geometry.window)
+        weak, _, valid = views.view_of_window(image, None, geometry, options)
+        # Both networks see the same crop; strong views of the two are drawn apart.
+        shown = [
+            views.strong_view(weak, tf.random.fold_in(seed, place), colors)
+            if kind == "strong"
+            else weak
+            for place, kind in ((1, augment.teacher_view), (2, augment.student_view))
+        ]
+        return *shown, valid[..., 0]
+
+    return view
+
+
+def _geometry(augment: AugmentConfig, rotation_order: str) -> GeometryOptions:
+    return GeometryOptions(
+        crop_size=(augment.crop_height, augment.crop_width),
+        flip=augment.flip,
+        max_degrees=augment.max_rotation,
+        integer_degrees=augment.integer_degrees,
+        scales=augment.scales,
+        rotation_order=rotation_order,
+    )
+
+
+def _colors(augment: AugmentConfig) -> views.StrongOptions:
+    jitter = ColorJitterOptions(*augment.jitter_strengths, *augment.jitter_probabilities)
+    if not augment.randaugment:
+        return views.StrongOptions(jitter, None)
+    rand_augment = RandAugmentOptions(
+        num_ops=augment.randaugment_ops,
+        magnitude=augment.randaugment_magnitude,
+        magnitude_std=augment.randaugment_std,
+        op_probability=augment.randaugment_probability,
+    )
+    return views.StrongOptions(jitter, rand_augment)
