@@ -9,11 +9,8 @@ import dataclasses
 from typing import Any
 
 from c3tf.config_checks import ALL, ConfigError, check_combination, check_values
-
-
-def _option(default: Any, help_text: str, **checks: Any) -> Any:
-    """Declares one option; `checks` are `choices`, `at_least`, `at_most`, `above` and `below`."""
-    return dataclasses.field(default=default, metadata={"help": help_text, **checks})
+from c3tf.config_method import MethodConfig
+from c3tf.config_option import option as _option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +86,9 @@ class AugmentConfig:
     scales: tuple[float, ...] = _option(
         (), "Scales to draw from before the crop (0.75,1.0,1.25 on BDD100K).", at_least=0.1
     )
+    scale_unlabeled: bool = _option(
+        True, "Scale unlabeled images too; the authors' code loses their scale by a mistake."
+    )
     jitter_strengths: tuple[float, ...] = _option(
         (0.5, 0.5, 0.5, 0.25),
         "Strengths of the colour jitter: brightness, contrast, saturation, hue.",
@@ -133,104 +133,28 @@ class NetworkConfig:
     train_batch_norm: bool = _option(
         False, "Train batch norm and update its statistics; otherwise it stays as loaded."
     )
+    aspp_dilations: tuple[int, ...] = _option(
+        (6, 12, 18, 24),
+        "Dilations of the summed branches of the segmentation head (authors' code: 6,12).",
+        at_least=1,
+    )
+    stride_placement: str = _option(
+        "weights",
+        "Which convolution of a ResNet stage's first block has the stride: the first 1x1 (authors' "
+        "code), the 3x3, or the one that the backbone weights were made for.",
+        choices=("weights", "1x1", "3x3"),
+    )
+    max_pool_ceil: bool = _option(
+        False,
+        "Round the size of a ResNet's max-pooling up (authors' code), so that the features of "
+        "256x512 pixels at stride 8 are 33x65 instead of 32x64.",
+    )
+    align_corners: bool = _option(
+        False,
+        "Resize logits with the corner features on the corner pixels (authors' code) instead of "
+        "every feature in the middle of its pixels.",
+    )
     embedding_dim: int = _option(256, "Channels of the projection head.", at_least=1)
-
-
-@dataclasses.dataclass(frozen=True)
-class MethodConfig:
-    """C3-SemiSeg (sections 3.2 to 3.5 of the paper)."""
-
-    method: str = _option(
-        "c3",
-        "`c3` is the paper's method, `supervised` its baseline: the same steps on the same labels.",
-        choices=("c3", "supervised"),
-    )
-    supervised_steps: int = _option(
-        2500, "Steps of purely supervised learning at the start.", at_least=0
-    )
-    ema_decay: float = _option(
-        0.99, "alpha: decay of the teacher's moving average.", at_least=0.0, below=1.0
-    )
-    ema_warmup: bool = _option(
-        False, "Limit alpha to 1 - 1/(t + 1), t steps after the teacher began (authors' code)."
-    )
-    mixing: str = _option(
-        "cross_set",
-        "Who is mixed by CutMix (Table 6): labeled with unlabeled images, only images of the same "
-        "set, or nobody.",
-        choices=("cross_set", "intra_set", "none"),
-    )
-    mix_group: int = _option(
-        4,
-        "Labeled images (and as many unlabeled ones) that are mixed among each other. A group "
-        "stays on one replica.",
-        at_least=1,
-    )
-    loss_averaging: str = _option(
-        "image",
-        "Eq. 1 and 2: mean over the valid pixels of each image and then over images, or over all "
-        "valid pixels of the batch (authors' code).",
-        choices=("image", "batch"),
-    )
-    consistency_weight: float = _option(
-        50.0,
-        "lambda1: weight of the consistency loss after its ramp; at 0 it is only reported.",
-        at_least=0.0,
-    )
-    consistency_ramp_steps: int = _option(
-        4000, "Length of lambda1's sigmoid ramp, from the end of the supervised phase.", at_least=0
-    )
-    consistency_class_mean: bool = _option(
-        False, "Divide the consistency loss by the number of classes (authors' code)."
-    )
-    dcrs_ratio: float = _option(
-        0.8,
-        "s: share of each class's pixels that DCRS keeps; 1 turns it off.",
-        above=0.0,
-        at_most=1.0,
-    )
-    dcrs_decay: float = _option(
-        0.9, "beta: decay of the class thresholds' moving average.", at_least=0.0, below=1.0
-    )
-    dcrs_start: float = _option(
-        0.9, "Class thresholds before the first update.", at_least=0.0, at_most=1.0
-    )
-    contrast_weight: float = _option(
-        0.1, "lambda2: weight of the contrastive loss; 0 drops it with its head.", at_least=0.0
-    )
-    temperature: float = _option(0.15, "tau of the contrastive loss.", above=0.0)
-    contrast_samples: int = _option(
-        20, "Pixels sampled per class and image for the contrastive loss.", at_least=1
-    )
-    contrast_sampling: str = _option(
-        "segmentation_aware",
-        "Half of the samples where the segmentation is wrong, or all at random (Table 4).",
-        choices=("segmentation_aware", "random"),
-    )
-    contrast_sources: str = _option(
-        "both",
-        "Which images give samples (Table 4).",
-        choices=("both", "labeled", "unlabeled"),
-    )
-    labeled_keys: str = _option(
-        "teacher",
-        "Whose embeddings are the keys of labeled pixels: the teacher's (Eq. 5) or the student's "
-        "own, detached (authors' code).",
-        choices=("teacher", "student"),
-    )
-    contrast_exclude_self: bool = _option(False, "A pixel is not its own positive (authors' code).")
-    contrast_min_pixels: int = _option(
-        1,
-        "Pixels that a class needs in an image, at feature resolution, to be sampled there "
-        "(authors' code: 21).",
-        at_least=1,
-    )
-    contrast_skip_class_0: bool = _option(
-        False, "Leave class 0 out of the contrastive loss (authors' code)."
-    )
-    contrast_scale: float = _option(
-        1.0, "Factor on the contrastive loss (authors' code: tau / 0.1 = 1.5).", above=0.0
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,7 +230,7 @@ class Config:
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     network: NetworkConfig = NetworkConfig()
-    method: MethodConfig = MethodConfig()
+    method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self) -> None:
@@ -322,13 +246,25 @@ class Config:
     @property
     def supervised_steps(self) -> int:
         """Steps before the semi-supervised phase; all of them for the baseline."""
-        supervised = self.method.method == "supervised"
-        return self.training.steps if supervised else self.method.supervised_steps
+        if self.method.method == "supervised":
+            return self.training.steps
+        return round(self.method.supervised_share * self.method.supervised_steps)
 
     @property
     def uses_contrast(self) -> bool:
         """Whether the projection head and the contrastive loss exist."""
         return self.method.method == "c3" and self.method.contrast_weight > 0
+
+    @property
+    def first_contrast_step(self) -> int:
+        """Step from which the projection head is trained."""
+        return 0 if self.method.contrast_from_start else self.supervised_steps
+
+    @property
+    def uses_groups(self) -> bool:
+        """Whether images of one mix group must stay on one replica."""
+        mixes = self.method.method == "c3" and self.method.mixing != "none"
+        return mixes or self.method.loss_averaging == "group"
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Returns plain data that `from_dict` turns back into an equal configuration."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from c3tf.errors import UserError
@@ -59,6 +59,7 @@ def _check_range(name: str, value: Any, checks: Mapping[str, Any]) -> None:
 def check_combination(config: "Config") -> None:
     """Refuses values that contradict each other, before any time is spent."""
     data, method, training = config.data, config.method, config.training
+    _check_meaning(config)
     if data.labeled != ALL and (not data.labeled.isdecimal() or int(data.labeled) == 0):
         raise ConfigError(
             f"`--labeled` must be a positive count or `{ALL}`. Received: {data.labeled}"
@@ -85,6 +86,11 @@ def check_combination(config: "Config") -> None:
         raise ConfigError(
             "`--replicas` must go with `--strategy=mirrored`. "
             f"Received: --replicas={training.replicas} --strategy={training.strategy}"
+        )
+    if config.uses_groups and config.labeled_batch_size % method.mix_group:
+        raise ConfigError(
+            "`--mix_group` must divide half of `--global_batch_size`. Received: "
+            f"--mix_group={method.mix_group} --global_batch_size={training.global_batch_size}"
         )
     if method.method == "c3":
         _check_c3(config)
@@ -149,7 +155,7 @@ def _check_views(config: "Config") -> None:
 
 def _check_c3(config: "Config") -> None:
     method, training = config.method, config.training
-    if method.supervised_steps >= training.steps:
+    if config.supervised_steps >= training.steps:
         raise ConfigError(
             "`--supervised_steps` must be below `--steps`, or the method never starts. "
             f"Received: --supervised_steps={method.supervised_steps} --steps={training.steps}"
@@ -159,13 +165,99 @@ def _check_c3(config: "Config") -> None:
             "`--consistency_weight` and `--contrast_weight` must not both be 0: nothing would be "
             "learned from unlabeled images. Use `--method=supervised` for the baseline."
         )
-    if method.mixing != "none" and config.labeled_batch_size % method.mix_group:
-        raise ConfigError(
-            "`--mix_group` must divide half of `--global_batch_size`. Received: "
-            f"--mix_group={method.mix_group} --global_batch_size={training.global_batch_size}"
-        )
     if method.mixing == "intra_set" and method.mix_group % 2:
         raise ConfigError(
             "`--mix_group` must be even for `--mixing=intra_set`, where images of one set are "
             f"paired. Received: --mix_group={method.mix_group}"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Condition:
+    """What must hold for options to mean something.
+
+    Attributes:
+        options: options that say nothing, or the contrary, where the condition does not hold.
+        condition: the condition in flags.
+        holds: tells whether it holds.
+        reason: what is the matter otherwise.
+    """
+
+    options: tuple[str, ...]
+    condition: str
+    holds: Callable[["Config"], bool]
+    reason: str
+
+
+# Only options that a preset does not set: whoever adds one switch to a preset means that switch.
+_CONDITIONS = (
+    _Condition(
+        (
+            "randaugment_ops",
+            "randaugment_magnitude",
+            "randaugment_std",
+            "randaugment_probability",
+        ),
+        "--randaugment=true",
+        lambda config: config.augment.randaugment,
+        "RandAugment is off",
+    ),
+    _Condition(
+        ("dcrs_decay", "dcrs_start"),
+        "--dcrs_ratio below 1",
+        lambda config: config.method.dcrs_ratio < 1,
+        "DCRS is off and has no thresholds",
+    ),
+    _Condition(
+        ("contrast_sources", "contrast_sampling", "contrast_fill_up", "gather_contrast_keys"),
+        "--contrast_weight above 0",
+        lambda config: config.method.contrast_weight > 0,
+        "the contrastive loss is off",
+    ),
+    _Condition(
+        ("contrast_fill_up",),
+        "--contrast_sampling=segmentation_aware",
+        lambda config: config.method.contrast_sampling == "segmentation_aware",
+        "random samples are of one kind",
+    ),
+    _Condition(
+        ("contrast_from_start",),
+        "--labeled_keys=student",
+        lambda config: config.method.labeled_keys == "student",
+        "there is no teacher yet in the supervised phase",
+    ),
+    _Condition(
+        ("contrast_from_start",),
+        "--contrast_sources=both or --contrast_sources=labeled",
+        lambda config: config.method.contrast_sources != "unlabeled",
+        "the supervised phase sees labeled images only",
+    ),
+    _Condition(
+        ("gather_contrast_keys",),
+        "--strategy=auto or --strategy=mirrored",
+        lambda config: config.training.strategy != "one",
+        "one device has all keys",
+    ),
+)
+
+
+def _check_meaning(config: "Config") -> None:
+    """Refuses options that were changed where another option takes their meaning away."""
+    if config.method.method != "c3":
+        return
+    for rule in _CONDITIONS:
+        for name in rule.options:
+            if rule.holds(config) or not (changed := _changed(config, name)):
+                continue
+            raise ConfigError(f"`--{name}` must go with {rule.condition}: {rule.reason}. {changed}")
+
+
+def _changed(config: "Config", name: str) -> str:
+    """Returns how an option differs from its default, or nothing."""
+    for section in dataclasses.fields(config):
+        options = getattr(config, section.name)
+        for field in dataclasses.fields(options):
+            value = getattr(options, field.name)
+            if field.name == name and value != field.default:
+                return f"Received: --{name}={value}"
+    return ""

@@ -1,7 +1,7 @@
 """The absl flags of a configuration: one per option, made from the dataclasses."""
 
 import dataclasses
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from absl import flags
 
@@ -43,20 +43,21 @@ def from_flags() -> Config:
     """
     sections = {}
     for section_name, section in SECTIONS.items():
-        values = {}
+        values, types = {}, get_type_hints(section)
         for field in dataclasses.fields(section):
             value = flags.FLAGS[field.name].value
             if isinstance(field.default, tuple):
-                value = _numbers(field.name, value)
+                value = _numbers(field.name, value, get_args(types[field.name])[0])
             values[field.name] = value
         sections[section_name] = section(**values)
     return Config(**sections)
 
 
-def _numbers(name: str, words: list[str]) -> tuple[float, ...]:
+def _numbers(name: str, words: list[str], kind: type) -> tuple[float, ...]:
     try:
-        return tuple(float(word) for word in words if word.strip())
+        return tuple(kind(word) for word in words if word.strip())
     except ValueError as error:
+        what = "whole numbers" if kind is int else "numbers"
         raise ConfigError(
-            f"`--{name}` must be numbers separated by commas. Received: {','.join(words)}"
+            f"`--{name}` must be {what} separated by commas. Received: {','.join(words)}"
         ) from error

@@ -3,13 +3,17 @@
 A network answers on a grid of one position per `stride` x `stride` pixels. An image whose sides are
 no multiples of the stride is first continued to the right and below by its last row and column,
 and the logits are cut back after upsampling: every position then lies where training put it. A
-network that sees odd sizes as they are shifts its grid, by up to a stride over its depth.
+network that sees odd sizes as they are shifts its grid, by up to a stride over its depth. Networks
+of the authors' making (aligned corners, rounded-up pooling) have no such blocks: there the grid is
+stretched over the image, as it is in training.
 """
 
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+
+from c3tf.nets.alignment import aligns_corners
 
 # Images uint8 (B, H, W, 3) and a size (h, w) to class maps uint8 (B, h, w).
 Predictor = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -22,7 +26,8 @@ SIZE = tf.TensorSpec([2], tf.int32, name="size")
 # How logits become class maps; stated in results and model cards.
 RESIZE = (
     "logits: image continued to a multiple of the stride, bilinear by the stride with half-pixel "
-    "centres, cut to the image, then bilinear to the size asked for where that differs"
+    "centres, cut to the image, then bilinear to the size asked for where that differs; with "
+    "aligned corners or a rounded-up grid bilinear to that size at once"
 )
 # Larger than any output stride; a multiple of all of them.
 _PROBE = 256
@@ -41,29 +46,34 @@ def logits_at(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = No
     """
     stride = output_stride(model)
     own = tf.shape(images)[1:3]
-    continued = _continued(images, stride)
+    continued = images if stride is None else _continued(images, stride)
     outputs = model(tf.cast(continued, tf.float32), training=False)
     # Upsampled in float32 whatever the compute dtype: argmax must not see rounding steps.
     logits = tf.cast(outputs["logits"] if isinstance(outputs, dict) else outputs, tf.float32)
+    if stride is None:
+        return tf.raw_ops.ResizeBilinear(
+            images=logits,
+            size=own if size is None else size,
+            align_corners=(aligned := aligns_corners(model)),
+            half_pixel_centers=not aligned,
+        )
     full = tf.image.resize(logits, tf.shape(continued)[1:3], method="bilinear")
     full = full[:, : own[0], : own[1]]
     return full if size is None else tf.image.resize(full, size, method="bilinear")
 
 
-def output_stride(model: keras.Model) -> int:
+def output_stride(model: keras.Model) -> int | None:
     """Finds how many pixels of the image one position of the logits stands for.
 
-    Raises:
-        ValueError: the logits are no grid with one stride in both directions.
+    Returns:
+        The stride; None where positions do not stand for blocks of pixels: with aligned corners,
+        or where a network rounds its grid up.
     """
     shapes = model.compute_output_shape((1, _PROBE, _PROBE, 3))
     shape = shapes["logits"] if isinstance(shapes, dict) else shapes
     height, width = shape[1:3]
-    if height != width or _PROBE % height:
-        raise ValueError(
-            f"`model` must give logits at one stride that divides {_PROBE}. Received: "
-            f"{height}x{width} positions for {_PROBE}x{_PROBE} pixels"
-        )
+    if aligns_corners(model) or height != width or _PROBE % height:
+        return None
     return _PROBE // height
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from c3tf.errors import UserError
 from c3tf.evaluation import writers
+from c3tf.inference import RESIZE
 from c3tf.labels import LabelMap
 from c3tf.versions import versions
 
@@ -54,7 +55,7 @@ def build(
         "output": {
             "class_map": "uint8 train ids: positions in `classes`",
             "probabilities": "float32, softmax over `classes`",
-            "resize": "logits, bilinear, half-pixel centres",
+            "resize": RESIZE,
         },
         "artifacts": artifacts,
         "classes": [

@@ -56,11 +56,13 @@ def _free_memory() -> None:
 
 def _baseline_of(settings: Config) -> Config:
     """Returns the supervised baseline of a run: the same labels, steps and schedule."""
-    averaging = settings.method.loss_averaging
+    averaging = {"loss_averaging": settings.method.loss_averaging}
+    if averaging["loss_averaging"] == "group":
+        averaging["mix_group"] = settings.method.mix_group
     # Nothing else of the method matters to it, so none of it ties the baseline's directory.
     return dataclasses.replace(
         settings,
-        method=MethodConfig(method=BASELINE, loss_averaging=averaging),
+        method=MethodConfig(method=BASELINE, **averaging),
         training=dataclasses.replace(settings.training, baseline=False, export_weights="student"),
     )
 

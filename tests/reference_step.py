@@ -3,6 +3,8 @@
 Only the networks' forward passes and the uniform draws are borrowed from TensorFlow.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -22,15 +24,24 @@ def full_size_logits(network, images):
     return upsampled(outputs(network, images)[0])
 
 
-def upsampled(logits):
-    return np.stack([references.resize_bilinear(image, HEIGHT, WIDTH) for image in logits])
+def upsampled(logits, aligned=False):
+    resized = [references.resize_bilinear(image, HEIGHT, WIDTH, aligned) for image in logits]
+    return np.stack(resized)
+
+
+def feature_grid(aligned):
+    """Picks the pixels of the features from maps of full size."""
+    rows, columns = (references.feature_places(n // STRIDE, n, aligned) for n in (HEIGHT, WIDTH))
+    return (slice(None), *np.ix_(rows, columns))
 
 
 def total_loss(student, teacher, thresholds, batch, settings, phase_step):
     """Eq. 7 and its parts, given the networks and thresholds that the step uses."""
-    method, number = settings.method, len(batch.x)
+    method, number, aligned = settings.method, len(batch.x), settings.network.align_corners
+    averaging = method.loss_averaging, method.mix_group
     teacher_logits, teacher_embedding = outputs(teacher, batch.u_w)
-    probabilities = references.softmax(upsampled(teacher_logits))
+    step = settings.supervised_steps + phase_step
+    probabilities = references.softmax(upsampled(teacher_logits, aligned))
     confident = references.confident_region(thresholds, probabilities, batch.u_valid)
     if method.mixing == "none":
         mixed = np.concatenate([batch.x, batch.u_s])
@@ -41,15 +52,18 @@ def total_loss(student, teacher, thresholds, batch, settings, phase_step):
         mixed = references.mix_groups(batch.x, batch.u_s, order, boxes)
         source = references.sources(order, boxes, HEIGHT, WIDTH)
     logits, embedding = outputs(student, mixed)
-    apart = references.take_apart(upsampled(logits), source)
+    apart = references.take_apart(upsampled(logits, aligned), source)
     losses = {
-        "supervised": references.supervised_loss(batch.y, apart[:number], method.loss_averaging)[0],
+        "supervised": references.supervised_loss(batch.y, apart[:number], *averaging)[0],
         "consistency": references.masked_cross_entropy(
-            probabilities, apart[number:], confident, method.loss_averaging
+            probabilities, apart[number:], confident, *averaging
         )[0],
         "confident": confident.sum() / batch.u_valid.sum(),
         "lambda1": method.consistency_weight
-        * references.sigmoid_ramp(phase_step, method.consistency_ramp_steps),
+        * references.sigmoid_ramp(
+            step if method.consistency_ramp_start == "training" else phase_step,
+            method.consistency_ramp_steps,
+        ),
     }
     if method.consistency_class_mean:
         losses["consistency"] /= NUM_CLASSES
@@ -58,19 +72,89 @@ def total_loss(student, teacher, thresholds, batch, settings, phase_step):
         keys = outputs(teacher, batch.x)[1], teacher_embedding
         targets = np.where(confident, probabilities.argmax(axis=-1), IGNORE)
         losses |= contrast_loss(
-            logits, embedding, keys, targets, probabilities, source, batch, method
+            logits, embedding, keys, targets, probabilities, source, batch, settings
         )
-        losses["loss"] += method.contrast_weight * losses["contrast"]
+        lambda2 = method.contrast_weight * references.sigmoid_ramp(step, method.contrast_ramp_steps)
+        losses["loss"] += lambda2 * losses["contrast"]
     return losses
 
 
-def contrast_loss(logits, embedding, keys, targets, probabilities, source, batch, method):
+def supervised_loss(student, batch, settings):
+    """The supervised phase, with the authors' contrast of labeled pixels."""
+    method, aligned = settings.method, settings.network.align_corners
+    logits, embedding = outputs(student, batch.x)
+    losses = {
+        "supervised": references.supervised_loss(
+            batch.y, upsampled(logits, aligned), method.loss_averaging, method.mix_group
+        )[0]
+    }
+    drawn = Drawn([], [], [], [])
+    labels = batch.y[feature_grid(aligned)]
+    wrong = logits.argmax(axis=-1) != labels
+    draw(drawn, embedding, embedding, labels, wrong, 0, batch, method)
+    return losses | drawn.loss(method)
+
+
+class Drawn(NamedTuple):
+    """Anchors and keys, pixel by pixel."""
+
+    anchors: list
+    keys: list
+    classes: list
+    hard: list
+
+    def loss(self, method):
+        same = np.eye(len(self.anchors), dtype=bool) if method.contrast_exclude_self else None
+        classes = np.array(self.classes)
+        losses, _ = references.contrastive_loss(
+            references.unit_norm(np.array(self.anchors)),
+            classes,
+            references.unit_norm(np.array(self.keys)),
+            classes,
+            method.temperature,
+            same,
+        )
+        return {
+            "contrast": method.contrast_scale * losses.mean(),
+            "anchors": len(self.anchors),
+            "hard_anchors": sum(self.hard),
+        }
+
+
+def draw(drawn, embedding, key, labels, wrong, row, batch, method):
+    """Adds the samples of one set of images."""
+    number = len(labels)
+    if method.contrast_skip_class_0:
+        labels = np.where(labels == 0, IGNORE, labels)
+    if method.contrast_sampling == "random":
+        wrong = np.zeros(wrong.shape, bool)
+    priority = np.stack(
+        [tf.random.stateless_uniform([2, *labels.shape[1:]], seed)[row] for seed in batch.seed]
+    )
+    samples = references.sample(
+        *(x.reshape(number, -1) for x in (labels, wrong, priority)),
+        NUM_CLASSES,
+        method.contrast_samples,
+        method.contrast_min_pixels,
+        method.contrast_fill_up,
+    )
+    channels = embedding.shape[-1]
+    for (b, c), (hards, easies) in samples.items():
+        pixels = hards + easies
+        drawn.anchors.extend(embedding[b].reshape(-1, channels)[pixels])
+        drawn.keys.extend(key[b].reshape(-1, channels)[pixels])
+        drawn.classes.extend([c] * len(pixels))
+        drawn.hard.extend([True] * len(hards) + [False] * len(easies))
+
+
+def contrast_loss(logits, embedding, keys, targets, probabilities, source, batch, settings):
     """Eq. 5 on the feature grid."""
-    number, grid = len(batch.x), np.s_[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    method = settings.method
+    number, grid = len(batch.x), feature_grid(settings.network.align_corners)
     embedding = references.take_apart(embedding, source[grid])
     predicted = references.take_apart(logits.argmax(axis=-1)[..., None], source[grid])[..., 0]
     teacher_class = probabilities.argmax(axis=-1)[grid]
-    anchors, positives, classes, num_hard = [], [], [], 0
+    drawn = Drawn([], [], [], [])
     for own, key, labels, wrong, row in (
         ("labeled", keys[0], batch.y[grid], predicted[:number] != batch.y[grid], 0),
         ("unlabeled", keys[1], targets[grid], predicted[number:] != teacher_class, 1),
@@ -80,36 +164,5 @@ def contrast_loss(logits, embedding, keys, targets, probabilities, source, batch
         part = embedding[row * number : (row + 1) * number]
         if own == "labeled" and method.labeled_keys == "student":
             key = part
-        if method.contrast_skip_class_0:
-            labels = np.where(labels == 0, IGNORE, labels)
-        if method.contrast_sampling == "random":
-            wrong = np.zeros(wrong.shape, bool)
-        priority = np.stack(
-            [tf.random.stateless_uniform([2, *labels.shape[1:]], seed)[row] for seed in batch.seed]
-        )
-        drawn = references.sample(
-            *(x.reshape(number, -1) for x in (labels, wrong, priority)),
-            NUM_CLASSES,
-            method.contrast_samples,
-            method.contrast_min_pixels,
-        )
-        for (b, c), (hards, easies) in drawn.items():
-            pixels = hards + easies
-            anchors += list(part[b].reshape(-1, part.shape[-1])[pixels])
-            positives += list(key[b].reshape(-1, part.shape[-1])[pixels])
-            classes += [c] * len(pixels)
-            num_hard += len(hards)
-    same = np.eye(len(anchors), dtype=bool) if method.contrast_exclude_self else None
-    losses, _ = references.contrastive_loss(
-        references.unit_norm(np.array(anchors)),
-        np.array(classes),
-        references.unit_norm(np.array(positives)),
-        np.array(classes),
-        method.temperature,
-        same,
-    )
-    return {
-        "contrast": method.contrast_scale * losses.mean(),
-        "anchors": len(anchors),
-        "hard_anchors": num_hard,
-    }
+        draw(drawn, part, key, labels, wrong, row, batch, method)
+    return drawn.loss(method)

@@ -34,20 +34,25 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def masked_cross_entropy(
-    targets: np.ndarray, logits: np.ndarray, valid: np.ndarray, averaging: str = "image"
+    targets: np.ndarray,
+    logits: np.ndarray,
+    valid: np.ndarray,
+    averaging: str = "image",
+    group_size: int = 1,
 ) -> tuple[float, np.ndarray]:
     """Eq. 1 and Eq. 2: the mean over valid pixels, with its gradient for the logits.
 
-    `averaging="image"`: over each image's valid pixels and then over images; `"batch"`: over all
-    valid pixels together.
+    `averaging="image"`: over each image's valid pixels and then over images; `"group"`: over those
+    of every `group_size` images, then over groups; `"batch"`: over all valid pixels together.
     """
     num_images, height, width, _ = logits.shape
-    pooled = max(int(valid.sum()), 1)
+    size = {"image": 1, "group": group_size, "batch": num_images}[averaging]
     probabilities = softmax(logits)
     total, gradient = 0.0, np.zeros(logits.shape)
     for b in range(num_images):
-        own = max(int(valid[b].sum()), 1)
-        weight = 1 / pooled if averaging == "batch" else 1 / (own * num_images)
+        first = b - b % size
+        own = max(int(valid[first : first + size].sum()), 1)
+        weight = size / (own * num_images)
         for y in range(height):
             for x in range(width):
                 if valid[b, y, x]:
@@ -58,11 +63,11 @@ def masked_cross_entropy(
 
 
 def supervised_loss(
-    labels: np.ndarray, logits: np.ndarray, averaging: str = "image"
+    labels: np.ndarray, logits: np.ndarray, averaging: str = "image", group_size: int = 1
 ) -> tuple[float, np.ndarray]:
     """Eq. 1 and its gradient."""
     targets = one_hot(labels, logits.shape[-1])
-    return masked_cross_entropy(targets, logits, labels != IGNORE, averaging)
+    return masked_cross_entropy(targets, logits, labels != IGNORE, averaging, group_size)
 
 
 def class_threshold(confidences: np.ndarray, ratio: float) -> float:
@@ -151,10 +156,11 @@ def sample(
     num_classes: int,
     count: int,
     min_pixels: int = 1,
+    fill_up: bool = True,
 ) -> dict[tuple[int, int], tuple[list[int], list[int]]]:
     """Section 3.3: `{(image, class): (hard pixels, easy pixels)}`, in order of priority.
 
-    Half of the `count` samples are hard; where one kind is short, the other fills up.
+    Half of the `count` samples are hard; where one kind is short, the other may fill up.
     """
     drawn = {}
     for b in range(len(labels)):
@@ -173,7 +179,11 @@ def sample(
                     num_easy += 1
                 else:
                     num_hard += 1
-            drawn[b, c] = hards[:num_hard], easies[:num_easy]
+            if not fill_up:
+                num_hard = min(num_hard, count // 2)
+                num_easy = min(num_easy, count - count // 2)
+            if num_hard + num_easy:
+                drawn[b, c] = hards[:num_hard], easies[:num_easy]
     return drawn
 
 
@@ -221,10 +231,16 @@ def take_apart(mixed: np.ndarray, source: np.ndarray) -> np.ndarray:
     return result
 
 
-def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear resizing with pixel centres at half coordinates; `(H, W, C)`."""
+def resize_bilinear(
+    image: np.ndarray, height: int, width: int, align_corners: bool = False
+) -> np.ndarray:
+    """Bilinear resizing, pixel centres at half coordinates or corners on corners; `(H, W, C)`."""
 
     def neighbours(place: int, size: int, new_size: int) -> tuple[int, int, float]:
+        if align_corners:
+            position = place * (size - 1) / (new_size - 1)
+            low = min(math.floor(position), size - 1)
+            return low, min(low + 1, size - 1), position - low
         position = min(max((place + 0.5) * size / new_size - 0.5, 0), size - 1)
         low = math.floor(position)
         return low, min(low + 1, size - 1), position - low
@@ -238,6 +254,13 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
             lower = (1 - along) * image[bottom, left] + along * image[bottom, right]
             result[y, x] = (1 - down) * upper + down * lower
     return result
+
+
+def feature_places(features: int, pixels: int, align_corners: bool = False) -> list[int]:
+    """The pixels that features lie on, to the nearest one (of two, the later)."""
+    if align_corners:
+        return [math.floor(i * (pixels - 1) / (features - 1) + 0.5) for i in range(features)]
+    return [math.floor((i + 0.5) * pixels / features) for i in range(features)]
 
 
 def sigmoid_ramp(step: int, length: int) -> float:

@@ -62,8 +62,12 @@ BAD_VALUES = [
     ("output_stride", 12),
     ("output_stride", 0),
     ("embedding_dim", 0),
+    ("aspp_dilations", (6, 0)),
+    ("stride_placement", "2x2"),
     ("method", "fixmatch"),
     ("supervised_steps", -1),
+    ("supervised_share", 0.0),
+    ("supervised_share", 1.01),
     ("ema_decay", -0.1),
     ("ema_decay", 1.0),
     ("ema_decay", math.nan),
@@ -73,6 +77,8 @@ BAD_VALUES = [
     ("consistency_weight", -1.0),
     ("consistency_weight", math.nan),
     ("consistency_ramp_steps", -1),
+    ("consistency_ramp_start", "method"),
+    ("contrast_ramp_steps", -1),
     ("dcrs_ratio", 0.0),
     ("dcrs_ratio", 1.01),
     ("dcrs_ratio", math.nan),
@@ -125,6 +131,10 @@ CONTRADICTIONS = [
         ("consistency_weight", "contrast_weight", "method"),
     ),
     ({"mix_group": 3}, ("mix_group", "global_batch_size")),
+    (
+        {"mixing": "none", "loss_averaging": "group", "mix_group": 3},
+        ("mix_group", "global_batch_size"),
+    ),
     ({"mix_group": 8, "global_batch_size": 8}, ("mix_group", "global_batch_size")),
     ({"mixing": "intra_set", "mix_group": 1}, ("mix_group", "mixing")),
     ({"method": "supervised", "baseline": True}, ("baseline", "method")),
@@ -247,6 +257,12 @@ def test_defaults_are_the_papers():
         "consistency_class_mean": False,
         "ema_warmup": False,
         "train_batch_norm": False,
+        "aspp_dilations": (6, 12, 18, 24),
+        "supervised_share": 1.0,
+        "contrast_ramp_steps": 0,
+        "contrast_from_start": False,
+        "gather_contrast_keys": True,
+        "scale_unlabeled": True,
     }
     for name, value in expected.items():
         assert getattr(getattr(BASE, FIELDS[name][0]), name) == value, name
@@ -272,9 +288,10 @@ def changed_everywhere():
         "integer_degrees": False,
         "rotation_order": "last",
         "scales": (0.5, 2.0),
+        "scale_unlabeled": False,
         "jitter_strengths": (0.1, 0.2, 0.3, 0.4),
         "jitter_probabilities": (1.0,) * 4,
-        "randaugment": False,
+        "randaugment": True,
         "randaugment_ops": 1,
         "randaugment_magnitude": 5.0,
         "randaugment_std": 0.0,
@@ -285,9 +302,14 @@ def changed_everywhere():
         "backbone_weights": "random",
         "output_stride": 16,
         "train_batch_norm": True,
+        "aspp_dilations": (6, 12),
+        "stride_placement": "3x3",
+        "max_pool_ceil": True,
+        "align_corners": True,
         "embedding_dim": 8,
         "method": "c3",
         "supervised_steps": 5,
+        "supervised_share": 0.9,
         "ema_decay": 0.5,
         "ema_warmup": True,
         "mixing": "intra_set",
@@ -295,15 +317,20 @@ def changed_everywhere():
         "loss_averaging": "batch",
         "consistency_weight": 1.0,
         "consistency_ramp_steps": 3,
+        "consistency_ramp_start": "training",
         "consistency_class_mean": True,
         "dcrs_ratio": 0.5,
         "dcrs_decay": 0.5,
         "dcrs_start": 0.5,
         "contrast_weight": 0.5,
+        "contrast_ramp_steps": 7,
+        "contrast_from_start": True,
         "temperature": 0.5,
         "contrast_samples": 4,
-        "contrast_sampling": "random",
+        "contrast_sampling": "segmentation_aware",
+        "contrast_fill_up": False,
         "contrast_sources": "labeled",
+        "gather_contrast_keys": False,
         "labeled_keys": "student",
         "contrast_exclude_self": True,
         "contrast_min_pixels": 21,
@@ -325,9 +352,9 @@ def changed_everywhere():
         "export_weights": "teacher",
         "baseline": True,
     }
-    # A count and a list exclude each other, as do a stream and a cache; `method` has one value here
-    # that uses the others.
-    return options, {"labeled", "method", "cache", "cache_dir"}
+    # A count and a list exclude each other, as do a stream and a cache; the others have the one
+    # value that goes with all the rest.
+    return options, {"labeled", "method", "cache", "cache_dir", "randaugment", "contrast_sampling"}
 
 
 @pytest.mark.parametrize(
@@ -457,6 +484,11 @@ def test_every_option_has_a_flag_that_reaches_it(repository):
         (
             ["--scales=1,big"],
             "refused: `--scales` must be numbers separated by commas. Received: 1,big",
+        ),
+        (
+            ["--aspp_dilations=6,1.5"],
+            "refused: `--aspp_dilations` must be whole numbers separated by commas. "
+            "Received: 6,1.5",
         ),
         (["--dcrs_ratio=2"], "refused: `--dcrs_ratio` must be at most 1.0. Received: 2.0"),
         (["--output_stride=12"], "refused: `--output_stride` must be one of 8, 16. Received: 12"),

@@ -125,12 +125,17 @@ def dataset(batches: list[SemiBatch], *, supervised: bool = False) -> tf.data.Da
     served = tf.data.Dataset.from_tensor_slices(stacked)
     # Batched by the data set itself, so that a distribution strategy can cut the batch.
     served = served.unbatch().batch(len(batches[0].x), drop_remainder=True)
-    return served.map(lambda b: SupervisedBatch(b.x, b.y)) if supervised else served
+    return served.map(lambda b: SupervisedBatch(b.x, b.y, b.seed)) if supervised else served
 
 
 def tensors(batch: SemiBatch) -> SemiBatch:
     """Turns a batch of arrays into tensors, as the pipeline gives them."""
     return SemiBatch(*map(tf.constant, batch))
+
+
+def labeled(batch: SemiBatch) -> SupervisedBatch:
+    """Takes the labeled half of a batch, as tensors."""
+    return SupervisedBatch(*map(tf.constant, (batch.x, batch.y, batch.seed)))
 
 
 def _blobs(rng: np.random.Generator, rows: int) -> np.ndarray:

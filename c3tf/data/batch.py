@@ -11,10 +11,12 @@ class SupervisedBatch(NamedTuple):
     Attributes:
         x: `(B, H, W, 3)` uint8, labeled images in weak view.
         y: `(B, H, W)` uint8 train ids, `IGNORE` where unlabeled.
+        seed: `(B, 2)` int64, seed of the draws that are made inside the train step.
     """
 
     x: tf.Tensor
     y: tf.Tensor
+    seed: tf.Tensor
 
 
 class SemiBatch(NamedTuple):

@@ -78,7 +78,7 @@ def supervised_batches(
     view = samples.labeled_view(config, data.labeled.open, data.num_classes)
 
     def sample(position: tf.Tensor, element: tf.Tensor) -> SupervisedBatch:
-        return SupervisedBatch(*view(element, position))
+        return SupervisedBatch(*view(element, position), draw_seed(config, STEP, position))
 
     elements = tf.data.Dataset.zip(positions.dataset(), data.labeled.source(positions))
     return _batched(elements, sample, positions.length, config)

@@ -59,7 +59,7 @@ def unlabeled_view(config: Config, opener: Opener) -> Callable:
     """
     augment = config.augment
     order = augment.rotation_order
-    options = _geometry(augment, "first" if order == "authors" else order)
+    options = _geometry(augment, "first" if order == "authors" else order, augment.scale_unlabeled)
     colors = _colors(augment)
 
     def view(element: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -80,13 +80,13 @@ def unlabeled_view(config: Config, opener: Opener) -> Callable:
     return view
 
 
-def _geometry(augment: AugmentConfig, rotation_order: str) -> GeometryOptions:
+def _geometry(augment: AugmentConfig, rotation_order: str, scale: bool = True) -> GeometryOptions:
     return GeometryOptions(
         crop_size=(augment.crop_height, augment.crop_width),
         flip=augment.flip,
         max_degrees=augment.max_rotation,
         integer_degrees=augment.integer_degrees,
-        scales=augment.scales,
+        scales=augment.scales if scale else (),
         rotation_order=rotation_order,
     )
 

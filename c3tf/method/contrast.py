@@ -12,7 +12,6 @@ from c3tf.method import contrast_blocks
 from c3tf.method.reduction import GlobalSum, at_least_float32, local
 from c3tf.method.sampling import sample_pixels
 
-
 # Similarities that are held at a time, a block of anchors against all keys: 4 MiB in float32, which
 # stays in a processor's cache.
 BLOCK_PAIRS = 2**20
@@ -126,6 +125,7 @@ def pixel_contrast(
     count: int,
     temperature: float,
     min_pixels: int = 1,
+    fill_up: bool = True,
     skip_class_0: bool = False,
     exclude_self: bool = False,
     scale: float = 1.0,
@@ -143,6 +143,7 @@ def pixel_contrast(
         count: samples per class and image.
         temperature: tau.
         min_pixels: a class with fewer pixels in an image is not sampled there.
+        fill_up: as for `sample_pixels`.
         skip_class_0: leave class 0 out (authors' code).
         exclude_self: a pixel is not its own positive (authors' code).
         scale: factor on the loss (authors' code: temperature / 0.1).
@@ -162,7 +163,13 @@ def pixel_contrast(
     if skip_class_0:
         labels = tf.where(labels == 0, IGNORE, labels)
     samples = sample_pixels(
-        labels, hard, priority, num_classes=num_classes, count=count, min_pixels=min_pixels
+        labels,
+        hard,
+        priority,
+        num_classes=num_classes,
+        count=count,
+        min_pixels=min_pixels,
+        fill_up=fill_up,
     )
     # Only places that were filled, so that absent classes cost nothing in the products below.
     filled = tf.cast(tf.where(samples.taken), tf.int32)

@@ -79,21 +79,18 @@ def draw_order(uniform: tf.Tensor, mixing: str) -> tf.Tensor:
     raise ValueError(f"`mixing` must be 'cross_set' or 'intra_set'. Received: mixing={mixing!r}")
 
 
-def inside_boxes(boxes: tf.Tensor, height: int, width: int, stride: int = 1) -> tf.Tensor:
-    """Draws the rectangles as masks, at the images' size or on a coarser grid.
+def inside_boxes(boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Draws the rectangles as masks.
 
     Args:
-        boxes: `(G, g, 4)` int32: top, left, height, width in image pixels.
+        boxes: `(G, g, 4)` int32: top, left, height, width.
         height: rows of the mask.
         width: columns of the mask.
-        stride: image pixels per cell of the mask; a cell belongs to the rectangle when the pixel
-            at its centre does, as `resize.nearest_grid` takes it.
 
     Returns:
         `(G, g, height, width, 1)` bool, true inside.
     """
-    rows = tf.range(height) * stride + stride // 2
-    columns = tf.range(width) * stride + stride // 2
+    rows, columns = tf.range(height), tf.range(width)
     top, left, box_height, box_width = tf.unstack(boxes[..., None], axis=2)
     in_rows = (rows >= top) & (rows < top + box_height)
     in_columns = (columns >= left) & (columns < left + box_width)
@@ -119,31 +116,29 @@ def mix(labeled: tf.Tensor, unlabeled: tf.Tensor, plan: MixPlan | None) -> tf.Te
     return _rearrange(images, lambda: sources(plan, *grid), lambda: places(plan, *grid))
 
 
-def unmix(mixed: tf.Tensor, plan: MixPlan | None, stride: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
+def unmix(mixed: tf.Tensor, plan: MixPlan | None) -> tuple[tf.Tensor, tf.Tensor]:
     """Puts what belongs to each image together again: the inverse of `mix`.
 
     Args:
         mixed: `(2 B, h, w, K)`, e.g. predictions for mixed images.
-        plan: the plan that mixed them.
-        stride: image pixels per pixel of `mixed`.
+        plan: the plan that mixed them, its boxes in pixels of `mixed` (`FeatureGrid.boxes`).
 
     Returns:
         The parts of the labeled and of the unlabeled images, `(B, h, w, K)` each.
     """
     if plan is not None:
-        grid = (*mixed.shape[1:3], stride)
+        grid = mixed.shape[1:3]
         mixed = _rearrange(mixed, lambda: places(plan, *grid), lambda: sources(plan, *grid))
     return tuple(tf.split(mixed, 2, axis=0))
 
 
-def sources(plan: MixPlan, height: int, width: int, stride: int = 1) -> tf.Tensor:
+def sources(plan: MixPlan, height: int, width: int) -> tf.Tensor:
     """Tells which pixel of the images each pixel of the mixed images shows.
 
     Args:
         plan: whom to mix.
-        height: rows of the images, or of a coarser grid.
+        height: rows of the maps that are mixed; the plan's boxes are in their pixels.
         width: columns likewise.
-        stride: image pixels per pixel of the grid.
 
     Returns:
         `(2 B, height, width)` int32: pixels of the labeled and then of the unlabeled images,
@@ -151,17 +146,16 @@ def sources(plan: MixPlan, height: int, width: int, stride: int = 1) -> tf.Tenso
     """
     image = _image_at(plan)
     boxes = tf.concat([plan.boxes, plan.boxes], axis=1)
-    return _exchanged(image, _partner(image), boxes, height, width, stride)
+    return _exchanged(image, _partner(image), boxes, height, width)
 
 
-def places(plan: MixPlan, height: int, width: int, stride: int = 1) -> tf.Tensor:
+def places(plan: MixPlan, height: int, width: int) -> tf.Tensor:
     """Tells where each pixel of the images lies in the mixed images: the inverse of `sources`.
 
     Args:
         plan: whom to mix.
-        height: rows of the images, or of a coarser grid.
+        height: rows of the maps that are mixed; the plan's boxes are in their pixels.
         width: columns likewise.
-        stride: image pixels per pixel of the grid.
 
     Returns:
         `(2 B, height, width)` int32: for the labeled and then the unlabeled images, pixels of the
@@ -174,7 +168,7 @@ def places(plan: MixPlan, height: int, width: int, stride: int = 1) -> tf.Tensor
     back = tf.math.invert_permutation(tf.reshape(_image_at(plan), [-1]))
     in_order = (tf.gather(tf.reshape(x, [-1]), back) for x in (mixed, _partner(mixed)))
     boxes = tf.gather(tf.reshape(boxes, [-1, 4]), back)
-    return _exchanged(*in_order, boxes, height, width, stride)
+    return _exchanged(*in_order, boxes, height, width)
 
 
 def _image_at(plan: MixPlan) -> tf.Tensor:
@@ -195,10 +189,10 @@ def _partner(at_place: tf.Tensor) -> tf.Tensor:
 
 
 def _exchanged(
-    own: tf.Tensor, partner: tf.Tensor, boxes: tf.Tensor, height: int, width: int, stride: int
+    own: tf.Tensor, partner: tf.Tensor, boxes: tf.Tensor, height: int, width: int
 ) -> tf.Tensor:
     """Numbers the pixels of `own` images, inside the rectangles those of their `partner`."""
-    inside = inside_boxes(tf.reshape(boxes, [1, -1, 4]), height, width, stride)
+    inside = inside_boxes(tf.reshape(boxes, [1, -1, 4]), height, width)
     area = height * width
     inside = tf.cast(tf.reshape(inside, [-1, area]), tf.int32)
     own, partner = (tf.reshape(x, [-1, 1]) * area for x in (own, partner))

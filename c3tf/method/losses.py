@@ -12,6 +12,7 @@ def supervised(
     *,
     num_images: int,
     averaging: str = "image",
+    group_size: int = 1,
     global_sum: GlobalSum = local,
 ) -> tf.Tensor:
     """Computes the cross-entropy of labeled pixels (Eq. 1).
@@ -21,7 +22,9 @@ def supervised(
         logits: `(B, H, W, C)` student logits at the labels' size.
         num_images: labeled images in the global batch, `|B_L|`.
         averaging: `"image"` for Eq. 1's mean over each image's valid pixels and then over images;
-            `"batch"` for one mean over all valid pixels of the batch (authors' code).
+            `"group"` for the same over groups of images (authors' code: a GPU's share);
+            `"batch"` for one mean over all valid pixels of the batch.
+        group_size: images per group for `"group"`, neighbours in the batch; it divides B.
         global_sum: adds up a tensor over all replicas.
 
     Returns:
@@ -31,7 +34,14 @@ def supervised(
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.where(valid, tf.cast(labels, tf.int32), 0), logits=at_least_float32(logits)
     )
-    return average(loss, valid, num_images=num_images, averaging=averaging, global_sum=global_sum)
+    return average(
+        loss,
+        valid,
+        num_images=num_images,
+        averaging=averaging,
+        group_size=group_size,
+        global_sum=global_sum,
+    )
 
 
 def consistency(
@@ -41,6 +51,7 @@ def consistency(
     *,
     num_images: int,
     averaging: str = "image",
+    group_size: int = 1,
     class_mean: bool = False,
     global_sum: GlobalSum = local,
 ) -> tf.Tensor:
@@ -52,6 +63,7 @@ def consistency(
         confident: `(B, H, W)` bool, the confident region of Section 3.4.
         num_images: unlabeled images in the global batch, `|B_U|`.
         averaging: as for `supervised`, over the confident pixels.
+        group_size: as for `supervised`.
         class_mean: divide by the number of classes, as the authors' code does.
         global_sum: adds up a tensor over all replicas.
 
@@ -65,7 +77,12 @@ def consistency(
     if class_mean:
         loss /= tf.cast(tf.shape(logits)[-1], loss.dtype)
     return average(
-        loss, confident, num_images=num_images, averaging=averaging, global_sum=global_sum
+        loss,
+        confident,
+        num_images=num_images,
+        averaging=averaging,
+        group_size=group_size,
+        global_sum=global_sum,
     )
 
 
@@ -75,6 +92,7 @@ def average(
     *,
     num_images: int,
     averaging: str,
+    group_size: int,
     global_sum: GlobalSum,
 ) -> tf.Tensor:
     """Averages a loss per pixel over the valid pixels of the global batch.
@@ -83,21 +101,29 @@ def average(
         loss: `(B, H, W)` loss of each pixel.
         valid: `(B, H, W)` bool, the pixels that count.
         num_images: images in the global batch.
-        averaging: `"image"` or `"batch"`, see `supervised`.
+        averaging: `"image"`, `"group"` or `"batch"`, see `supervised`.
+        group_size: images per group for `"group"`.
         global_sum: adds up a tensor over all replicas.
 
     Returns:
         This replica's part of the mean, a scalar.
 
     Raises:
-        ValueError: `averaging` is neither.
+        ValueError: `averaging` is none of these.
     """
     weight = tf.cast(valid, loss.dtype)
     # Not `loss * weight`: a pixel that does not count must not turn 0 times infinity into NaN.
     loss_sums = tf.reduce_sum(tf.where(valid, loss, 0), axis=(1, 2))
     counts = tf.reduce_sum(weight, axis=(1, 2))
-    if averaging == "image":
-        return tf.reduce_sum(loss_sums / tf.maximum(counts, 1)) / tf.cast(num_images, loss.dtype)
+    if averaging == "group":
+        loss_sums, counts = (
+            tf.reduce_sum(tf.reshape(x, [-1, group_size]), axis=1) for x in (loss_sums, counts)
+        )
+    if averaging in ("image", "group"):
+        num_parts = num_images // (group_size if averaging == "group" else 1)
+        return tf.reduce_sum(loss_sums / tf.maximum(counts, 1)) / tf.cast(num_parts, loss.dtype)
     if averaging == "batch":
         return tf.reduce_sum(loss_sums) / tf.maximum(global_sum(tf.reduce_sum(counts)), 1)
-    raise ValueError(f"`averaging` must be 'image' or 'batch'. Received: averaging={averaging!r}")
+    raise ValueError(
+        f"`averaging` must be 'image', 'group' or 'batch'. Received: averaging={averaging!r}"
+    )

@@ -33,11 +33,12 @@ def sample_pixels(
     num_classes: int,
     count: int,
     min_pixels: int = 1,
+    fill_up: bool = True,
 ) -> Samples:
     """Draws pixels of every class in every image, half of them hard.
 
     Where one kind is short, the other fills up; where a class has fewer than `count` pixels, all
-    of them are taken.
+    of them are taken. Without filling up, each kind gives at most its half.
 
     Args:
         labels: `(B, N)` integer class of each pixel, `IGNORE` for pixels that cannot be drawn.
@@ -47,6 +48,7 @@ def sample_pixels(
         num_classes: C.
         count: K, samples per class and image.
         min_pixels: a class with fewer pixels in an image is not sampled there.
+        fill_up: take more of one kind where the other is short.
 
     Returns:
         The samples.
@@ -64,8 +66,9 @@ def sample_pixels(
 
     num_hard, num_easy = counts[..., 0], counts[..., 1]
     sampled = num_hard + num_easy >= min_pixels
-    take_hard = tf.minimum(num_hard, tf.maximum(count // 2, count - num_easy))
-    take_easy = tf.minimum(num_easy, count - take_hard)
+    half = count // 2
+    take_hard = tf.minimum(num_hard, tf.maximum(half, count - num_easy) if fill_up else half)
+    take_easy = tf.minimum(num_easy, count - (take_hard if fill_up else half))
     place = tf.range(count)
     is_hard = place < take_hard[..., None]
     position = tf.where(

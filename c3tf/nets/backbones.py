@@ -170,6 +170,7 @@ def build(
     layout: Layout,
     train_batch_norm: bool = False,
     seed: int = 0,
+    max_pool_ceil: bool = False,
 ) -> Any:
     """Adds preprocessing and a backbone to a functional graph.
 
@@ -182,6 +183,7 @@ def build(
         train_batch_norm: trains batch norm, its moments taken over all replicas. By default it is
             frozen: moving statistics are used and nothing of it is trainable.
         seed: draws the initial kernels; equal seeds give equal kernels.
+        max_pool_ceil: round the size of a ResNet's max-pooling up instead of down.
 
     Returns:
         Keras tensor `(B, ceil(H / output_stride), ceil(W / output_stride), F)`.
@@ -218,6 +220,10 @@ def build(
         elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
             config["use_bias"] = False  # Batch norm follows and has a bias of its own.
             config |= _placement(layer.name, entry.grids, output_stride, layout.stride_kernel)
+        elif max_pool_ceil and layer.name == _RESNET_POOL_PAD:
+            # One more row and column at the far end; features are not negative there, so zeros
+            # change no maximum.
+            config["padding"] = ((1, 2), (1, 2))
         return type(layer).from_config(config | {"name": PREFIX + layer.name})
 
     def call(layer: keras.layers.Layer, x: Any, **options: Any) -> Any:
@@ -236,6 +242,7 @@ def build(
     return cloned.outputs[0]
 
 
+_RESNET_POOL_PAD = "pool1_pad"
 _RESNET_CONV = re.compile(r"conv(\d)_block(\d+)_(\d)_conv")
 _LITE_CONV = re.compile(r"block(\d)([a-z])_dwconv")
 # Replaced by padding="same", which is equal for even sizes and, unlike a pad chosen before the

@@ -1,11 +1,12 @@
 """DeepLab v2 with a projection head: the one network of student and teacher."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from c3tf.nets import backbones, weights
+from c3tf.nets import alignment, backbones, weights
 
 LOGITS = "logits"
 EMBEDDING = "embedding"
@@ -24,6 +25,9 @@ def build(
     seed: int = 0,
     name: str = "student",
     aspp_dilations: Sequence[int] = ASPP_DILATIONS,
+    stride_kernel: int | None = None,
+    max_pool_ceil: bool = False,
+    align_corners: bool = False,
 ) -> keras.Model:
     """Builds the segmentation network with its backbone weights loaded.
 
@@ -43,11 +47,17 @@ def build(
         seed: draws every initial value that no file provides.
         name: the model's name.
         aspp_dilations: dilation of each summed 3x3 branch of the segmentation head.
+        stride_kernel: 1 or 3, the convolution of a ResNet stage's first block that has the stride;
+            None leaves it where the weights had it. EfficientNet-Lite has no such choice.
+        max_pool_ceil: round the size of a ResNet's max-pooling up, which adds a row and a column
+            of features to an image whose size the output stride divides.
+        align_corners: mark the logits as resized with aligned corners (`alignment`).
 
     Returns:
         A model from RGB images `(B, H, W, 3)` in 0..255 (uint8 or float) to a dict:
         `"logits"` `(B, h, w, C)` and, unless `embedding_dim` is `None`, `"embedding"`
-        `(B, h, w, D)`, not normalised; h = ceil(H / output_stride), w likewise. Both are in the
+        `(B, h, w, D)`, not normalised; h = ceil(H / output_stride), w likewise (with
+        `max_pool_ceil`, floor(H / output_stride) + 1 for ResNets and even H). Both are in the
         variables' precision (float32 also under a mixed policy).
 
     Raises:
@@ -69,10 +79,16 @@ def build(
     image = keras.Input(
         (None, None, 3), dtype=keras.config.dtype_policy().variable_dtype, name="image"
     )
+    layout = loaded.layout
+    if stride_kernel is not None:
+        layout = dataclasses.replace(layout, stride_kernel=stride_kernel)
     features = backbones.build(
-        image, backbone, base, output_stride, loaded.layout, train_batch_norm, seed
+        image, backbone, base, output_stride, layout, train_batch_norm, seed, max_pool_ceil
     )
-    outputs = {LOGITS: _segmentation_head(features, num_classes, aspp_dilations, seed)}
+    name_of_logits = alignment.LOGITS_ALIGN_CORNERS if align_corners else LOGITS
+    outputs = {
+        LOGITS: _segmentation_head(features, num_classes, aspp_dilations, seed, name_of_logits)
+    }
     if embedding_dim is not None:
         outputs[EMBEDDING] = _projection_head(features, embedding_dim, seed)
     model = keras.Model(image, outputs, name=name)
@@ -90,7 +106,9 @@ def is_projection(variable: keras.Variable) -> bool:
     return any(part.startswith("projection_") for part in variable.path.split("/"))
 
 
-def _segmentation_head(features: Any, num_classes: int, dilations: Sequence[int], seed: int) -> Any:
+def _segmentation_head(
+    features: Any, num_classes: int, dilations: Sequence[int], seed: int, name_of_logits: str
+) -> Any:
     """Adds ASPP: one dilated 3x3 convolution to the classes per branch, summed."""
     branches = []
     for index, dilation in enumerate(dilations, start=1):
@@ -108,9 +126,9 @@ def _segmentation_head(features: Any, num_classes: int, dilations: Sequence[int]
             )(features)
         )
     if len(branches) == 1:
-        return _as_output(branches[0], LOGITS)
+        return _as_output(branches[0], name_of_logits)
     dtype = keras.config.dtype_policy().variable_dtype
-    return keras.layers.Add(dtype=dtype, name=LOGITS)(branches)
+    return keras.layers.Add(dtype=dtype, name=name_of_logits)(branches)
 
 
 def _projection_head(features: Any, embedding_dim: int, seed: int) -> Any:

@@ -46,7 +46,7 @@ def check_divisible(config: Config, num_replicas: int) -> None:
         ConfigError: names the sizes and what they must be.
     """
     if config.labeled_batch_size % _share_unit(config, num_replicas):
-        group = f" times `--mix_group` ({config.method.mix_group})" if _mixes(config) else ""
+        group = f" times `--mix_group` ({config.method.mix_group})" if config.uses_groups else ""
         raise ConfigError(
             f"Half of `--global_batch_size` must be a multiple of the replicas ({num_replicas})"
             f"{group}. Received: --global_batch_size={config.training.global_batch_size}"
@@ -55,8 +55,4 @@ def check_divisible(config: Config, num_replicas: int) -> None:
 
 def _share_unit(config: Config, num_replicas: int) -> int:
     """Returns the number of labeled images that the labeled batch must be a multiple of."""
-    return num_replicas * (config.method.mix_group if _mixes(config) else 1)
-
-
-def _mixes(config: Config) -> bool:
-    return config.method.method == "c3" and config.method.mixing != "none"
+    return num_replicas * (config.method.mix_group if config.uses_groups else 1)

@@ -65,7 +65,7 @@ def build(
     Args:
         config: rates and durations.
         is_backbone: tells the backbone's variables from those of the heads.
-        is_projection: tells the projection head's variables, which wait for the method to begin.
+        is_projection: tells the projection head's variables, which wait for the contrast.
 
     Returns:
         Adam with rate `learning_rate * (1 - step / steps) ^ power`, times `backbone_rate` for the
@@ -81,7 +81,7 @@ def build(
     return LayerwiseAdam(
         schedule,
         factor=lambda variable: training.backbone_rate if is_backbone(variable) else 1.0,
-        first_step=lambda variable: config.supervised_steps if is_projection(variable) else 0,
+        first_step=lambda variable: config.first_contrast_step if is_projection(variable) else 0,
     )
 
 

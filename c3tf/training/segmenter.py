@@ -1,35 +1,18 @@
 """The Keras model that trains a student with its teacher: the paper's method in one train step."""
 
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 
 from c3tf.config import Config
 from c3tf.data.batch import SemiBatch, SupervisedBatch
-from c3tf.labels import IGNORE
 from c3tf.method import confidence, cutmix, losses, schedules
-from c3tf.method.contrast import ContrastInputs, ContrastResult, pixel_contrast
 from c3tf.method.reduction import at_least_float32
-from c3tf.method.resize import bilinear, nearest_grid
-from c3tf.training import replicas, statistics, teacher
+from c3tf.method.resize import bilinear
+from c3tf.training import contrast_step, replicas, statistics, teacher
+from c3tf.training.targets import Targets
 
 # What a step reports, by name.
 Logs = dict[str, tf.Tensor]
-
-
-class Targets(NamedTuple):
-    """What the teacher says of the unlabeled images.
-
-    Attributes:
-        probabilities: `(B, H, W, C)` softmax.
-        predicted: `(B, H, W)` int32, the most probable class.
-        confident: `(B, H, W)` bool, the region that DCRS keeps.
-    """
-
-    probabilities: tf.Tensor
-    predicted: tf.Tensor
-    confident: tf.Tensor
 
 
 class Segmenter(keras.Model):
@@ -102,10 +85,15 @@ class Segmenter(keras.Model):
 
     def _supervised_step(self, batch: SupervisedBatch) -> tuple[Logs, Logs]:
         with tf.GradientTape() as tape:
-            logits = self._upsample(self._run(self.student, batch.x)["logits"], batch.y)
-            loss = self._supervised_loss(batch.y, logits)
+            student = self._run(self.student, batch.x)
+            supervised = self._supervised_loss(batch.y, self._upsample(student["logits"], batch.y))
+            loss, logs = supervised, {"supervised": supervised}
+            if self.config.uses_contrast and self.options.contrast_from_start:
+                contrast = contrast_step.supervised(self.config, self.num_classes, batch, student)
+                loss += self._lambda2(loss.dtype) * contrast.loss
+                logs |= contrast_step.logs(contrast)
         self._descend(tape, loss)
-        return _global_sums({"loss": loss, "supervised": loss}), {}
+        return _global_sums({"loss": loss, **logs}), {}
 
     def _semi_supervised_step(self, batch: SemiBatch) -> tuple[Logs, Logs]:
         """Minimises L_sup + lambda1 L_consist + lambda2 L_contrast (Eq. 7)."""
@@ -115,8 +103,11 @@ class Segmenter(keras.Model):
         teacher.update(self.teacher, self.student, self._teacher_decay(phase_step))
         teacher_x, teacher_u = self._teacher_outputs(batch)
         targets = self._targets(teacher_u["logits"], batch.u_valid)
+        from_start = options.consistency_ramp_start == "training"
         lambda1 = options.consistency_weight * schedules.sigmoid_ramp(
-            phase_step, options.consistency_ramp_steps, targets.probabilities.dtype
+            self.optimizer.iterations if from_start else phase_step,
+            options.consistency_ramp_steps,
+            targets.probabilities.dtype,
         )
         plan = self._mix_plan(batch)
         with tf.GradientTape() as tape:
@@ -130,9 +121,18 @@ class Segmenter(keras.Model):
                 loss += lambda1 * consistent
             logs = {"supervised": supervised, "consistency": consistent}
             if self.config.uses_contrast:
-                contrast = self._contrast(batch, plan, student, teacher_x, teacher_u, targets)
-                loss += options.contrast_weight * contrast.loss
-                logs |= _contrast_logs(contrast)
+                contrast = contrast_step.semi_supervised(
+                    self.config,
+                    self.num_classes,
+                    batch,
+                    plan,
+                    student,
+                    teacher_x,
+                    teacher_u,
+                    targets,
+                )
+                loss += self._lambda2(loss.dtype) * contrast.loss
+                logs |= contrast_step.logs(contrast)
         self._descend(tape, loss)
         counts = self._counts(batch, plan, student["logits"], targets)
         if self.config.uses_contrast:
@@ -150,7 +150,11 @@ class Segmenter(keras.Model):
 
     def _upsample(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Brings logits to the size of the labels, `(B, H, W, C)`, in at least float32."""
-        return bilinear(at_least_float32(logits), *labels.shape[1:])
+        aligned = self.config.network.align_corners
+        return bilinear(at_least_float32(logits), *labels.shape[1:], align_corners=aligned)
+
+    def _lambda2(self, dtype: tf.DType) -> tf.Tensor:
+        return contrast_step.weight(self.config, self.optimizer.iterations, dtype)
 
     def _supervised_loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return losses.supervised(
@@ -158,6 +162,7 @@ class Segmenter(keras.Model):
             logits,
             num_images=self.config.labeled_batch_size,
             averaging=self.options.loss_averaging,
+            group_size=self.options.mix_group,
             global_sum=replicas.global_sum,
         )
 
@@ -168,6 +173,7 @@ class Segmenter(keras.Model):
             targets.confident,
             num_images=self.config.labeled_batch_size,
             averaging=self.options.loss_averaging,
+            group_size=self.options.mix_group,
             class_mean=self.options.consistency_class_mean,
             global_sum=replicas.global_sum,
         )
@@ -179,13 +185,7 @@ class Segmenter(keras.Model):
 
     def _teacher_outputs(self, batch: SemiBatch) -> tuple[dict | None, dict]:
         """Runs the teacher on the unlabeled images, and on the labeled ones where keys need it."""
-        options = self.options
-        needs_labeled = (
-            self.config.uses_contrast
-            and options.contrast_sources != "unlabeled"
-            and options.labeled_keys == "teacher"
-        )
-        if not needs_labeled:
+        if not contrast_step.needs_teacher_of_labeled(self.config):
             return None, self._run(self.teacher, batch.u_w)
         both = self._run(self.teacher, tf.concat([batch.x, batch.u_w], axis=0))
         halves = {name: tf.split(output, 2, axis=0) for name, output in both.items()}
@@ -220,75 +220,13 @@ class Segmenter(keras.Model):
         self, batch: SemiBatch, plan: cutmix.MixPlan | None, logits: tf.Tensor, targets: Targets
     ) -> Logs:
         """Counts what the teacher says, and on the feature grid whether the student agrees."""
-        stride = self.config.network.output_stride
+        grid = contrast_step.feature_grid(self.config, logits, batch.y)
         predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)[..., None]
-        _, student = cutmix.unmix(predicted, plan, stride)
-        on_grid = (nearest_grid(part, stride) for part in (targets.predicted, batch.u_valid))
+        _, student = cutmix.unmix(predicted, grid.plan(plan))
+        on_grid = (grid.take(part) for part in (targets.predicted, batch.u_valid))
         return statistics.class_counts(
             targets.predicted, targets.confident, batch.u_valid, self.num_classes
         ) | statistics.agreement(student[..., 0], *on_grid)
-
-    def _contrast(
-        self,
-        batch: SemiBatch,
-        plan: cutmix.MixPlan | None,
-        student: dict[str, tf.Tensor],
-        teacher_x: dict[str, tf.Tensor] | None,
-        teacher_u: dict[str, tf.Tensor],
-        targets: Targets,
-    ) -> ContrastResult:
-        """Computes the contrastive loss on the feature grid (Eq. 5)."""
-        options, stride = self.options, self.config.network.output_stride
-        embedding = student["embedding"]
-        predicted = tf.argmax(student["logits"], axis=-1, output_type=tf.int32)
-        number = tf.reshape(tf.range(predicted.shape.num_elements()), predicted.shape)
-        # Embeddings stay mixed; where those of each image lie is all that the samples need.
-        unmixed = cutmix.unmix(tf.stack([predicted, number], axis=-1), plan, stride)
-        (predicted_x, place_x), (predicted_u, place_u) = (
-            tf.unstack(part, axis=-1) for part in unmixed
-        )
-        if teacher_x is None:
-            labeled_keys, _ = cutmix.unmix(tf.stop_gradient(embedding), plan, stride)
-        else:
-            labeled_keys = teacher_x["embedding"]
-        labels_x = tf.cast(nearest_grid(batch.y, stride), tf.int32)
-        teacher_class = nearest_grid(targets.predicted, stride)
-        labels_u = tf.where(nearest_grid(targets.confident, stride), teacher_class, IGNORE)
-        priority = _priorities(batch.seed, predicted_x.shape[1:])
-        aware = options.contrast_sampling == "segmentation_aware"
-        sets = {
-            "labeled": ContrastInputs(
-                embedding=embedding,
-                key_embedding=labeled_keys,
-                labels=labels_x,
-                hard=(predicted_x != labels_x) & aware,
-                priority=priority[:, 0],
-                place=place_x,
-            ),
-            "unlabeled": ContrastInputs(
-                embedding=embedding,
-                key_embedding=teacher_u["embedding"],
-                labels=labels_u,
-                hard=(predicted_u != teacher_class) & aware,
-                priority=priority[:, 1],
-                place=place_u,
-            ),
-        }
-        sources = options.contrast_sources
-        used = [part for name, part in sets.items() if sources in ("both", name)]
-        return pixel_contrast(
-            used,
-            num_classes=self.num_classes,
-            count=options.contrast_samples,
-            temperature=options.temperature,
-            min_pixels=options.contrast_min_pixels,
-            skip_class_0=options.contrast_skip_class_0,
-            exclude_self=options.contrast_exclude_self,
-            scale=options.contrast_scale,
-            global_sum=replicas.global_sum,
-            global_gather=replicas.global_gather,
-            first_image=replicas.replica_index() * len(used) * batch.x.shape[0],
-        )
 
     def _descend(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """Applies this replica's gradients; the optimizer adds up those of all replicas."""
@@ -302,26 +240,8 @@ class Segmenter(keras.Model):
         self.optimizer.apply(gradients, variables)
 
 
-def _priorities(seeds: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-    """Draws `(B, 2, *shape)` uniform numbers, each pair of images from its own seed."""
-    return tf.map_fn(
-        lambda seed: tf.random.stateless_uniform([2, *shape], seed),
-        seeds,
-        fn_output_signature=tf.TensorSpec([2, *shape], tf.float32),
-    )
-
-
 def _count(mask: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero(mask, dtype=tf.int32)
-
-
-def _contrast_logs(contrast: ContrastResult) -> dict[str, tf.Tensor]:
-    anchors = tf.reduce_sum(contrast.anchors_per_class)
-    return {
-        "contrast": contrast.loss,
-        "anchors": anchors,
-        "hard_anchors": contrast.hard_anchors,
-    }
 
 
 def _global_sums(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -47,6 +47,10 @@ def build_model(config: Config, label_map: LabelMap) -> Segmenter:
         backbone_weights=network.backbone_weights,
         train_batch_norm=network.train_batch_norm,
         seed=config.training.seed,
+        aspp_dilations=network.aspp_dilations,
+        stride_kernel={"weights": None, "1x1": 1, "3x3": 3}[network.stride_placement],
+        max_pool_ceil=network.max_pool_ceil,
+        align_corners=network.align_corners,
     )
     teacher = None
     if config.method.method == "c3":

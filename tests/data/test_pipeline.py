@@ -136,7 +136,7 @@ def test_batches_have_the_documented_shapes_and_types(manifest, semi, supervised
         "mix_boxes": ((4, 4), tf.int32),
         "seed": ((4, 2), tf.int64),
     }
-    labeled = {name: fields[name] for name in ("x", "y")}
+    labeled = {name: fields[name] for name in ("x", "y", "seed")}
     # Known before the first batch, so that the train step is compiled once.
     spec = pipeline.supervised_batches(data, config(), 0).element_spec
     assert {n: (tuple(s.shape), s.dtype) for n, s in spec._asdict().items()} == labeled
@@ -187,7 +187,7 @@ def test_any_supervised_step_can_be_the_first(supervised):
 
 def test_the_labeled_images_go_on_across_the_phases(semi, supervised):
     one, other = supervised(max_rotation=10.0)[3], semi(**USUAL)[1]
-    assert_same(one, type(one)(other.x, other.y))
+    assert_same(one, type(one)(other.x, other.y, other.seed))
     # So the baseline sees the same labeled batches as the method.
     assert_same(supervised(start=3, max_rotation=10.0, method="supervised")[0], one)
 
@@ -222,6 +222,18 @@ def test_labels_follow_rotation_and_scale(supervised):
         same = labels_of(batch.x)[inside] == batch.y.numpy()[inside]
         assert inside.mean() > 0.8
         assert same.mean() > 0.75
+
+
+@pytest.mark.parametrize(("scale_unlabeled", "step"), [(True, 3), (False, 6)])
+def test_unlabeled_images_are_scaled_unless_the_authors_mistake_is_wanted(
+    semi, scale_unlabeled, step
+):
+    """Neighbours differ by 6 in blue, by half of it where the image is twice as large."""
+    options = {"flip": False, "scales": [2.0], "scale_unlabeled": scale_unlabeled}
+    batch = semi(**options)[0]
+    for image, expected in ((batch.x, 3), (batch.u_w, step), (batch.u_s, step)):
+        blue = image.numpy()[..., 2].astype(int)
+        assert np.median(np.diff(blue, axis=2)) == expected
 
 
 def test_what_lies_beside_the_image_is_ignored_and_not_valid(semi):

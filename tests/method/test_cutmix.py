@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import references
 from c3tf.method import cutmix
-from c3tf.method.resize import nearest_grid
+from c3tf.method.grid import FeatureGrid
 
 HEIGHT, WIDTH = 16, 24
 
@@ -133,7 +133,8 @@ def test_unmix_on_the_feature_grid_follows_the_full_size_masks(stride, height, w
     plan = random_plan(height=height, width=width)
     labeled, unlabeled = random_images(height=height, width=width)
     mixed = cutmix.mix(tf.constant(labeled), tf.constant(unlabeled), plan)
-    parts = cutmix.unmix(nearest_grid(mixed, stride), plan, stride)
+    grid = FeatureGrid.between((height // stride, width // stride), (height, width))
+    parts = cutmix.unmix(grid.take(mixed), plan._replace(boxes=grid.boxes(plan.boxes)))
     for part, image in zip(parts, (labeled, unlabeled), strict=True):
         np.testing.assert_array_equal(part, image[:, stride // 2 :: stride, stride // 2 :: stride])
 

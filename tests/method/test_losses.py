@@ -23,7 +23,8 @@ def random_case(seed=0, num_images=3, height=6, width=7):
     labels[0, 1:] = IGNORE
     logits = rng.normal(0, 3, (num_images, height, width, NUM_CLASSES))
     teacher = references.softmax(rng.normal(0, 3, logits.shape))
-    confident = rng.random(labels.shape) < np.array([0.2, 0.5, 0.9])[:num_images, None, None]
+    share = np.array([0.2, 0.5, 0.9, 0.3])[:num_images, None, None]
+    confident = rng.random(labels.shape) < share
     return labels, logits, teacher, confident
 
 
@@ -35,42 +36,55 @@ def with_gradient(function, logits):
     return loss.numpy(), tape.gradient(loss, logits).numpy()
 
 
-@pytest.mark.parametrize("averaging", ["image", "batch"])
+@pytest.mark.parametrize("averaging", ["image", "group", "batch"])
 def test_supervised_is_eq_1(averaging):
-    labels, logits, _, _ = random_case()
+    labels, logits, _, _ = random_case(num_images=4)
     loss, gradient = with_gradient(
-        lambda x: losses.supervised(labels, x, num_images=3, averaging=averaging), logits
+        lambda x: losses.supervised(labels, x, num_images=4, averaging=averaging, group_size=2),
+        logits,
     )
-    expected_loss, expected_gradient = references.supervised_loss(labels, logits, averaging)
+    expected_loss, expected_gradient = references.supervised_loss(labels, logits, averaging, 2)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-12)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("averaging", ["image", "batch"])
+@pytest.mark.parametrize("averaging", ["image", "group", "batch"])
 @pytest.mark.parametrize("class_mean", [False, True])
 def test_consistency_is_eq_2(averaging, class_mean):
-    _, logits, teacher, confident = random_case()
+    _, logits, teacher, confident = random_case(num_images=4)
+    options = {"averaging": averaging, "group_size": 2, "class_mean": class_mean}
     loss, gradient = with_gradient(
-        lambda x: losses.consistency(
-            teacher, x, confident, num_images=3, averaging=averaging, class_mean=class_mean
-        ),
-        logits,
+        lambda x: losses.consistency(teacher, x, confident, num_images=4, **options), logits
     )
     factor = 1 / NUM_CLASSES if class_mean else 1
     expected_loss, expected_gradient = references.masked_cross_entropy(
-        teacher, logits, confident, averaging
+        teacher, logits, confident, averaging, 2
     )
     np.testing.assert_allclose(loss, factor * expected_loss, rtol=1e-12)
     np.testing.assert_allclose(gradient, factor * expected_gradient, rtol=0, atol=1e-13)
 
 
-def test_the_two_averagings_differ():
-    labels, logits, _, _ = random_case()
-    one, other = (
-        losses.supervised(labels, tf.constant(logits), num_images=3, averaging=averaging)
-        for averaging in ("image", "batch")
+def test_the_averagings_differ():
+    labels, logits, _, _ = random_case(num_images=4)
+    image, group, batch = (
+        losses.supervised(
+            labels, tf.constant(logits), num_images=4, averaging=averaging, group_size=2
+        )
+        for averaging in ("image", "group", "batch")
     )
-    assert abs(one - other) > 0.1
+    assert min(abs(image - group), abs(image - batch), abs(group - batch)) > 0.005
+
+
+def test_groups_of_one_and_of_all_are_the_other_averagings():
+    labels, logits, _, _ = random_case(num_images=4)
+    for group_size, averaging in ((1, "image"), (4, "batch")):
+        group, same = (
+            losses.supervised(
+                labels, tf.constant(logits), num_images=4, averaging=kind, group_size=group_size
+            )
+            for kind in ("group", averaging)
+        )
+        np.testing.assert_allclose(group, same, rtol=1e-12)
 
 
 @pytest.mark.parametrize("case", ["c0", "c1"])
@@ -90,9 +104,11 @@ def test_authors_numbers(shared_dir, case):
 
     def total(logits):
         labeled, unlabeled = tf.split(logits, 2)
-        parts["supervised"] = losses.supervised(labels, labeled, num_images=2, averaging="batch")
+        # The authors' switches; a group is one GPU's images, here both.
+        pooled = {"num_images": 2, "averaging": "group", "group_size": 2}
+        parts["supervised"] = losses.supervised(labels, labeled, **pooled)
         parts["consistency"] = losses.consistency(
-            teacher, unlabeled, confident, num_images=2, averaging="batch", class_mean=True
+            teacher, unlabeled, confident, class_mean=True, **pooled
         )
         return tf.add_n(list(parts.values()))
 
@@ -133,19 +149,57 @@ def test_class_0_is_a_class():
     assert float(loss) == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-6)
 
 
+def edge_case(labels, confident=None):
+    """Random logits and targets for given labels `(B, H, W)`."""
+    rng = np.random.default_rng(7)
+    labels = np.asarray(labels, np.uint8)
+    logits = rng.normal(0, 2, (*labels.shape, NUM_CLASSES))
+    teacher = references.softmax(rng.normal(0, 2, logits.shape))
+    confident = labels != IGNORE if confident is None else np.asarray(confident, bool)
+    return labels, logits, teacher, confident
+
+
+EDGE_CASES = {
+    "one pixel": ([[[3]]],),
+    "one ignored pixel": ([[[IGNORE]]],),
+    "class 0 alone": ([[[0, 0], [0, 0]]],),
+    "one class in both images": ([[[2, 2]], [[2, IGNORE]]],),
+    "a class in one image only": ([[[1, 1]], [[1, 4]]],),
+    "no label in one image": ([[[1, 2]], [[IGNORE, IGNORE]]],),
+    "no confident pixel in one image": ([[[1, 2]], [[3, 0]]], [[[0, 0]], [[1, 0]]]),
+    "no confident pixel": ([[[1, 2]], [[3, 0]]], [[[0, 0]], [[0, 0]]]),
+}
+
+
+@pytest.mark.parametrize("averaging", ["image", "group", "batch"])
+@pytest.mark.parametrize("case", EDGE_CASES.values(), ids=EDGE_CASES)
+def test_edge_cases_are_the_equations(case, averaging):
+    labels, logits, teacher, confident = edge_case(*case)
+    size = len(labels)
+    options = {"num_images": size, "averaging": averaging, "group_size": size}
+    found = with_gradient(lambda x: losses.supervised(labels, x, **options), logits)
+    expected = references.supervised_loss(labels, logits, averaging, size)
+    for ours, reference in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, reference, rtol=1e-12, atol=1e-14)
+    found = with_gradient(lambda x: losses.consistency(teacher, x, confident, **options), logits)
+    expected = references.masked_cross_entropy(teacher, logits, confident, averaging, size)
+    for ours, reference in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, reference, rtol=1e-12, atol=1e-14)
+
+
 def test_one_class_costs_nothing():
     loss = losses.supervised(np.zeros((2, 2, 2), np.uint8), tf.ones([2, 2, 2, 1]), num_images=2)
     assert float(loss) == 0
 
 
-@pytest.mark.parametrize("averaging", ["image", "batch"])
+@pytest.mark.parametrize("averaging", ["image", "group", "batch"])
 def test_everything_ignored_is_0_without_gradient(averaging):
     _, logits, teacher, _ = random_case()
     nowhere = np.full(logits.shape[:3], IGNORE, np.uint8)
     for function in (
-        lambda x: losses.supervised(nowhere, x, num_images=3, averaging=averaging),
+        lambda x: losses.supervised(nowhere, x, num_images=3, averaging=averaging, group_size=3),
         lambda x: losses.consistency(
-            teacher, x, nowhere != IGNORE, num_images=3, averaging=averaging
+            teacher, x, nowhere != IGNORE, num_images=3, averaging=averaging, group_size=3
         ),
     ):
         loss, gradient = with_gradient(function, logits)
@@ -183,14 +237,15 @@ def test_no_gradient_reaches_the_teacher():
     assert to_student.numpy().any()
 
 
-@pytest.mark.parametrize("averaging", ["image", "batch"])
+@pytest.mark.parametrize("averaging", ["image", "group", "batch"])
 def test_parts_of_two_replicas_add_up(averaging):
-    labels, logits, teacher, confident = random_case(num_images=2)
+    labels, logits, teacher, confident = random_case(num_images=4)
+    options = {"num_images": 4, "averaging": averaging, "group_size": 2}
     for valid, part in (
         (
             labels != IGNORE,
             lambda s, g: losses.supervised(
-                labels[s], tf.constant(logits[s]), num_images=2, averaging=averaging, global_sum=g
+                labels[s], tf.constant(logits[s]), global_sum=g, **options
             ),
         ),
         (
@@ -199,14 +254,13 @@ def test_parts_of_two_replicas_add_up(averaging):
                 teacher[s],
                 tf.constant(logits[s]),
                 confident[s],
-                num_images=2,
-                averaging=averaging,
                 global_sum=g,
+                **options,
             ),
         ),
     ):
         total = tf.constant(float(valid.sum()), tf.float64)
-        parts = [part(slice(i, i + 1), lambda _, total=total: total) for i in range(2)]
+        parts = [part(slice(i, i + 2), lambda _, total=total: total) for i in (0, 2)]
         whole = part(slice(None), lambda x: x)
         np.testing.assert_allclose(sum(parts), whole, rtol=1e-12)
 

@@ -35,14 +35,15 @@ def as_lists(samples):
 @pytest.mark.parametrize("count", [1, 4, 5, 20])
 @pytest.mark.parametrize("min_pixels", [1, 9])
 @pytest.mark.parametrize("hard_share", [0.0, 0.1, 0.5, 0.9, 1.0])
-def test_rule(count, min_pixels, hard_share):
+@pytest.mark.parametrize("fill_up", [True, False])
+def test_rule(count, min_pixels, hard_share, fill_up):
     rng = np.random.default_rng(0)
     labels = rng.choice([0, 1, 1, 2, IGNORE], (4, 40)).astype(np.int32)
     labels[3] = IGNORE
     hard, priority = rng.random(labels.shape) < hard_share, rng.random(labels.shape)
     priority = np.float32(priority)
-    samples = draw(labels, hard, priority, count=count, min_pixels=min_pixels)
-    expected = references.sample(labels, hard, priority, 3, count, min_pixels)
+    samples = draw(labels, hard, priority, count=count, min_pixels=min_pixels, fill_up=fill_up)
+    expected = references.sample(labels, hard, priority, 3, count, min_pixels, fill_up)
     assert as_lists(samples) == expected
     assert samples.index.shape == samples.taken.shape == samples.hard.shape == (4, 3, count)
 
@@ -93,6 +94,17 @@ def test_half_hard_and_fill_up_in_both_directions(num_hard, num_easy, take_hard,
     assert (len(hards), len(easies)) == (take_hard, take_easy)
     assert all(n < num_hard for n in hards)
     assert all(num_hard <= n < num_hard + num_easy for n in easies)
+
+
+@pytest.mark.parametrize(
+    ("num_hard", "num_easy", "take_hard", "take_easy"),
+    [(10, 10, 2, 2), (1, 10, 1, 2), (10, 1, 2, 1), (0, 10, 0, 2), (10, 0, 2, 0), (1, 1, 1, 1)],
+)
+def test_without_filling_up_neither_kind_exceeds_its_half(num_hard, num_easy, take_hard, take_easy):
+    labels = [1] * (num_hard + num_easy)
+    hard = [True] * num_hard + [False] * num_easy
+    hards, easies = as_lists(draw(labels, hard, fill_up=False))[0, 1]
+    assert (len(hards), len(easies)) == (take_hard, take_easy)
 
 
 def test_an_odd_count_gives_the_easy_pixels_the_extra_place():

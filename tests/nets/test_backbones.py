@@ -111,3 +111,25 @@ def test_refuses_a_layout_that_makes_no_sense():
     ):
         with pytest.raises(ValueError, match=f"`{field}`"):
             backbones.Layout(**good | {field: value})
+
+
+def test_max_pooling_rounded_up_against_its_definition():
+    """Windows of three every second pixel, the last one begun inside or at the padded start."""
+    base = backbones.reference("resnet50")
+    image = keras.Input((None, None, 3))
+    features = backbones.build(
+        image, "resnet50", base, 8, backbones.KERAS_RESNET, max_pool_ceil=True
+    )
+    model = keras.Model(image, features)
+    before, after = (
+        keras.Model(image, model.get_layer(f"{backbones.PREFIX}{name}").output)
+        for name in ("conv1_relu", "pool1_pool")
+    )
+    for height, width in ((16, 24), (18, 30)):
+        pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype("float32")
+        x, pooled = before(pixels).numpy()[0], after(pixels).numpy()[0]
+        rows, columns = (-(-(n - 1) // 2) + 1 for n in x.shape[:2])
+        assert pooled.shape[:2] == (rows, columns)
+        for r, c in np.ndindex(rows, columns):
+            window = x[max(2 * r - 1, 0) : 2 * r + 2, max(2 * c - 1, 0) : 2 * c + 2]
+            np.testing.assert_array_equal(pooled[r, c], window.max(axis=(0, 1)))

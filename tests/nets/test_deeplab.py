@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from c3tf.nets import backbones, deeplab
+import references
+from c3tf import inference
+from c3tf.nets import alignment, backbones, deeplab
 
 LITE = "efficientnet_lite0"
 
@@ -39,6 +41,60 @@ def test_output_sizes(output_stride):
         h, w = -(-height // output_stride), -(-width // output_stride)
         assert outputs["logits"].shape == (2, h, w, 5)
         assert outputs["embedding"].shape == (2, h, w, 7)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_max_pooling_rounded_up_adds_a_row_and_a_column(output_stride):
+    """As in the authors' code: 33 x 65 features of 256 x 512 pixels at output stride 8."""
+    options = {"output_stride": output_stride, "embedding_dim": 3, "backbone_weights": "random"}
+    plain = deeplab.build("resnet50", 4, **options)
+    ceil = deeplab.build("resnet50", 4, max_pool_ceil=True, **options)
+    for height, width in ((256, 512), (64, 96), (50, 70)):
+        shape = (None, height, width, 3)
+        rows, columns = height // output_stride, width // output_stride
+        for name, last in (("logits", 4), ("embedding", 3)):
+            found = ceil.compute_output_shape(shape)[name]
+            assert found == (None, rows + 1, columns + 1, last)
+        assert plain.compute_output_shape(shape)["logits"][1] == -(-height // output_stride)
+
+
+@pytest.mark.parametrize("dilations", [(6, 12, 18, 24), (3,)])
+def test_the_network_says_how_its_logits_are_resized(dilations, tmp_path):
+    built = {
+        aligned: deeplab.build(
+            LITE, 4, 16, 3, "random", aspp_dilations=dilations, align_corners=aligned
+        )
+        for aligned in (False, True)
+    }
+    image = _images(1, 48, 64)
+    np.testing.assert_array_equal(built[False](image)["logits"], built[True](image)["logits"])
+    for aligned, model in built.items():
+        model.save(tmp_path / "model.keras")
+        copies = (
+            model,
+            keras.Model.from_config(model.get_config()),
+            keras.models.model_from_json(model.to_json()),
+            keras.models.load_model(tmp_path / "model.keras"),
+            inference.logits_network(model),
+        )
+        assert [alignment.aligns_corners(copy) for copy in copies] == [aligned] * 5
+        found = inference.logits_at(model, tf.constant(image), tf.constant([31, 50]))
+        expected = references.resize_bilinear(model(image)["logits"][0].numpy(), 31, 50, aligned)
+        np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-5)
+
+
+def test_stride_placement():
+    strides = {}
+    for kernel in (None, 1, 3):
+        model = deeplab.build(
+            "resnet50", 4, embedding_dim=None, backbone_weights="random", stride_kernel=kernel
+        )
+        strides[kernel] = [
+            model.get_layer(f"backbone_conv3_block1_{i}_conv").strides for i in (1, 2)
+        ]
+    assert strides[1] == [(2, 2), (1, 1)]
+    # Random weights have the layout that is usual in PyTorch.
+    assert strides[3] == strides[None] == [(1, 1), (2, 2)]
 
 
 def test_crops_smaller_than_the_dilations(lite):

@@ -10,7 +10,6 @@ import tensorflow as tf
 import reference_step
 import references
 import tiny_segmenter
-from c3tf.data.batch import SupervisedBatch
 from c3tf.labels import IGNORE
 from c3tf.training import statistics
 from tiny_segmenter import NUM_CLASSES
@@ -59,8 +58,14 @@ VARIANTS = {
     "contrast of unlabeled images": {"contrast_sources": "unlabeled"},
     "random sampling": {"contrast_sampling": "random"},
     "skipped classes": {"contrast_skip_class_0": True, "contrast_min_pixels": 4},
-    "without DCRS": {"dcrs_ratio": 1.0},
+    "without DCRS": {"dcrs_ratio": 1.0, "dcrs_start": 0.9},
     "batch averaging": {"loss_averaging": "batch", "consistency_class_mean": True},
+    "group averaging": {"loss_averaging": "group"},
+    "group averaging, two groups": {"loss_averaging": "group", "global_batch_size": 8},
+    "ramp from the start": {"consistency_ramp_start": "training"},
+    "ramp of contrast": {"contrast_ramp_steps": 9},
+    "no filling up": {"contrast_fill_up": False},
+    "aligned corners": {"align_corners": True},
     "warm-up": {"ema_warmup": True},
 }
 
@@ -182,7 +187,7 @@ def test_supervised_phase_trains_the_segmentation_alone():
     expected, _ = references.supervised_loss(
         batch.y, reference_step.full_size_logits(model.student, batch.x)
     )
-    logs = model.train_step(SupervisedBatch(tf.constant(batch.x), tf.constant(batch.y)))
+    logs = model.train_step(tiny_segmenter.labeled(batch))
     assert float(logs["loss"]) == pytest.approx(expected, rel=1e-12)
     assert float(logs["supervised"]) == float(logs["loss"])
     for variable, old in zip(model.student.weights, before, strict=True):
@@ -192,6 +197,33 @@ def test_supervised_phase_trains_the_segmentation_alone():
         np.testing.assert_array_equal(new, old)
     # Keras reads the constant of an initializer as float32.
     np.testing.assert_array_equal(model.thresholds, np.float32(settings.method.dcrs_start))
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_supervised_phase_with_the_authors_contrast(aligned):
+    settings = small(
+        labeled_keys="student",
+        contrast_from_start=True,
+        contrast_ramp_steps=4,
+        contrast_weight=0.7,
+        contrast_exclude_self=True,
+        align_corners=aligned,
+    )
+    model = tiny_segmenter.segmenter(settings)
+    batches = [tiny_segmenter.semi_batch(settings, seed) for seed in range(2)]
+    before = {v.path: v.numpy() for v in model.student.trainable_variables}
+    for done, batch in enumerate(batches):
+        expected = reference_step.supervised_loss(model.student, batch, settings)
+        lambda2 = 0.7 * references.sigmoid_ramp(done, 4)
+        expected["loss"] = expected["supervised"] + lambda2 * expected["contrast"]
+        logs = model.train_step(tiny_segmenter.labeled(batch))
+        assert logs.keys() == expected.keys()
+        for name, value in expected.items():
+            assert float(logs[name]) == pytest.approx(value, rel=1e-9), name
+        assert 0 < expected["hard_anchors"] < expected["anchors"]
+    # The projection head is trained from the first step on.
+    for variable in model.student.trainable_variables:
+        assert (variable.numpy() != before[variable.path]).any(), variable.path
 
 
 def test_phases_through_fit():
@@ -208,7 +240,7 @@ def test_phases_through_fit():
     assert int(model.optimizer.iterations) == 3
 
     eager = tiny_segmenter.segmenter(settings)
-    eager.train_step(SupervisedBatch(tf.constant(batches[0].x), tf.constant(batches[0].y)))
+    eager.train_step(tiny_segmenter.labeled(batches[0]))
     eager.begin_semi_supervised(copy_student=True)
     logs = [step(eager, batch) for batch in batches]
     # Keras keeps the scalars of an epoch's last step.
@@ -221,7 +253,7 @@ def test_the_baseline_has_no_teacher():
     settings = small(method="supervised")
     model = tiny_segmenter.segmenter(settings)
     batch = tiny_segmenter.semi_batch(settings)
-    logs = model.train_step(SupervisedBatch(tf.constant(batch.x), tf.constant(batch.y)))
+    logs = model.train_step(tiny_segmenter.labeled(batch))
     expected, _ = references.supervised_loss(
         batch.y,
         reference_step.full_size_logits(tiny_segmenter.network("student", 1), batch.x),
