@@ -1,0 +1,133 @@
+"""The two presets: every question on which paper and authors' code differ, answered twice."""
+
+import numpy as np
+import pytest
+
+import flag_files
+import short_run
+from c3tf.config import SECTIONS, Config
+
+PAPER = "configs/presets/paper.flags"
+AUTHORS = "configs/presets/authors_code.flags"
+
+# Option: the paper's side and the authors' code's, as docs/fidelity.md has them.
+DIFFERENT = {
+    "scale_unlabeled": (True, False),
+    "jitter_probabilities": ((0.5, 0.5, 0.5, 0.25), (1.0, 1.0, 1.0, 1.0)),
+    "aspp_dilations": ((6, 12, 18, 24), (6, 12)),
+    "stride_placement": ("weights", "1x1"),
+    "max_pool_ceil": (False, True),
+    "align_corners": (False, True),
+    "loss_averaging": ("image", "group"),
+    "consistency_class_mean": (False, True),
+    "contrast_scale": (1.0, 1.5),
+    "labeled_keys": ("teacher", "student"),
+    "contrast_exclude_self": (False, True),
+    "contrast_skip_class_0": (False, True),
+    "contrast_min_pixels": (1, 21),
+    "supervised_share": (1.0, 0.9),
+    "contrast_ramp_steps": (0, 250),
+    "contrast_from_start": (False, True),
+    "ema_warmup": (False, True),
+    "backbone_rate": (1.0, 0.1),
+}
+# Where the paper is silent and the authors' code is followed.
+EQUAL = {
+    "integer_degrees": True,
+    "jitter_strengths": (0.5, 0.5, 0.5, 0.25),
+    "randaugment_probability": 0.5,
+    "train_batch_norm": False,
+    "gather_contrast_keys": True,
+    "contrast_fill_up": True,
+    "dcrs_start": 0.9,
+    "consistency_ramp_start": "semi_supervised",
+}
+
+
+def value(config, name):
+    return next(
+        getattr(getattr(config, section), name)
+        for section in SECTIONS
+        if hasattr(getattr(config, section), name)
+    )
+
+
+@pytest.mark.parametrize("path", [PAPER, AUTHORS])
+def test_a_preset_answers_every_question_and_no_other(repository, path):
+    assert flag_files.named(repository, path).keys() == DIFFERENT.keys() | EQUAL.keys()
+
+
+def test_the_presets_differ_where_paper_and_code_do(repository):
+    paper, authors = flag_files.read(repository, [f"--flagfile={PAPER}"], [f"--flagfile={AUTHORS}"])
+    for name, (papers, codes) in DIFFERENT.items():
+        assert (value(paper, name), value(authors, name)) == (papers, codes), name
+    for name, both in EQUAL.items():
+        assert value(paper, name) == value(authors, name) == both, name
+    assert flag_files.differences(paper, authors).keys() == DIFFERENT.keys()
+
+
+def test_the_papers_preset_is_the_default_and_undoes_the_other(repository):
+    paper, undone = flag_files.read(
+        repository, [f"--flagfile={PAPER}"], [f"--flagfile={AUTHORS}", f"--flagfile={PAPER}"]
+    )
+    assert paper == undone == Config()
+
+
+def test_the_base_takes_the_papers_side(repository):
+    (base,) = flag_files.read(repository, ["--flagfile=configs/base/paper.flags"])
+    assert base == Config()
+    assert (
+        not flag_files.named(repository, PAPER).keys()
+        & flag_files.named(repository, "configs/base/paper.flags").keys()
+    )
+
+
+def test_the_presets_go_with_every_experiment(repository):
+    experiments = sorted(path.name for path in (repository / "configs").glob("*.flags"))
+    assert len(experiments) >= 10
+    for preset, side in ((PAPER, 0), (AUTHORS, 1)):
+        answers = flag_files.read(
+            repository,
+            *(
+                [f"--flagfile=configs/{experiment}", f"--flagfile={preset}"]
+                for experiment in experiments
+            ),
+        )
+        for experiment, answer in zip(experiments, answers, strict=True):
+            assert isinstance(answer, Config), (experiment, answer)
+            for name, sides in DIFFERENT.items():
+                assert value(answer, name) == sides[side], (experiment, name)
+
+
+def test_the_authors_supervised_phase_is_nine_epochs(repository):
+    names = ("cityscapes_1_8", "bdd_1_8", "camvid_1_8")
+    answers = flag_files.read(
+        repository,
+        *([f"--flagfile=configs/{name}.flags", f"--flagfile={AUTHORS}"] for name in names),
+    )
+    assert [config.supervised_steps for config in answers] == [2250, 4500, 90]
+
+
+@pytest.fixture(scope="module")
+def tiny_set(tmp_path_factory):
+    return short_run.write(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.mark.parametrize("preset", [PAPER, AUTHORS])
+def test_a_few_steps_with_each_preset(repository, tiny_set, preset):
+    (config,) = flag_files.read(
+        repository,
+        [
+            "--flagfile=configs/camvid_1_8.flags",
+            f"--flagfile={preset}",
+            *short_run.FLAGS,
+            "--contrast_min_pixels=2",
+        ],
+    )
+    seen = short_run.train(config, tiny_set)
+    assert len(seen) == 4
+    assert all(np.isfinite(value) for log in seen for value in log.values())
+    # The authors contrast in the supervised phase as well.
+    assert ("contrast" in seen[0]) == (preset == AUTHORS)
+    assert seen[3]["contrast"] > 0
+    assert seen[3]["consistency"] > 0
