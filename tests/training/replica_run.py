@@ -18,17 +18,26 @@ RUNS = {
     "paper": ("float64", 3, 20, {}),
     "authors": (
         "float64",
-        0,
+        2,
         3,
         {
-            "loss_averaging": "batch",
+            "loss_averaging": "group",
             "consistency_class_mean": True,
             "contrast_exclude_self": True,
             "contrast_scale": 1.5,
             "contrast_skip_class_0": True,
+            "contrast_from_start": True,
+            "contrast_ramp_steps": 4,
             "labeled_keys": "student",
             "ema_warmup": True,
+            "align_corners": True,
         },
+    ),
+    "own keys": (
+        "float64",
+        0,
+        1,
+        {"gather_contrast_keys": False, "loss_averaging": "batch"},
     ),
     "float32": ("float32", 0, 1, {}),
 }

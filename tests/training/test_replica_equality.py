@@ -52,8 +52,19 @@ def test_float64_agrees_after_20_steps(outcomes, part):
 
 
 def test_float64_agrees_with_the_authors_switches(outcomes):
-    """Pooled averaging has denominators over all replicas; excluding oneself has global ids."""
+    """From the supervised phase on, where they contrast already; oneself has a global id."""
+    assert len(outcomes[0]["authors/log/supervised_phase"]) == 2
     assert_equal(outcomes, "authors", 1e-9)
+
+
+def test_without_gathering_every_replica_contrasts_with_its_own_keys(outcomes):
+    """So this option alone is exempt: the loss depends on who shares a replica."""
+    one, two = (outcome["own keys/log/contrast"] for outcome in outcomes)
+    assert np.isfinite(two).all()
+    assert abs(one - two).max() > 1e-3
+    # The rest is as ever, also the means over all pixels of the batch.
+    for part in ("supervised", "consistency", "confident", "anchors", "hard_anchors"):
+        assert_equal(outcomes, "own keys", 1e-9, f"log/{part}")
 
 
 def test_float32_agrees_in_the_first_step(outcomes):

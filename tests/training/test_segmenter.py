@@ -274,12 +274,53 @@ def test_nothing_labeled_and_nothing_confident_changes_no_weight():
         np.testing.assert_array_equal(new, old)
 
 
+def _labels(batch, rows, values):
+    y = batch.y.copy()
+    y[rows] = values
+    return batch._replace(y=y)
+
+
+EDGES = {
+    "no labeled pixel in a mix": lambda b: _labels(b, slice(0, 2), IGNORE),
+    "no labeled pixel in an image": lambda b: _labels(b, 1, IGNORE),
+    "one class only": lambda b: _labels(b, slice(None), 3),
+    "class 0 only": lambda b: _labels(b, slice(None), 0),
+    "a class in one image only": lambda b: _labels(_labels(b, slice(None), 1), 2, 4),
+    "no pixel of one unlabeled image": lambda b: b._replace(
+        u_valid=b.u_valid & (np.arange(len(b.u_valid)) != 1)[:, None, None]
+    ),
+    "one labeled pixel": lambda b: _labels(_labels(b, slice(None), IGNORE), (0, 12, 12), 2),
+}
+
+
+@pytest.mark.parametrize("authors", [False, True])
+@pytest.mark.parametrize("change", EDGES.values(), ids=EDGES)
+def test_step_is_eq_7_at_the_edges(change, authors):
+    options = {"loss_averaging": "group", "labeled_keys": "student", "contrast_exclude_self": True}
+    settings = tiny_segmenter.config(**options if authors else {})
+    model = prepared(settings)
+    student = tiny_segmenter.network("student", seed=1)
+    batch = change(tiny_segmenter.semi_batch(settings))
+    logs = step(model, batch)
+    expected = reference_step.total_loss(
+        student, model.teacher, model.thresholds.numpy(), batch, settings, phase_step=0
+    )
+    for name, value in expected.items():
+        assert logs[name] == pytest.approx(value, rel=1e-9), name
+
+
 def test_padding_only_is_finite():
     settings = small()
     batch = tiny_segmenter.semi_batch(settings)
     logs = step(prepared(settings), batch._replace(u_valid=np.zeros_like(batch.u_valid)))
     assert logs["consistency"] == logs["confident"] == 0
     assert all(np.isfinite(value) for value in logs.values())
+
+
+def test_one_device_has_all_keys_anyway():
+    settings = small(gather_contrast_keys=False)
+    logs = step(prepared(settings, 5), tiny_segmenter.semi_batch(settings))
+    assert logs["loss"] == loss_of_the_paper()
 
 
 def test_draws_come_from_the_batch_alone():
