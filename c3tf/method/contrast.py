@@ -132,6 +132,7 @@ def pixel_contrast(
     global_sum: GlobalSum = local,
     global_gather: Callable[[tf.Tensor], tf.Tensor] = local,
     first_image: tf.Tensor | int = 0,
+    block_pairs: int = BLOCK_PAIRS,
 ) -> ContrastResult:
     """Computes the pixel contrastive loss over sampled pixels of one or two sets (Eq. 5).
 
@@ -151,6 +152,7 @@ def pixel_contrast(
         global_gather: concatenates tensors of all replicas along axis 0; their lengths may differ.
         first_image: place of this replica's first image in the global batch, which tells pixels
             of different replicas apart.
+        block_pairs: similarities to hold at a time, see `contrastive`.
 
     Returns:
         The loss, averaged over the anchors of the global batch, with counts.
@@ -186,6 +188,7 @@ def pixel_contrast(
         temperature=temperature,
         anchor_ids=ids if exclude_self else None,
         key_ids=global_gather(ids) if exclude_self else None,
+        block_pairs=block_pairs,
     )
     num_anchors = global_sum(tf.cast(tf.size(classes), loss.dtype))
     return ContrastResult(

@@ -158,6 +158,6 @@ def _block(
         count = tf.reduce_sum(counted, axis=1, keepdims=True)
     count = tf.maximum(count, 1)
     # Each positive draws its anchor by `pull`; what it takes, the negatives share.
-    push = tf.reduce_sum(pull, axis=1, keepdims=True) / total
+    push = tf.math.divide_no_nan(tf.reduce_sum(pull, axis=1, keepdims=True), total)
     slope = push * tf.matmul(negative, keys) - tf.matmul(pull, keys[begin:end])
     return tf.reduce_sum(loss / count, axis=1), slope / count
