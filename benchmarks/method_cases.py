@@ -1,0 +1,187 @@
+"""The parts of the method that `method_cost` times, each beside a bare operation and the plain way.
+
+Every case is a dict of compiled functions: `ours` as the train step calls it, `bare`, the operation
+that the part cannot do without, and `plain`, the oracle of the tests.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+import plain_method
+from c3tf.method import confidence, cutmix
+from c3tf.method.contrast import BLOCK_PAIRS, ContrastInputs, pixel_contrast
+
+Case = dict[str, Callable[[], object]]
+
+STRIDE = 8
+SAMPLES, TEMPERATURE = 20, 0.15
+RATIO, DECAY = 0.8, 0.9
+
+
+def _compiled(**functions: Callable[[], object]) -> Case:
+    return {name: tf.function(function, autograph=False) for name, function in functions.items()}
+
+
+def _copy(x: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.DeepCopy(x=x)
+
+
+def dcrs(images: int, height: int, width: int, num_classes: int) -> Case:
+    """Thresholds and confident region, against one `reduce_max` over the classes.
+
+    The probabilities are given: the consistency loss needs them in any case.
+    """
+    rng = np.random.default_rng(0)
+    shape = (images, height, width)
+    probabilities = tf.nn.softmax(tf.constant(rng.normal(0, 3, (*shape, num_classes)), tf.float32))
+    valid = tf.constant(rng.random(shape) < 0.95)
+    start = tf.fill([num_classes], 0.9)
+
+    def ours() -> tuple:
+        certainty, predicted = confidence.most_probable(probabilities)
+        thresholds = confidence.update_thresholds(
+            start, certainty, predicted, valid, ratio=RATIO, decay=DECAY
+        )
+        region = confidence.confident_region(thresholds, certainty, predicted, valid)
+        return predicted, thresholds, region
+
+    return _compiled(
+        ours=ours,
+        bare=lambda: tf.reduce_max(probabilities, axis=-1),
+        plain=lambda: plain_method.confident_region(
+            start, probabilities, valid, ratio=RATIO, decay=DECAY
+        ),
+    )
+
+
+class ContrastCase:
+    """Half labeled, half unlabeled images whose embeddings come mixed out of the student."""
+
+    def __init__(
+        self, images: int, height: int, width: int, channels: int, num_classes: int, present: int
+    ) -> None:
+        """Draws the maps.
+
+        Args:
+            images: labeled and unlabeled ones together.
+            height: rows of the feature maps.
+            width: columns of the feature maps.
+            channels: D.
+            num_classes: C.
+            present: classes that each image shows; with 20 samples each, this sets the anchors.
+        """
+        rng = np.random.default_rng(0)
+        shape = (images, height, width)
+        self.num_classes = num_classes
+        self.embedding, keys = (
+            tf.constant(rng.normal(size=(*shape, channels)), tf.float32) for _ in range(2)
+        )
+        self.keys = tf.split(keys, 2)
+        labels = plain_method.random_labels(rng, shape, num_classes, present)
+        self.labels = tf.split(tf.constant(labels), 2)
+        self.hard = tf.split(tf.constant(rng.random(shape) < 0.3), 2)
+        self.priority = tf.split(tf.constant(rng.random(shape), tf.float32), 2)
+        self.plan = random_plan(rng, images // 2, height * STRIDE, width * STRIDE)
+        number = tf.reshape(tf.range(np.prod(shape)), [*shape, 1])
+        self.places = [part[..., 0] for part in cutmix.unmix(number, self.plan, STRIDE)]
+        self.anchors = int(tf.reduce_sum(self._ours().anchors_per_class))
+
+    def _sets(self, embedding: list, places: list) -> list[ContrastInputs]:
+        columns = (embedding, self.keys, self.labels, self.hard, self.priority, places)
+        return [ContrastInputs(*row) for row in zip(*columns, strict=True)]
+
+    def _ours(self, block_pairs: int = BLOCK_PAIRS) -> object:
+        return pixel_contrast(
+            self._sets([self.embedding] * 2, self.places),
+            num_classes=self.num_classes,
+            count=SAMPLES,
+            temperature=TEMPERATURE,
+            block_pairs=block_pairs,
+        )
+
+    def _plain(self) -> tf.Tensor:
+        return plain_method.pixel_contrast(
+            self._sets(plain_method.unmix(self.embedding, self.plan, STRIDE), [None] * 2),
+            num_classes=self.num_classes,
+            count=SAMPLES,
+            temperature=TEMPERATURE,
+        )
+
+    def _gradient(self, loss: Callable[[], tf.Tensor]) -> tuple:
+        with tf.GradientTape() as tape:
+            tape.watch(self.embedding)
+            value = loss()
+        return value, tape.gradient(value, self.embedding)
+
+    def _products(self) -> tuple:
+        """The product of the forward pass, and that of the backward pass with its like."""
+        rows = tf.reshape(self.embedding, [-1, self.embedding.shape[-1]])[: self.anchors]
+        keys = tf.reshape(self.keys[0], [-1, rows.shape[-1]])
+        keys = tf.concat([keys, keys], axis=0)[: self.anchors]
+        similarity = tf.matmul(rows, keys, transpose_b=True)
+        return similarity, tf.matmul(similarity, keys)
+
+    def ours_in_blocks(self, block_pairs: int) -> Callable[[], object]:
+        """Returns our forward and backward pass with blocks of another size."""
+        return tf.function(
+            lambda: self._gradient(lambda: self._ours(block_pairs).loss), autograph=False
+        )
+
+    def case(self) -> Case:
+        """Sampling, loss and gradient for the mixed embeddings, against the matrix products."""
+        return _compiled(
+            ours=lambda: self._gradient(lambda: self._ours().loss),
+            bare=self._products,
+            plain=lambda: self._gradient(self._plain),
+        )
+
+
+def random_plan(rng: np.random.Generator, pairs: int, height: int, width: int) -> cutmix.MixPlan:
+    """Draws a plan for one group."""
+    order = cutmix.draw_order(tf.constant(rng.random((1, 2 * pairs))), "cross_set")
+    boxes = cutmix.boxes_from_uniform(tf.constant(rng.random((1, pairs, 3))), height, width)
+    return cutmix.MixPlan(order, boxes)
+
+
+def mixing(images: int, height: int, width: int, num_classes: int, backward: bool) -> Case:
+    """Everything that the step mixes or takes apart, against a copy of the same tensors.
+
+    That is the images (uint8) on the way in, the full-size logits on the way out, and the
+    predictions and numbers of the pixels on the feature grid. Labels, teacher and valid masks are
+    never mixed, because predictions are taken apart before the losses; embeddings stay mixed.
+
+    Args:
+        images: labeled and unlabeled ones together.
+        height: image height, pixels.
+        width: image width, pixels.
+        num_classes: C.
+        backward: also take the gradient of the logits back.
+    """
+    rng = np.random.default_rng(0)
+    shape = (images, height, width)
+    labeled, unlabeled = tf.split(tf.constant(rng.integers(0, 256, (*shape, 3)), tf.uint8), 2)
+    logits, upstream = (
+        tf.constant(rng.normal(size=(*shape, num_classes)), tf.float32) for _ in range(2)
+    )
+    upstream = tf.split(upstream, 2)
+    grid = tf.zeros([images, height // STRIDE, width // STRIDE, 2], tf.int32)
+    plan = random_plan(rng, images // 2, height, width)
+
+    def run(mix: Callable, unmix: Callable) -> tuple:
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            apart = unmix(logits, plan)
+        result = (mix(labeled, unlabeled, plan), apart, unmix(grid, plan, STRIDE))
+        return (*result, tape.gradient(apart, logits, upstream)) if backward else result
+
+    def copies() -> list:
+        tensors = [labeled, unlabeled, logits, grid, *(upstream if backward else [])]
+        return [_copy(x) for x in tensors]
+
+    return _compiled(
+        ours=lambda: run(cutmix.mix, cutmix.unmix),
+        bare=copies,
+        plain=lambda: run(plain_method.mix, plain_method.unmix),
+    )
