@@ -152,12 +152,14 @@ def evaluate_split(
     )
 
 
-def main() -> None:
-    """Runs the command from its flags."""
+def from_flags() -> Options:
+    """Reads the flags that say how to measure.
+
+    Raises:
+        UserError: a value is out of range, or does not go with another.
+    """
     values = flags.FLAGS
-    if values.output and os.path.exists(values.output) and not values.overwrite:
-        raise UserError(f"{values.output} exists. Give another --output, or add --overwrite.")
-    options = Options(
+    return Options(
         batch_size=values.batch_size,
         protocol=protocol_flags.read(),
         label_size=values.label_size,
@@ -167,6 +169,14 @@ def main() -> None:
         error_maps=values.error_maps,
         overwrite=values.overwrite,
     )
+
+
+def main() -> None:
+    """Runs the command from its flags."""
+    values = flags.FLAGS
+    if values.output and os.path.exists(values.output) and not values.overwrite:
+        raise UserError(f"{values.output} exists. Give another --output, or add --overwrite.")
+    options = from_flags()
     result = evaluate_split(values.model, values.data, values.split, values.weights, options)
     print(result.table())
     print(f"{result.images} images of {values.data}, split {values.split}")

@@ -206,6 +206,47 @@ def test_the_command_writes_what_it_prints(run, data, tmp_path, repository):
     assert result["protocol"]["window"] == [16, 16]
 
 
+READ = """
+import json, sys
+from absl import flags
+from c3tf import cli, evaluate
+
+evaluate.define_flags()
+for path in sys.argv[1:]:
+    flags.FLAGS.unparse_flags()
+    flags.FLAGS(["evaluate", *cli.expand_flagfiles([f"--flagfile={path}"])])
+    options, values = evaluate.from_flags(), flags.FLAGS
+    print(json.dumps([values.model, values.data, values.weights, values.output,
+                      values.averaging, options.ignore_low_confidence]))
+"""
+
+
+def test_every_flag_file_is_accepted(repository):
+    files = sorted((repository / "configs/evaluate").glob("*.flags"))
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *map(str, files)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    trained = (repository / "configs").glob("*.flags")
+    outputs = {line for path in trained for line in path.read_text().splitlines()}
+    for path, answer in zip(files, answers, strict=True):
+        model, data, weights, output, averaging, ignore_low_confidence = answer
+        assert f"--output={model.removesuffix('/c3')}" in outputs
+        assert output == f"{model.removesuffix('/c3')}/{path.stem}.json"
+        name = "bdd100k" if "bdd" in path.stem else "cityscapes"
+        assert (data, averaging) == (f"data/{name}", name)
+        assert weights == "teacher"
+        assert ignore_low_confidence
+    # Files of one command, not a later one's settings on top of an earlier one's.
+    assert len({answer[3] for answer in answers}) == len(files) == 7
+
+
 def test_a_damaged_shard_is_named_before_anything_is_measured(run, data, monkeypatch):
     shard = sorted(data.glob("*.tfrecord"))[1]
     content = bytearray(shard.read_bytes())

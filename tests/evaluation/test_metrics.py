@@ -5,7 +5,7 @@ import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling
 
 from c3tf.evaluation import metrics
-from c3tf.labels import CITYSCAPES
+from c3tf.labels import CITYSCAPES, IGNORE
 
 OFFICIAL = evalPixelLevelSemanticLabeling
 # Class 2 is predicted and never true; class 3 is neither.
@@ -57,15 +57,29 @@ def test_official_cityscapes_script_agrees(monkeypatch):
 
 
 def test_bdd100k_rule_is_the_toolkits():
-    """Its rule: NaN counts as 0, and the mean runs over the ids seen in the ground truth."""
-    rng = np.random.default_rng(6)
-    counts = rng.integers(0, 50, (6, 6))
-    counts[2, :] = 0
-    counts[4, :] = counts[:, 4] = 0
-    with np.errstate(invalid="ignore"):
-        values = np.nan_to_num(np.diag(counts) / (counts.sum(0) + counts.sum(1) - np.diag(counts)))
-    seen = [i for i in range(6) if counts[i].any()]
-    assert metrics.mean_iou(counts, "bdd100k") == pytest.approx(values[seen].mean(), abs=1e-15)
+    """What `bdd100k.eval.seg.evaluate_sem_seg` of bdd100k 1.0.1 said of these four pairs."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros((19, 19), np.int64)
+    for _ in range(4):
+        truth = rng.choice([*range(2, 19), IGNORE], (40, 56)).astype(np.uint8)
+        truth[truth == 7] = 8
+        found = rng.integers(0, 18, (40, 56)).astype(np.uint8)
+        found[found == 7] = 3
+        right = rng.random(truth.shape) < 0.5
+        found[right] = np.where(truth[right] == IGNORE, 0, truth[right])
+        valid = truth != IGNORE
+        np.add.at(counts, (truth[valid], found[valid]), 1)
+    toolkit = {"building": 36.7461430575035, "bus": 33.47222222222222, "bicycle": 50.70707070707071}
+    for name, value in toolkit.items():
+        iou = metrics.iou(counts)[CITYSCAPES.class_names.index(name)]
+        assert 100 * iou == pytest.approx(value, abs=1e-9)
+    # Its IoU of a class that is nowhere (7) is 0; classes 0 and 1 are found and never true.
+    assert np.isnan(metrics.iou(counts)[7])
+    assert (metrics.iou(counts)[:2] == 0).all()
+    assert 100 * metrics.mean_iou(counts, "bdd100k") == pytest.approx(36.94224876483677, abs=1e-9)
+    frequency_weighted = 100 * metrics.frequency_weighted_iou(counts)
+    assert frequency_weighted == pytest.approx(37.216645559855785, abs=1e-9)
+    assert 100 * metrics.pixel_accuracy(counts) == pytest.approx(52.098356779761204, abs=1e-9)
 
 
 @pytest.mark.parametrize(
