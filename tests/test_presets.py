@@ -5,7 +5,11 @@ import pytest
 
 import flag_files
 import short_run
-from c3tf.config import SECTIONS, Config
+import tiny_network
+from c3tf import train
+from c3tf.config import SECTIONS, Config, MethodConfig
+from c3tf.nets import alignment
+from c3tf.training import runner
 
 PAPER = "configs/presets/paper.flags"
 AUTHORS = "configs/presets/authors_code.flags"
@@ -131,3 +135,37 @@ def test_a_few_steps_with_each_preset(repository, tiny_set, preset):
     assert ("contrast" in seen[0]) == (preset == AUTHORS)
     assert seen[3]["contrast"] > 0
     assert seen[3]["consistency"] > 0
+
+
+@pytest.mark.parametrize(("preset", "features"), [(PAPER, (32, 64)), (AUTHORS, (33, 65))])
+def test_both_networks_are_those_of_the_preset(repository, preset, features):
+    (config,) = flag_files.read(
+        repository,
+        [
+            "--flagfile=configs/cityscapes_1_8.flags",
+            f"--flagfile={preset}",
+            "--backbone=resnet50",
+            "--backbone_weights=random",
+        ],
+    )
+    model = runner._build(config, tiny_network.LABEL_MAP)
+    for network in (model.student, model.teacher):
+        names = {layer.name for layer in network.layers}
+        branches = [name for name in names if name.startswith("aspp_branch")]
+        assert len(branches) == len(config.network.aspp_dilations)
+        assert alignment.aligns_corners(network) == (preset == AUTHORS)
+        shapes = network.compute_output_shape((None, 256, 512, 3))
+        assert shapes["logits"][1:3] == shapes["embedding"][1:3] == features
+        strides = network.get_layer("backbone_conv3_block1_1_conv").strides
+        # Random weights are laid out as PyTorch has them, unless the preset says where.
+        assert strides == ((2, 2) if preset == AUTHORS else (1, 1))
+
+
+def test_the_baseline_keeps_the_averaging_and_its_groups():
+    """Nothing else of the method is the baseline's; without groups their size is not either."""
+    options = {"mix_group": 2, "ema_warmup": True, "contrast_scale": 1.5}
+    for averaging, group in (("group", 2), ("image", 4)):
+        baseline = train._baseline_of(Config().with_options(loss_averaging=averaging, **options))
+        assert baseline.method == MethodConfig(
+            method="supervised", loss_averaging=averaging, mix_group=group
+        )

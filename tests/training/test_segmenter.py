@@ -66,6 +66,19 @@ VARIANTS = {
     "ramp of contrast": {"contrast_ramp_steps": 9},
     "no filling up": {"contrast_fill_up": False},
     "aligned corners": {"align_corners": True},
+    "authors": {
+        "loss_averaging": "group",
+        "consistency_class_mean": True,
+        "contrast_scale": 1.5,
+        "labeled_keys": "student",
+        "contrast_exclude_self": True,
+        "contrast_skip_class_0": True,
+        "contrast_min_pixels": 3,
+        "contrast_ramp_steps": 9,
+        "contrast_from_start": True,
+        "ema_warmup": True,
+        "align_corners": True,
+    },
     "warm-up": {"ema_warmup": True},
 }
 
@@ -334,15 +347,25 @@ def test_draws_come_from_the_batch_alone():
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_losses_stay_in_float32_under_half_precision(policy):
-    settings = small()
+@pytest.mark.parametrize("options", [{}, VARIANTS["authors"]], ids=["paper", "authors"])
+def test_losses_stay_in_float32_under_half_precision(policy, options):
+    settings = small(**options)
     batch = tiny_segmenter.semi_batch(settings)
     with tiny_segmenter.precision("float32"):
         reference = step(prepared(settings), batch)
     with tiny_segmenter.precision(policy):
         model = prepared(settings)
+        assert model.student(batch.x)["logits"].dtype.name == policy.removeprefix("mixed_")
+        supervised = model._supervised_step(tiny_segmenter.labeled(batch))
+        model.optimizer.iterations.assign(settings.supervised_steps)
+        teacher_u = model._teacher_outputs(tiny_segmenter.tensors(batch))[1]
+        targets = model._targets(teacher_u["logits"], tf.constant(batch.u_valid))
+        assert targets.probabilities.dtype == tf.float32
+        np.testing.assert_allclose(tf.reduce_sum(targets.probabilities, axis=-1), 1, atol=1e-6)
+        model = prepared(settings)
         logs = model.train_step(tiny_segmenter.tensors(batch))
-    assert logs["loss"].dtype == tf.float32
+    assert {value.dtype for value in [*supervised.values(), *logs.values()]} == {tf.float32}
+    assert all(np.isfinite(value) for value in [*supervised.values(), *logs.values()])
     assert model.thresholds.dtype == "float32"
     for name in ("supervised", "consistency"):
         assert float(logs[name]) == pytest.approx(reference[name], rel=0.05)
