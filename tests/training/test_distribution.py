@@ -91,6 +91,9 @@ def test_batches_that_can_be_shared(replicas, options):
         (3, {}, r"multiple of the replicas \(3\) times `--mix_group` \(4\)\. .*=32"),
         (8, {}, r"multiple of the replicas \(8\) times `--mix_group` \(4\)"),
         (3, {"mixing": "none"}, r"multiple of the replicas \(3\)\. Received"),
+        # The means are over groups.
+        (8, {"mixing": "none", "loss_averaging": "group"}, r"times `--mix_group` \(4\)"),
+        (8, {"method": "supervised", "loss_averaging": "group"}, r"times `--mix_group` \(4\)"),
         (3, {"method": "supervised"}, r"multiple of the replicas \(3\)\. Received"),
     ],
 )
