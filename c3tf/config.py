@@ -178,9 +178,9 @@ class TrainingConfig:
     seed: int = _option(0, "Seed of everything but the split.", at_least=0, at_most=2**31 - 1)
     strategy: str = _option(
         "auto",
-        "`one` device, `mirrored` over all local ones, or `auto`: mirrored where there are "
-        "several GPUs.",
-        choices=("auto", "one", "mirrored"),
+        "`one` device, `mirrored` over all local ones, `multi_worker` over those of all hosts "
+        "in TF_CONFIG, or `auto`: what TF_CONFIG and the number of GPUs suggest.",
+        choices=("auto", "one", "mirrored", "multi_worker"),
     )
     replicas: int = _option(
         0, "Devices that --strategy=mirrored uses; 0 is all local GPUs.", at_least=0
@@ -190,6 +190,13 @@ class TrainingConfig:
         "Continue the run in --output with other flags than it was begun with; what changed is "
         "written to its events.jsonl.",
     )
+    precision: str = _option(
+        "float32",
+        "What the networks compute in; weights and losses are float32 always. `mixed_float16` "
+        "scales its gradients so that small ones survive.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    jit: bool = _option(False, "Compile the networks with XLA.")
     log_every: int = _option(50, "Steps between two lines of progress.", at_least=1)
     tensorboard: bool = _option(True, "Write TensorBoard events below the run's directory.")
     image_log_interval: int = _option(

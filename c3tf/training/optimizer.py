@@ -44,10 +44,17 @@ class LayerwiseAdam(keras.optimizers.Adam):
         # Keras hands over the backend's variable here, which knows its place but not its path.
         index = self._get_variable_index(variable)
         learning_rate = tf.convert_to_tensor(learning_rate) * self._factors[index]
-        if first := self._first_steps[index]:
+        unseen = self._first_steps[index] + self.steps_not_taken()
+        # A plain zero, the usual case, needs no correction of the correction.
+        if tf.is_tensor(unseen) or unseen:
             step = tf.cast(self.iterations + 1, learning_rate.dtype)
-            learning_rate *= self._correction(step - first) / self._correction(step)
+            seen = step - tf.cast(unseen, step.dtype)
+            learning_rate *= self._correction(seen) / self._correction(step)
         super().update_step(gradient, variable, learning_rate)
+
+    def steps_not_taken(self) -> tf.Tensor | int:
+        """Returns how many of the steps so far have changed nothing."""
+        return 0
 
     def _correction(self, step: tf.Tensor) -> tf.Tensor:
         """Returns Adam's bias correction after `step` updates, at least one."""

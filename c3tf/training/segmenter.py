@@ -1,5 +1,7 @@
 """The Keras model that trains a student with its teacher: the paper's method in one train step."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -38,6 +40,11 @@ class Segmenter(keras.Model):
         self.num_classes = num_classes
         self.student = student
         self.teacher = teacher
+        self._forward = {
+            network.name: _forward(network, jit=config.training.jit)
+            for network in (student, teacher)
+            if network is not None
+        }
         if teacher is not None:
             teacher.trainable = False
         # Every replica computes the same global thresholds, so one replica's copy serves all.
@@ -81,7 +88,11 @@ class Segmenter(keras.Model):
         if not self.jit_compile:  # XLA knows no clock.
             with tf.control_dependencies([batch.x]):
                 counts[statistics.BATCH_READY] = tf.timestamp()
-        return logs | {statistics.NAME: counts}
+        logs[statistics.NAME] = counts
+        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            # Here Keras averages along the first axis, which is not there yet.
+            return tf.nest.map_structure(lambda value: value[None], logs)
+        return logs
 
     def _supervised_step(self, batch: SupervisedBatch) -> tuple[Logs, Logs]:
         with tf.GradientTape() as tape:
@@ -146,7 +157,7 @@ class Segmenter(keras.Model):
 
     def _run(self, network: keras.Model, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Applies a network in training mode to uint8 images."""
-        return network(tf.cast(images, network.input.dtype), training=True)
+        return self._forward[network.name](images)
 
     def _upsample(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Brings logits to the size of the labels, `(B, H, W, C)`, in at least float32."""
@@ -234,10 +245,25 @@ class Segmenter(keras.Model):
         gradients = tape.gradient(
             loss,
             [variable.value for variable in variables],
+            # In float16 the optimizer scales the gradients up, and down again when it applies them.
+            output_gradients=self.optimizer.scale_loss(tf.ones_like(loss)),
             # The projection head has no part in the supervised phase.
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         self.optimizer.apply(gradients, variables)
+
+
+def _forward(network: keras.Model, jit: bool) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns a network in training mode as a function of uint8 images.
+
+    Only the networks are compiled with XLA: around them, shapes depend on what is sampled, and
+    replicas exchange sums, neither of which XLA takes.
+    """
+
+    def forward(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return network(tf.cast(images, network.input.dtype), training=True)
+
+    return tf.function(forward, jit_compile=True, autograph=False) if jit else forward
 
 
 def _count(mask: tf.Tensor) -> tf.Tensor:

@@ -1,18 +1,24 @@
-"""Trains tiny segmenters on 1 or 2 logical CPUs and writes what came out.
+"""Trains tiny segmenters on some logical CPUs and writes what came out.
 
-`python replica_run.py REPLICAS OUTPUT.npz`: a process of its own, because logical devices are set
-once per process.
+`python replica_run.py REPLICAS OUTPUT RUN ...`: a process of its own, because logical devices are
+set once per process. With several hosts in `TF_CONFIG` it is one of their processes.
 """
 
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import tiny_segmenter
-from c3tf.training import statistics
+from c3tf.config import Config
+from c3tf.training import distribution, statistics
+from c3tf.training.distribution import Devices
+from c3tf.training.loss_scale import INITIAL_SCALE, LossScaledAdam
 
+# Four replicas get one mix group of two each.
+SIZES = {"global_batch_size": 16, "mix_group": 2}
 # Name: dtype, steps of either phase, options.
 RUNS = {
     "paper": ("float64", 3, 20, {}),
@@ -40,6 +46,7 @@ RUNS = {
         {"gather_contrast_keys": False, "loss_averaging": "batch"},
     ),
     "float32": ("float32", 0, 1, {}),
+    "jit": ("float64", 1, 3, {"jit": True}),
 }
 
 
@@ -51,9 +58,9 @@ def flat(logs: dict) -> dict:
 
 
 def train(
-    strategy: tf.distribute.Strategy, dtype: str, supervised_steps: int, steps: int, options: dict
+    devices: Devices, dtype: str, supervised_steps: int, steps: int, options: dict
 ) -> dict[str, np.ndarray]:
-    settings = tiny_segmenter.config(supervised_steps=supervised_steps, **options)
+    settings = tiny_segmenter.config(**SIZES, supervised_steps=supervised_steps, **options)
     batches = [tiny_segmenter.semi_batch(settings, seed) for seed in range(steps)]
     scalars = []
     record = keras.callbacks.LambdaCallback(
@@ -62,14 +69,16 @@ def train(
         )
     )
     with tiny_segmenter.precision(dtype):
-        with strategy.scope():
+        with devices.strategy.scope():
             model = tiny_segmenter.segmenter(settings)
         fit = {"epochs": 1, "verbose": 0, "shuffle": False, "callbacks": [record]}
         if supervised_steps:
             labeled = tiny_segmenter.dataset(batches, supervised=True)
-            model.fit(labeled, steps_per_epoch=supervised_steps, **fit)
+            served = distribute(devices, labeled, settings)
+            model.fit(served, steps_per_epoch=supervised_steps, **fit)
         model.begin_semi_supervised(copy_student=True)
-        model.fit(tiny_segmenter.dataset(batches), steps_per_epoch=steps, **fit)
+        served = distribute(devices, tiny_segmenter.dataset(batches), settings)
+        model.fit(served, steps_per_epoch=steps, **fit)
     result = {
         f"log/{name}": np.array([entry[name] for entry in scalars[supervised_steps:]])
         for name in scalars[-1]
@@ -84,22 +93,58 @@ def train(
     return result
 
 
-def main(replicas: int, output: str) -> None:
-    if replicas == 1:
-        strategy = tf.distribute.get_strategy()
-    else:
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration()] * replicas,
-        )
-        strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
-    if strategy.num_replicas_in_sync != replicas:
-        sys.exit(f"wanted {replicas} replicas, have {strategy.num_replicas_in_sync}")
-    arrays = {}
-    for name, run in RUNS.items():
-        arrays |= {f"{name}/{key}": value for key, value in train(strategy, *run).items()}
-    np.savez(output, **arrays)
+def distribute(devices: Devices, batches: tf.data.Dataset, settings: Config) -> tf.data.Dataset:
+    size = settings.labeled_batch_size
+
+    def share(worker: int, workers: int) -> tf.data.Dataset:
+        rows = slice(worker * size // workers, (worker + 1) * size // workers)
+        return batches.map(lambda batch: tf.nest.map_structure(lambda x: x[rows], batch)).repeat()
+
+    return devices.distribute(share, size)
+
+
+def overflow(strategy: tf.distribute.Strategy) -> dict[str, np.ndarray]:
+    """Lets the gradient of the last replica overflow in the second of three steps."""
+    with strategy.scope():
+        variable, adam = keras.Variable(np.ones(3, "float32")), LossScaledAdam(0.1)
+        adam.build([variable])
+
+    @tf.function
+    def step(bad: tf.Tensor) -> None:
+        context = tf.distribute.get_replica_context()
+        last = context.replica_id_in_sync_group == context.num_replicas_in_sync - 1
+        # Parts that add up to the same, finite sum on any number of replicas.
+        part = adam.scale_loss(tf.constant([1.0, -2.0, 3.0])) / context.num_replicas_in_sync
+        adam.apply([tf.where(bad & last, np.inf, part)], [variable])
+
+    values = []
+    for bad in (False, True, False):
+        strategy.run(step, args=(tf.constant(bad),))
+        replicas = strategy.experimental_local_results(variable.value)
+        values.append(np.stack([replica.numpy() for replica in replicas]))
+        assert (values[-1] == values[-1][0]).all()
+    scale = tf.convert_to_tensor(adam.loss_scale).numpy() / INITIAL_SCALE
+    return {"values": np.stack([value[0] for value in values]), "scale": scale}
+
+
+def main(replicas: int, output: str, runs: list[str]) -> None:
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * replicas,
+    )
+    cluster = distribution.read_cluster()
+    kind = "mirrored" if replicas > 1 else "auto"
+    devices = distribution.create_devices(tiny_segmenter.config(**SIZES, strategy=kind))
+    if devices.num_replicas != replicas * cluster.num_workers:
+        sys.exit(f"wanted {replicas} replicas, have {devices.num_replicas}")
+    arrays = {"places": np.array(devices.gather(10 + cluster.worker))}
+    for name in runs:
+        outcome = train(devices, *RUNS[name])
+        arrays |= {f"{name}/{key}": value for key, value in outcome.items()}
+    overflows = overflow(devices.strategy)
+    arrays |= {f"overflow/{key}": value for key, value in overflows.items()}
+    np.savez(Path(output).with_suffix(f".{cluster.worker}.npz"), **arrays)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

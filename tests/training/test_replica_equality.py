@@ -1,6 +1,8 @@
-"""Two replicas under `MirroredStrategy` train like one device."""
+"""Several replicas, on one host or on several, train like one device."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,73 +11,139 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).with_name("replica_run.py")
+ALL_RUNS = ("paper", "authors", "own keys", "float32", "jit")
+# Name: replicas per process, processes, runs.
+SETUPS = {
+    "two": (2, 1, ALL_RUNS),
+    "four": (4, 1, ("paper", "float32")),
+    "hosts": (1, 2, ("paper", "float32")),
+}
 
 
 @pytest.fixture(scope="module")
 def outcomes(repository, tmp_path_factory):
-    """What `replica_run.py` wrote on 1 and on 2 replicas."""
+    """What `replica_run.py` wrote on one device and in every setup, by process."""
     folder = tmp_path_factory.mktemp("replicas")
+    return {
+        name: run(repository, folder / name, *setup)
+        for name, setup in {"one": (1, 1, ALL_RUNS), **SETUPS}.items()
+    }
+
+
+def run(repository, output, replicas, processes, runs):
+    """Runs one setup; its processes find each other on loopback."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "tests")])
     }
-    files = [folder / f"{replicas}.npz" for replicas in (1, 2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, str(replicas), file],
-            env=environment,
-            text=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+    hosts = [f"127.0.0.1:{port}" for port in free_ports(processes)]
+    started = []
+    for index in range(processes):
+        cluster = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+        own = {"TF_CONFIG": json.dumps(cluster)} if processes > 1 else {}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, SCRIPT, str(replicas), output, *runs],
+                env=environment | own,
+                text=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
         )
-        for replicas, file in zip((1, 2), files, strict=True)
-    ]
-    errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
-    return [dict(np.load(file)) for file in files]
+    errors = [process.communicate(timeout=300)[1] for process in started]
+    assert not any(process.returncode for process in started), "\n".join(errors)
+    return [dict(np.load(output.with_suffix(f".{index}.npz"))) for index in range(processes)]
 
 
-def assert_equal(outcomes, run, tolerance, keys=""):
-    one, two = (
-        {key: value for key, value in outcome.items() if key.startswith(f"{run}/{keys}")}
-        for outcome in outcomes
-    )
-    assert one.keys() == two.keys()
-    assert one
-    for key, value in one.items():
-        np.testing.assert_allclose(two[key], value, rtol=tolerance, atol=tolerance, err_msg=key)
+def free_ports(count):
+    """Finds ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]
+    finally:
+        for item in sockets:
+            item.close()
 
 
+def assert_equal(outcomes, setup, run, tolerance, keys=""):
+    expected = pick(outcomes["one"][0], f"{run}/{keys}")
+    assert expected
+    for outcome in outcomes[setup]:
+        found = pick(outcome, f"{run}/{keys}")
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            np.testing.assert_allclose(
+                found[key], value, rtol=tolerance, atol=tolerance, err_msg=key
+            )
+
+
+def pick(outcome, prefix):
+    return {key: value for key, value in outcome.items() if key.startswith(prefix)}
+
+
+every_setup = pytest.mark.parametrize("setup", SETUPS)
+
+
+@every_setup
 @pytest.mark.parametrize("part", ["log", "thresholds", "student", "teacher"])
-def test_float64_agrees_after_20_steps(outcomes, part):
-    assert len(outcomes[0]["paper/log/loss"]) == 20
-    assert_equal(outcomes, "paper", 1e-9, part)
+def test_float64_agrees_after_20_steps(outcomes, setup, part):
+    assert len(outcomes["one"][0]["paper/log/loss"]) == 20
+    assert_equal(outcomes, setup, "paper", 1e-9, part)
 
 
 def test_float64_agrees_with_the_authors_switches(outcomes):
     """From the supervised phase on, where they contrast already; oneself has a global id."""
-    assert len(outcomes[0]["authors/log/supervised_phase"]) == 2
-    assert_equal(outcomes, "authors", 1e-9)
+    assert len(outcomes["one"][0]["authors/log/supervised_phase"]) == 2
+    assert_equal(outcomes, "two", "authors", 1e-9)
 
 
 def test_without_gathering_every_replica_contrasts_with_its_own_keys(outcomes):
     """So this option alone is exempt: the loss depends on who shares a replica."""
-    one, two = (outcome["own keys/log/contrast"] for outcome in outcomes)
+    one, two = (outcomes[setup][0]["own keys/log/contrast"] for setup in ("one", "two"))
     assert np.isfinite(two).all()
     assert abs(one - two).max() > 1e-3
     # The rest is as ever, also the means over all pixels of the batch.
     for part in ("supervised", "consistency", "confident", "anchors", "hard_anchors"):
-        assert_equal(outcomes, "own keys", 1e-9, f"log/{part}")
+        assert_equal(outcomes, "two", "own keys", 1e-9, f"log/{part}")
 
 
-def test_float32_agrees_in_the_first_step(outcomes):
-    assert_equal(outcomes, "float32", 1e-5, "log")
-    assert_equal(outcomes, "float32", 1e-5, "thresholds")
+@every_setup
+def test_float32_agrees_in_the_first_step(outcomes, setup):
+    assert_equal(outcomes, setup, "float32", 1e-5, "log")
+    assert_equal(outcomes, setup, "float32", 1e-5, "thresholds")
+
+
+def test_float64_agrees_with_compiled_networks(outcomes):
+    assert_equal(outcomes, "two", "jit", 1e-9)
+
+
+def test_compiled_networks_compute_the_same(outcomes):
+    """The run with XLA differs from the one without it in length only."""
+    one = outcomes["one"][0]
+    assert one["jit/log/supervised_phase"][0] == pytest.approx(
+        one["paper/log/supervised_phase"][0], rel=1e-12
+    )
+
+
+@every_setup
+def test_an_overflow_on_one_replica_leaves_all_weights(outcomes, setup):
+    assert_equal(outcomes, setup, "overflow", 1e-6)
+    before, skipped, after = outcomes[setup][0]["overflow/values"]
+    np.testing.assert_array_equal(skipped, before)
+    assert (after != before).all()
+    assert outcomes[setup][0]["overflow/scale"] == 0.5
+
+
+def test_every_process_hears_all_others(outcomes):
+    assert [outcome["places"].tolist() for outcome in outcomes["hosts"]] == [[10, 11]] * 2
+    assert outcomes["four"][0]["places"].tolist() == [10]
 
 
 def test_the_runs_exercise_every_loss(outcomes):
     for run in ("paper", "authors"):
         logs = {
-            key: outcomes[1][f"{run}/log/{key}"]
+            key: outcomes["two"][0][f"{run}/log/{key}"]
             for key in (
                 "supervised",
                 "consistency",
