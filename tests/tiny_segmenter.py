@@ -88,7 +88,7 @@ def segmenter(
         else optimizer.build(settings, lambda v: False, lambda v: "projection" in v.path)
     )
     own.build(student.trainable_variables)
-    model.compile(optimizer=own, jit_compile=False)
+    model.compile(optimizer=own, jit_compile=False, auto_scale_loss=False)
     return model
 
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from c3tf.training import replicas
-from c3tf.training.optimizer import LayerwiseAdam
+from c3tf.training.adam import LayerwiseAdam
 
 INITIAL_SCALE = 2.0**15
 # Steps without an overflow after which the scale is doubled.

@@ -11,6 +11,7 @@ from c3tf.method import confidence, cutmix, losses, schedules
 from c3tf.method.reduction import at_least_float32
 from c3tf.method.resize import bilinear
 from c3tf.training import contrast_step, replicas, statistics, teacher
+from c3tf.training.loss_scale import LossScaledAdam
 from c3tf.training.targets import Targets
 
 # What a step reports, by name.
@@ -85,9 +86,10 @@ class Segmenter(keras.Model):
         """
         step = self._semi_supervised_step if self.semi_supervised else self._supervised_step
         logs, counts = step(batch)
-        if not self.jit_compile:  # XLA knows no clock.
-            with tf.control_dependencies([batch.x]):
-                counts[statistics.BATCH_READY] = tf.timestamp()
+        if isinstance(self.optimizer, LossScaledAdam):
+            logs["loss_scale"] = tf.convert_to_tensor(self.optimizer.loss_scale)
+        with tf.control_dependencies([batch.x]):
+            counts[statistics.BATCH_READY] = tf.timestamp()
         logs[statistics.NAME] = counts
         if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
             # Here Keras averages along the first axis, which is not there yet.
