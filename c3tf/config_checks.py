@@ -92,6 +92,12 @@ def check_combination(config: "Config") -> None:
             "`--mix_group` must divide half of `--global_batch_size`. Received: "
             f"--mix_group={method.mix_group} --global_batch_size={training.global_batch_size}"
         )
+    if training.jit and config.network.train_batch_norm and training.strategy != "one":
+        raise ConfigError(
+            "`--jit` with `--train_batch_norm` needs `--strategy=one`: batch norm sums its moments "
+            "over the replicas from inside the network, which XLA does not compile. "
+            f"Received: --strategy={training.strategy}"
+        )
     if method.method == "c3":
         _check_c3(config)
     elif training.baseline:

@@ -4,7 +4,6 @@ import dataclasses
 import gc
 import os
 
-import tensorflow as tf
 from absl import flags
 
 from c3tf import cli, config_flags, preparation
@@ -24,14 +23,18 @@ def main() -> None:
     plans = [_in_its_folder(plan) for plan in [*plans, settings]]
     for plan in plans:
         run_dir.check(plan.training.output, plan)
-    preparation.ensure_data(settings)
-    strategy = distribution.create_strategy(settings)
+    if distribution.read_cluster().num_workers == 1:
+        preparation.ensure_data(settings)
+    # Several hosts meet here, and TensorFlow must not have computed anything before.
+    devices = distribution.create_devices(settings)
     # All runs are opened before the first one is trained, so that none fails after an hour.
     for plan in plans[1:]:
-        runner.Run(plan, plan.method.method, strategy)
+        runner.Run(plan, plan.method.method, devices)
         _free_memory()
     with StopRequest() as stop:
-        results = {plan.method.method: _train(plan, strategy, stop) for plan in plans}
+        results = {plan.method.method: _train(plan, devices, stop) for plan in plans}
+    if not devices.cluster.is_chief:
+        return
     _print_results(results)
     outputs = {plan.method.method: plan.training.output for plan in plans}
     sheet = results_sheet.draw(outputs, plans[-1].training.output)
@@ -39,10 +42,13 @@ def main() -> None:
     print(f"Predictions: {sheet}")
 
 
-def _train(plan: Config, strategy: tf.distribute.Strategy, stop: StopRequest) -> runner.RunResult:
+def _train(
+    plan: Config, devices: distribution.Devices, stop: StopRequest
+) -> runner.RunResult | None:
     """Trains one run and frees its memory, so that two runs need no more than one."""
-    run = runner.Run(plan, plan.method.method, strategy)
-    print(run.describe(), flush=True)
+    run = runner.Run(plan, plan.method.method, devices)
+    if devices.cluster.is_chief:
+        print(run.describe(), flush=True)
     result = run.train(stop)
     del run
     _free_memory()

@@ -47,6 +47,34 @@ def full_precision(description: str) -> str:
     return json.dumps(_without_mixed(json.loads(description)))
 
 
+class FullPrecision:
+    """Gives networks as they are evaluated and exported: computing in their weights' precision."""
+
+    def __init__(self) -> None:
+        self._twins: dict[str, keras.Model] = {}
+
+    def of(self, network: keras.Model) -> keras.Model:
+        """Returns a network that computes in full precision with a network's present weights.
+
+        Args:
+            network: a network of the run.
+
+        Returns:
+            The network itself, or, where its layers compute in half precision, a copy of its own
+            that the next call brings up to date.
+        """
+        description = network.to_json()
+        full = full_precision(description)
+        if json.loads(full) == json.loads(description):
+            return network
+        if network.name not in self._twins:
+            self._twins[network.name] = keras.models.model_from_json(full)
+        twin = self._twins[network.name]
+        for target, source in zip(twin.weights, network.weights, strict=True):
+            target.assign(source)
+        return twin
+
+
 def _without_mixed(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: _without_mixed(value) for key, value in node.items()}

@@ -34,6 +34,7 @@ _FREE = frozenset(
         "export_weights",
         "strategy",
         "replicas",
+        "jit",
         "tensorboard",
         "image_log_interval",
         "allow_changed_flags",

@@ -1,8 +1,10 @@
 """One training run, from configuration to results."""
 
+import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -26,6 +28,7 @@ from c3tf.training import (
     distribution,
     nonfinite,
     optimizer,
+    precision,
     results_sheet,
     run_dir,
     setup,
@@ -45,6 +48,8 @@ from c3tf.versions import versions
 RESULTS = "results.json"
 SAVED_MODEL = "saved_model"
 METRICS = "metrics.jsonl"
+# Steps after which several hosts tell each other whether one was asked to stop.
+_AGREE_EVERY = 10
 # What TensorFlow's messages name when an error came from the input pipeline.
 _FROM_PIPELINE = "IteratorGetNext"
 
@@ -70,14 +75,14 @@ class Run:
     """A training run: opened and checked first, then trained or continued."""
 
     def __init__(
-        self, config: Config, title: str, strategy: tf.distribute.Strategy | None = None
+        self, config: Config, title: str, devices: distribution.Devices | None = None
     ) -> None:
         """Checks everything that can be checked before time is spent; writes nothing.
 
         Args:
             config: what to do.
             title: what progress lines call the run.
-            strategy: the devices, where several runs share them; made from `config` when absent.
+            devices: the devices, where several runs share them; made from `config` when absent.
 
         Raises:
             UserError: data, weights, devices or the output directory do not fit.
@@ -94,16 +99,16 @@ class Run:
         self.split = setup.open_split(self.manifest, config)
         val_dataset(config.data.data)
         self.data = open_training_data(self.manifest, self.split, config)
-        strategy = strategy or distribution.create_strategy(config)
-        self.num_replicas = strategy.num_replicas_in_sync
-        self.devices = summary.device_names(strategy)
-        distribution.check_divisible(config, self.num_replicas)
-        with strategy.scope():
+        self.devices = devices or distribution.create_devices(config)
+        self.is_chief = self.devices.cluster.is_chief
+        distribution.check_divisible(config, self.devices.num_replicas)
+        with self.devices.strategy.scope():
             self.model = setup.build_model(config, self.label_map)
         self._store = CheckpointStore(self.output, config.training.keep_checkpoints)
         self._journal = Journal(self.output)
         self._events = EventLog(self.output) if config.training.tensorboard else None
         self._validator = Validator(config.data.data, self.manifest, self.output, title)
+        self._full = precision.FullPrecision()
         self._stop = StopRequest()
         self._best, self._evaluation_due = -1.0, False
 
@@ -113,17 +118,20 @@ class Run:
         facts = summary.Facts(
             title=self.title,
             parameters=sum(int(v.shape.num_elements()) for v in trained),
-            devices=self.devices,
+            devices=summary.device_names(self.devices.strategy),
             split_hash=self.split.hash,
             validation_images=self.manifest.count("val"),
         )
         return summary.describe(self.config, self.data, facts)
 
-    def train(self, stop: StopRequest | None = None) -> RunResult:
+    def train(self, stop: StopRequest | None = None) -> RunResult | None:
         """Trains to the last step, or goes on from the newest checkpoint, and exports.
 
         Args:
             stop: ends training after a step, once it is requested and a checkpoint is written.
+
+        Returns:
+            What came out; None on hosts other than the chief, which write nothing.
 
         Raises:
             Stopped: it was requested.
@@ -131,13 +139,14 @@ class Run:
             UserError: the data turn out to be damaged, or a loss is not finite.
         """
         self._stop = stop or self._stop
-        changes = run_dir.claim(self.output, self.config, self.split.hash, self.manifest.digest())
-        with run_dir.locked(self.output):
-            step = self._restore(changes)
+        with self._claimed() as changes:
+            step = self._restore()
+            if self.is_chief:
+                self._note_start(step, changes)
             try:
                 self._train_from(step)
             except nonfinite.NonFiniteError as error:
-                raise self._with_evidence(error) from error
+                raise (self._with_evidence(error) if self.is_chief else error) from error
             except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
                 if _FROM_PIPELINE not in error.message:
                     raise
@@ -145,30 +154,54 @@ class Run:
                     f"{self.config.data.data}: a record cannot be used: {_reason(error)}. Convert "
                     "the data set again; training continues from its newest checkpoint."
                 ) from error
-            return self._finish()
+            result = self._finish() if self.is_chief else None
+            # The other hosts wait here, so that a launcher sees all processes end together.
+            self.devices.gather(step)
+            return result
 
-    def _restore(self, changes: list[run_dir.Change]) -> int:
+    @contextlib.contextmanager
+    def _claimed(self) -> Iterator[list[run_dir.Change]]:
+        """Makes the directory this run's, keeps others out of it, and gives the changed flags."""
+        if not self.is_chief:
+            yield []
+            return
+        changes = run_dir.claim(self.output, self.config, self.split.hash, self.manifest.digest())
+        with run_dir.locked(self.output):
+            yield changes
+
+    def _restore(self) -> int:
         """Restores the newest checkpoint, if there is one, and returns its step."""
         facts = self._store.restore(self.model)
         step = optimizer.steps_done(self.model.optimizer)
+        steps = self.devices.gather(step)
+        if len(set(steps)) > 1:
+            raise ConfigError(
+                f"The hosts begin after different steps, {steps}: `--output` must be on a file "
+                f"system that all of them see. Received: --output={self.output}"
+            )
         self._check_continues(facts, step)
+        if facts is None:
+            return step
+        self._best = facts["best"]
+        if facts["has_teacher"]:
+            self.model.begin_semi_supervised(copy_student=False)
+        if facts.get("is_best") and self.is_chief:
+            # The run may have been killed between writing this checkpoint and keeping it.
+            self._store.mark_best(self._store.path(step))
+        self._evaluation_due = facts.get("evaluation_due", False)
+        return step
+
+    def _note_start(self, step: int, changes: list[run_dir.Change]) -> None:
+        """Records that the run begins or goes on, and with which changed flags."""
         if changes:
             listed = [str(change) for change in changes]
             run_dir.record(self.output, self.config, self.split.hash, self.manifest.digest())
             self._journal.write("changed_flags", step, {"changes": listed})
             print(f"{self.title}: changed flags: {'; '.join(listed)}", file=sys.stderr)
-        self._journal.write("start", step, {"devices": self.devices, "versions": versions()})
-        if facts is None:
-            return step
-        print(f"{self.title}: continues after step {step}", file=sys.stderr)
-        self._best = facts["best"]
-        if facts["has_teacher"]:
-            self.model.begin_semi_supervised(copy_student=False)
-        if facts.get("is_best"):
-            # The run may have been killed between writing this checkpoint and keeping it.
-            self._store.mark_best(self._store.path(step))
-        self._evaluation_due = facts.get("evaluation_due", False)
-        return step
+        names = summary.device_names(self.devices.strategy)
+        self._journal.write("start", step, {"devices": names, "versions": versions()})
+        if step:
+            print(f"{self.title}: continues after step {step}", file=sys.stderr)
 
     def _check_continues(self, facts: dict[str, Any] | None, step: int) -> None:
         """Refuses changed durations that the checkpoint has left behind."""
@@ -191,32 +224,39 @@ class Run:
         if self._evaluation_due:
             self._after_step(step)
         if step < boundary:
-            self._fit(self._batches(step), boundary - step, hooks)
+            self._fit(step, boundary - step, hooks)
         if boundary < last and step < last:
             if not self.model.semi_supervised:
                 self.model.begin_semi_supervised(copy_student=True)
             step = max(step, boundary)
-            self._fit(self._batches(step), last - step, hooks)
+            self._fit(step, last - step, hooks)
 
-    def _batches(self, step: int) -> tf.data.Dataset:
-        """Returns the batches after a step, to the end of its phase and beyond."""
+    def _batches(self, step: int, worker: pipeline.Worker | None = None) -> tf.data.Dataset:
+        """Returns the batches after a step, or one host's rows of them, without an end."""
         supervised = step < self.config.supervised_steps
         make = pipeline.supervised_batches if supervised else pipeline.semi_supervised_batches
-        return make(self.data, self.config, step)
+        return make(self.data, self.config, step, worker or pipeline.Worker())
 
-    def _fit(
-        self, dataset: tf.data.Dataset, steps: int, hooks: list[keras.callbacks.Callback]
-    ) -> None:
-        self.model.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=hooks, shuffle=False)
+    def _fit(self, step: int, steps: int, hooks: list[keras.callbacks.Callback]) -> None:
+        served = self.devices.distribute(
+            lambda worker, workers: self._batches(step, pipeline.Worker(worker, workers)),
+            self.config.labeled_batch_size,
+        )
+        self.model.fit(served, steps_per_epoch=steps, verbose=0, callbacks=hooks, shuffle=False)
 
     def _callbacks(self, step: int) -> list[keras.callbacks.Callback]:
         training, last = self.config.training, self.config.training.steps
+        after_step = callbacks.At(1, last, self._after_step)
+        if not self.is_chief:
+            # A loss that is not finite must end this process as well.
+            self._log = callbacks.ScalarLog(training.log_every, last, [], self._scalars)
+            return [self._log, after_step]
         listeners = [
             Console(self.title, last, self.config.labeled_batch_size),
             callbacks.JsonLines(os.path.join(self.output, METRICS), step),
         ]
         self._log = callbacks.ScalarLog(training.log_every, last, listeners, self._scalars)
-        hooks = [self._log, callbacks.At(1, last, self._after_step)]
+        hooks = [self._log, after_step]
         if self._events:
             listeners.append(self._events)
         if self._events and training.image_log_interval:
@@ -243,23 +283,39 @@ class Run:
         """Evaluates, saves and stops, where it is time to."""
         training, last = self.config.training, step == self.config.training.steps
         evaluates = last or step % training.evaluate_every == 0
-        if not (evaluates or step % training.checkpoint_every == 0 or self._stop.requested):
+        due = evaluates or step % training.checkpoint_every == 0
+        if not (due or self._must_stop(step)):
             return
+        # A loss that is not finite stops the run here, before its weights are saved.
         self._log.flush(step)
-        done = self._evaluate(step) if evaluates else True
-        self._save(step, evaluation_due=not done)
-        if self._stop.requested:
-            self._journal.write("stopped", step, {"signal": self._stop.received.name})
-            raise Stopped(
-                f"{self.title}: stopped by {self._stop.received.name} after step {step}, which "
-                "is saved. The same command goes on from there."
-            )
+        if self.is_chief:
+            done = self._evaluate(step) if evaluates else True
+            self._save(step, evaluation_due=not done)
+        if not self._must_stop(step):
+            return
+        reason = self._stop.received.name if self._stop.requested else "another host"
+        if self.is_chief:
+            self._journal.write("stopped", step, {"signal": reason})
+        raise Stopped(
+            f"{self.title}: stopped by {reason} after step {step}, which is saved. The same "
+            "command goes on from there."
+        )
+
+    def _must_stop(self, step: int) -> bool:
+        """Whether this process or, at steps that all hosts take together, another was asked to."""
+        if self.devices.cluster.num_workers == 1:
+            return self._stop.requested
+        training = self.config.training
+        together = (_AGREE_EVERY, training.checkpoint_every, training.evaluate_every)
+        if step != training.steps and all(step % every for every in together):
+            return False
+        return any(self.devices.gather(int(self._stop.requested)))
 
     def _evaluate(self, step: int) -> bool:
         """Evaluates student and teacher; returns whether there was time to finish."""
-        networks = {"student": self.model.student}
+        networks = {"student": self._full.of(self.model.student)}
         if self.model.semi_supervised:
-            networks["teacher"] = self.model.teacher
+            networks["teacher"] = self._full.of(self.model.teacher)
         done = self._validator.run(networks, step, self._stop)
         if done and self._events:
             scores = {
@@ -284,7 +340,7 @@ class Run:
         return {
             "config": self.config.to_dict(),
             "label_map": self.label_map.to_json(),
-            "network": self.model.student.to_json(),
+            "network": precision.full_precision(self.model.student.to_json()),
             "split": self.split.hash,
             "has_teacher": self.model.semi_supervised,
             "best": self._best,
@@ -318,7 +374,8 @@ class Run:
             raise Stopped(f"{self.title}: stopped after its last step, which is saved.")
         chosen = self.config.training.export_weights
         written = {name: result.to_json() for name, result in results.items()}
-        network, target = getattr(self.model, chosen), os.path.join(self.output, SAVED_MODEL)
+        network = self._full.of(getattr(self.model, chosen))
+        target = os.path.join(self.output, SAVED_MODEL)
         with storage.writing(self.output, "All checkpoints are whole."):
             path = serving.save(
                 network,
@@ -335,7 +392,7 @@ class Run:
                 metrics=model_card.measured(written[chosen]),
                 overwrite=True,
             )
-            networks = {name: getattr(self.model, name) for name in results}
+            networks = {name: self._full.of(getattr(self.model, name)) for name in results}
             total = self.manifest.count("val")
             results_sheet.write_examples(
                 networks, self.label_map, self.config.data.data, total, self.output

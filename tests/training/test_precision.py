@@ -81,6 +81,28 @@ def test_a_description_computes_in_full_precision(half):
     )
 
 
+def test_a_twin_follows_its_network(half):
+    _, model, _ = half
+    full = precision.FullPrecision()
+    twin = full.of(model.student)
+    before = model.student.get_weights()
+    try:
+        model.student.set_weights([weight + 1 for weight in before])
+        again = full.of(model.student)
+        assert again is twin
+        assert again is not full.of(model.teacher)
+        assert {layer.compute_dtype for layer in twin.layers} == {"float32"}
+        for one, two in zip(again.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(one, two + 1)
+    finally:
+        model.student.set_weights(before)
+
+
+def test_a_float32_network_is_its_own_twin(full):
+    student = full[0].student
+    assert precision.FullPrecision().of(student) is student
+
+
 def test_the_setting_of_keras_is_left_as_it_was():
     before = keras.config.dtype_policy()
     with precision.policy("mixed_bfloat16"):
