@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import alone
+import loopback
 from c3tf import train
 from c3tf.config import Config
 from c3tf.data import manifest
@@ -238,27 +239,70 @@ def test_command_refuses_with_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_two_replicas_train_as_one_device(data, repository, tmp_path):
+def run_on(replicas, processes, config, repository, folder):
+    """Trains in processes of their own, which see each other as hosts."""
     path = os.pathsep.join([str(repository), str(repository / "tests")])
+    description = folder / f"{replicas}_{processes}.json"
+    description.write_text(json.dumps(config.to_dict()))
+    script = repository / "tests" / "training" / "mirrored_run.py"
+    command = [sys.executable, str(script), str(replicas), str(description)]
+    return [
+        subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": path, **place},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for place in loopback.places(processes)
+    ]
+
+
+@pytest.mark.parametrize("source", ["memory", "stream"])
+def test_replicas_and_hosts_train_as_one_device(data, repository, tmp_path, source):
+    setups = {(1, 1): {}, (1, 2): {}}
+    if source == "memory":
+        setups[2, 1] = {"strategy": "mirrored", "replicas": 2}
     configs, processes = [], []
-    for replicas in (1, 2):
-        strategy = {"strategy": "mirrored", "replicas": 2} if replicas == 2 else {}
-        config = settings(data, tmp_path / str(replicas), steps=4, mix_group=1, **strategy)
-        (tmp_path / f"{replicas}.json").write_text(json.dumps(config.to_dict()))
-        script = repository / "tests" / "training" / "mirrored_run.py"
-        command = [sys.executable, str(script), str(replicas), str(tmp_path / f"{replicas}.json")]
-        configs.append(config)
+    for (replicas, hosts), strategy in setups.items():
+        output = tmp_path / f"{replicas}_{hosts}"
+        options = {"steps": 4, "mix_group": 1, "unlabeled_source": source, **strategy}
+        configs.append(settings(data, output, **options))
+        processes += run_on(replicas, hosts, configs[-1], repository, tmp_path)
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert not any(process.returncode for process in processes), "\n".join(errors)
+    one = arrays(configs[0])
+    for config in configs[1:]:
+        other = arrays(config)
+        assert set(one) == set(other)
+        for name in one:
+            np.testing.assert_allclose(other[name], one[name], rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_hosts_that_do_not_see_one_output_do_not_train(data, repository, tmp_path):
+    """The second host's output holds a checkpoint that the first one's does not."""
+    options = {"steps": 2, "supervised_steps": 1, "mix_group": 1}
+    begun = settings(data, tmp_path / "begun", **options)
+    runner.Run(begun, "c3").train()
+    places = loopback.places(2)
+    path = os.pathsep.join([str(repository), str(repository / "tests")])
+    processes = []
+    for place, output in zip(places, ("new", "begun"), strict=True):
+        config = settings(data, tmp_path / output, **options)
+        description = tmp_path / f"{output}.json"
+        description.write_text(json.dumps(config.to_dict()))
+        script = str(repository / "tests" / "training" / "mirrored_run.py")
         processes.append(
             subprocess.Popen(
-                command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
+                [sys.executable, script, "1", str(description)],
+                env={**os.environ, "PYTHONPATH": path, **place},
+                stderr=subprocess.PIPE,
+                text=True,
             )
         )
-    errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
-    one, two = (arrays(config) for config in configs)
-    assert set(one) == set(two)
-    for name in one:
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-9, atol=1e-9, err_msg=name)
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert all(process.returncode for process in processes)
+    for error in errors:
+        assert "The hosts begin after different steps, [0, 2]" in error
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
-"""Trains from real records on 1 or 2 logical CPUs: `python mirrored_run.py REPLICAS CONFIG.json`.
+"""Trains from real records on some logical CPUs: `python mirrored_run.py REPLICAS CONFIG.json`.
 
-A process of its own, because logical devices are set once per process.
+A process of its own, because logical devices are set once per process. With several hosts in
+`TF_CONFIG` it is one of their processes.
 """
 
 import json
@@ -23,7 +24,7 @@ def main(replicas: int, path: str) -> None:
     with open(path, encoding="utf-8") as file:
         config = Config.from_dict(json.load(file))
     run = runner.Run(config, f"{replicas} replicas")
-    assert run.num_replicas == replicas
+    assert run.devices.num_replicas == replicas * run.devices.cluster.num_workers
     run.train()
 
 

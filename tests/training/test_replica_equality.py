@@ -1,14 +1,14 @@
 """Several replicas, on one host or on several, train like one device."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+import loopback
 
 SCRIPT = Path(__file__).with_name("replica_run.py")
 ALL_RUNS = ("paper", "authors", "own keys", "float32", "jit")
@@ -35,35 +35,20 @@ def run(repository, output, replicas, processes, runs):
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "tests")])
     }
-    hosts = [f"127.0.0.1:{port}" for port in free_ports(processes)]
-    started = []
-    for index in range(processes):
-        cluster = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
-        own = {"TF_CONFIG": json.dumps(cluster)} if processes > 1 else {}
-        started.append(
-            subprocess.Popen(
-                [sys.executable, SCRIPT, str(replicas), output, *runs],
-                env=environment | own,
-                text=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
+    command = [sys.executable, SCRIPT, str(replicas), output, *runs]
+    started = [
+        subprocess.Popen(
+            command,
+            env=environment | place,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
+        for place in loopback.places(processes)
+    ]
     errors = [process.communicate(timeout=300)[1] for process in started]
     assert not any(process.returncode for process in started), "\n".join(errors)
     return [dict(np.load(output.with_suffix(f".{index}.npz"))) for index in range(processes)]
-
-
-def free_ports(count):
-    """Finds ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [item.getsockname()[1] for item in sockets]
-    finally:
-        for item in sockets:
-            item.close()
 
 
 def assert_equal(outcomes, setup, run, tolerance, keys=""):
