@@ -11,7 +11,7 @@ from c3tf.method import cutmix, schedules
 from c3tf.method.contrast import ContrastInputs, ContrastResult, pixel_contrast
 from c3tf.method.grid import FeatureGrid
 from c3tf.method.reduction import local
-from c3tf.training import replicas
+from c3tf.training import replicas, statistics
 from c3tf.training.targets import Targets
 
 Outputs = dict[str, tf.Tensor]
@@ -25,6 +25,11 @@ def needs_teacher_of_labeled(config: Config) -> bool:
         and method.contrast_sources != "unlabeled"
         and method.labeled_keys == "teacher"
     )
+
+
+def counts(contrast: ContrastResult, num_classes: int) -> dict[str, tf.Tensor]:
+    """Returns the anchors per class, `(C,)`, this replica's part of the statistics."""
+    return {statistics.ANCHORS: tf.ensure_shape(contrast.anchors_per_class, [num_classes])}
 
 
 def feature_grid(config: Config, features: tf.Tensor, labels: tf.Tensor) -> FeatureGrid:

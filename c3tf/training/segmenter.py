@@ -100,13 +100,15 @@ class Segmenter(keras.Model):
         with tf.GradientTape() as tape:
             student = self._run(self.student, batch.x)
             supervised = self._supervised_loss(batch.y, self._upsample(student["logits"], batch.y))
-            loss, logs = supervised, {"supervised": supervised}
+            loss, logs, counts = supervised, {"supervised": supervised}, {}
             if self.config.uses_contrast and self.options.contrast_from_start:
                 contrast = contrast_step.supervised(self.config, self.num_classes, batch, student)
                 loss += self._lambda2(loss.dtype) * contrast.loss
                 logs |= contrast_step.logs(contrast)
+                counts = contrast_step.counts(contrast, self.num_classes)
         self._descend(tape, loss)
-        return _global_sums({"loss": loss, **logs}), {}
+        sums = _global_sums({"loss": loss, **logs, **counts})
+        return {name: sums[name] for name in ("loss", *logs)}, {name: sums[name] for name in counts}
 
     def _semi_supervised_step(self, batch: SemiBatch) -> tuple[Logs, Logs]:
         """Minimises L_sup + lambda1 L_consist + lambda2 L_contrast (Eq. 7)."""
@@ -149,8 +151,7 @@ class Segmenter(keras.Model):
         self._descend(tape, loss)
         counts = self._counts(batch, plan, student["logits"], targets)
         if self.config.uses_contrast:
-            anchors = tf.ensure_shape(contrast.anchors_per_class, [self.num_classes])
-            counts[statistics.ANCHORS] = anchors
+            counts |= contrast_step.counts(contrast, self.num_classes)
         logs |= {"confident": _count(targets.confident), "valid": _count(batch.u_valid)}
         sums = _global_sums({"loss": loss, **logs, **counts})
         logs = {name: sums[name] for name in ("loss", *logs)}

@@ -230,6 +230,8 @@ def test_supervised_phase_with_the_authors_contrast(aligned):
         lambda2 = 0.7 * references.sigmoid_ramp(done, 4)
         expected["loss"] = expected["supervised"] + lambda2 * expected["contrast"]
         logs = model.train_step(tiny_segmenter.labeled(batch))
+        counts = logs.pop(statistics.NAME)
+        assert float(tf.reduce_sum(counts[statistics.ANCHORS])) == expected["anchors"]
         assert logs.keys() == expected.keys()
         for name, value in expected.items():
             assert float(logs[name]) == pytest.approx(value, rel=1e-9), name
