@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 _INSTALL = (
-    "--beam_runner needs Apache Beam. Install it with `pip install -r requirements-beam.txt`."
+    "--beam_runner needs Apache Beam. Install it with "
+    "`pip install -r requirements.txt -r requirements-beam.txt`."
 )
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
-from c3tf.data import records
+from c3tf.data.example import Record
 from c3tf.data.manifest import Manifest, SplitInfo
 from c3tf.evaluation import drawing
 from c3tf.labels import LabelMap
@@ -57,6 +57,9 @@ def pick(manifest: Manifest, split: str, count: int) -> list[Sample]:
     Raises:
         DataError: the split is empty, or a shard is damaged.
     """
+    # Imports TensorFlow, which the text needs not.
+    from c3tf.data import records
+
     paths = manifest.shards(split)
     steps = min(count, len(paths))
     chosen = [paths[index * len(paths) // steps] for index in range(steps)]
@@ -67,7 +70,7 @@ def pick(manifest: Manifest, split: str, count: int) -> list[Sample]:
     return picked
 
 
-def _sample(record: records.Record) -> Sample:
+def _sample(record: Record) -> Sample:
     image = np.asarray(Image.open(io.BytesIO(record.image)).convert("RGB"))
     label = None
     if record.label is not None:

@@ -65,7 +65,7 @@ def test_required_distributions_are_in_the_requirements(repository):
         if dep.startswith("requirement(")
     }
     # Compared with where it happens to be installed; the tests that use them skip without.
-    optional = {"torch", "cityscapesscripts", "efficientnet_lite_pytorch"}
+    optional = {"apache-beam", "torch", "cityscapesscripts", "efficientnet_lite_pytorch"}
     assert {name for name in needed if name not in listed} <= optional
 
 
