@@ -1,6 +1,7 @@
 """The conversion of one image: a pure function of its files and the options.
 
-It runs in local workers and in any other runner alike: NumPy and Pillow only, no shared state.
+It runs in local workers and in any other runner alike: NumPy, OpenCV and Pillow only, no
+shared state.
 """
 
 import dataclasses

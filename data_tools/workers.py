@@ -1,7 +1,7 @@
 """A process pool that keeps order and holds few results.
 
-Workers are spawned, not forked: TensorFlow's threads do not survive a fork. They import NumPy and
-Pillow only.
+Workers are spawned, not forked: TensorFlow's threads do not survive a fork. They import NumPy,
+OpenCV and Pillow only.
 """
 
 import collections
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+import cv2
 
 from c3tf.data.errors import DataError
 
@@ -38,11 +40,18 @@ def pool(num_workers: int) -> Iterator["Mapper"]:
         yield Mapper(None, 1)
         return
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
+    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
     try:
         yield Mapper(executor, count)
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Prepares a worker: one thread for the work, one that ends it with its parent."""
+    # There is a process per core already.
+    cv2.setNumThreads(1)
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

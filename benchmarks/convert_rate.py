@@ -1,0 +1,260 @@
+"""Measures converters against plain decoding, resizing and encoding of the same files.
+
+    python benchmarks/convert_rate.py [--quick] [--workers=2] [--json=PATH]
+
+Plain means: as many processes read each image and mask with Pillow, resize the image with OpenCV's
+exact area average and the mask by nearest pixel, and encode them as JPEG (quality 95) and PNG in
+memory, and nothing else. The converter also checks every file and id, counts pixels, writes
+shards, checksums and the manifest. Both run in turn several times, starting their processes each
+time; the rates come from the fastest run of each, and the ratio is the median over the rounds.
+
+Peak memory is that of a whole conversion of 2048x1024 images as a command, sampled every 50 ms
+over all its processes: the proportional set size (PSS: shared pages counted once), and for
+comparison the sum of resident set sizes (RSS).
+"""
+
+import argparse
+import dataclasses
+import io
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from c3tf.labels import CITYSCAPES
+from data_tools import convert
+from data_tools.discovery import bdd100k, cityscapes
+from data_tools.example import Item, Options
+
+ROOT = Path(__file__).resolve().parent.parent
+_HEIGHT = 512
+_QUALITY = 95
+# Files that differ; the others are links to them.
+_DISTINCT = 6
+_KILOBYTE = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A data set to convert: its shape, its size, and how it is found."""
+
+    name: str
+    size: tuple[int, int]
+    image_suffix: str
+
+
+CASES = (
+    Case("BDD100K 1280x720 JPEG", (720, 1280), ".jpg"),
+    Case("Cityscapes 2048x1024 PNG", (1024, 2048), ".png"),
+)
+
+
+def main() -> None:
+    """Runs the cases the arguments ask for and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few images and rounds")
+    parser.add_argument("--workers", type=int, default=2, help="processes of both sides")
+    parser.add_argument("--images", type=int, help="images per case")
+    parser.add_argument("--rounds", type=int, help="runs of each side")
+    parser.add_argument("--json", help="file to write the results to")
+    arguments = parser.parse_args()
+    images = arguments.images or (40 if arguments.quick else 300)
+    rounds = arguments.rounds or (2 if arguments.quick else 5)
+    # Imported before any clock starts, as in a conversion of many images.
+    import data_tools.shards  # noqa: F401
+
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            source = _write(Path(folder) / case.image_suffix[1:], case, images)
+            results.append(_compare(case, source, Path(folder), arguments.workers, rounds))
+        memory = _peak_memory(Path(folder), CASES[1], arguments.workers)
+    report = {
+        "images": images,
+        "rounds": rounds,
+        "workers": arguments.workers,
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "rates": results,
+        "peak_memory_2048x1024": memory,
+    }
+    _print(report)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _write(root: Path, case: Case, count: int) -> Path:
+    """Writes a raw data set of textured images; most files are links."""
+    rng = np.random.default_rng(0)
+    height, width = case.size
+    for index in range(count):
+        image, mask = (
+            root / path
+            for path in (
+                f"images/10k/train/{index:05d}.jpg",
+                f"labels/sem_seg/masks/train/{index:05d}.png",
+            )
+        )
+        if case.image_suffix == ".png":
+            name = f"a_{index:06d}_000019"
+            image = root / f"leftImg8bit/train/a/{name}_leftImg8bit.png"
+            mask = root / f"gtFine/train/a/{name}_gtFine_labelIds.png"
+        for path in (image, mask):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if index >= _DISTINCT:
+            for path in (image, mask):
+                first = path.parent / path.name.replace(f"{index:05d}", f"{index % _DISTINCT:05d}")
+                os.link(first, path)
+            continue
+        coarse = rng.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+        smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
+        noisy = smooth + rng.normal(0, 3, smooth.shape)
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(image, quality=_QUALITY)
+        ids = rng.choice([7, 8, 11], (height // 16, width // 16)).astype(np.uint8)
+        ids = ids if case.image_suffix == ".png" else ids - 7
+        Image.fromarray(np.kron(ids, np.ones((16, 16), np.uint8))).save(mask)
+    _link_val(root)
+    return root
+
+
+def _link_val(root: Path) -> None:
+    """Gives the data set one validation image, which the layouts must have."""
+    for train in sorted(root.rglob("train")):
+        first = min(path for path in train.rglob("*") if path.is_file())
+        val = train.parent / "val" / first.relative_to(train)
+        val.parent.mkdir(parents=True, exist_ok=True)
+        os.link(first, val)
+
+
+def _discover(source: Path, case: Case):
+    module = cityscapes if case.image_suffix == ".png" else bdd100k
+    return module.discover(str(source))
+
+
+def _compare(case: Case, source: Path, folder: Path, workers: int, rounds: int) -> dict:
+    """Times both sides in turn."""
+    found = _discover(source, case)
+    options = Options("benchmark", CITYSCAPES, label_ids=found.label_ids, height=_HEIGHT)
+    plain, ours = [], []
+    for index in range(rounds):
+        plain.append(_seconds(lambda: _plain_all(found.items, workers)))
+        output = folder / f"out-{case.image_suffix[1:]}-{index}"
+        ours.append(
+            _seconds(
+                lambda output=output: convert.convert(
+                    found, str(output), options, "benchmark", num_workers=workers
+                )
+            )
+        )
+    count = len(found.items)
+    ratios = [p / o for p, o in zip(plain, ours, strict=True)]
+    return {
+        "case": case.name,
+        "plain_per_second": count / min(plain),
+        "converter_per_second": count / min(ours),
+        "ratio_median": statistics.median(ratios),
+        "ratios": ratios,
+    }
+
+
+def _seconds(call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _plain_all(items: tuple[Item, ...], workers: int) -> None:
+    """Applies the plain steps to all images in processes."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as executor:
+        for _ in executor.map(_plain, items, chunksize=4):
+            pass
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _plain(item: Item) -> int:
+    """Decodes, resizes and encodes an image and its mask."""
+    image = Image.open(item.image).convert("RGB")
+    width = round(image.width * _HEIGHT / image.height)
+    small = cv2.resize(np.asarray(image), (width, _HEIGHT), interpolation=cv2.INTER_AREA)
+    encoded = io.BytesIO()
+    Image.fromarray(small).save(encoded, "JPEG", quality=_QUALITY)
+    mask = Image.open(item.label).resize((width, _HEIGHT), Image.Resampling.NEAREST)
+    encoded_mask = io.BytesIO()
+    mask.save(encoded_mask, "PNG")
+    return encoded.tell() + encoded_mask.tell()
+
+
+def _peak_memory(folder: Path, case: Case, workers: int) -> dict:
+    """Runs the command and samples the memory of all its processes."""
+    command = [
+        *(sys.executable, "-m", "data_tools.cityscapes", f"--num_workers={workers}"),
+        *(f"--source={folder / case.image_suffix[1:]}", f"--output={folder / 'memory'}"),
+    ]
+    peak = {"pss_megabytes": 0.0, "rss_megabytes": 0.0, "processes": 0}
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None:
+            now = np.asarray([_memory(pid) for pid in _tree(process.pid)]) / _KILOBYTE
+            peak["processes"] = max(peak["processes"], len(now))
+            for key, total in zip(("pss_megabytes", "rss_megabytes"), now.sum(0), strict=True):
+                peak[key] = max(peak[key], float(total))
+            time.sleep(0.05)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
+    return peak
+
+
+def _tree(pid: int) -> list[int]:
+    """Returns a process and all its descendants."""
+    try:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = [int(c) for t in tasks for c in (t / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return [pid]
+    return [pid, *(inner for child in children for inner in _tree(child))]
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Returns PSS and RSS of a process in kilobytes; 0 once it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0, 0
+    fields = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return fields.get("Pss", 0), fields.get("Rss", 0)
+
+
+def _print(report: dict) -> None:
+    """Prints the results as a table."""
+    print(f"{report['images']} images, {report['workers']} processes, {report['cores']} cores")
+    print(f"{'case':<28}{'plain/s':>10}{'converter/s':>13}{'ratio':>8}")
+    for row in report["rates"]:
+        print(
+            f"{row['case']:<28}{row['plain_per_second']:>10.1f}"
+            f"{row['converter_per_second']:>13.1f}{row['ratio_median']:>8.1%}"
+        )
+    memory = report["peak_memory_2048x1024"]
+    print(
+        f"peak memory at 2048x1024, {memory['processes']} processes: "
+        f"{memory['pss_megabytes']:.0f} MB PSS, {memory['rss_megabytes']:.0f} MB RSS"
+    )
+
+
+if __name__ == "__main__":
+    main()
