@@ -35,12 +35,12 @@ def write_data(folder) -> None:
     tiny_data.write_splits(folder, pairs, label_map=LABEL_MAP)
 
 
-def flag_words(data, output, **options) -> list[str]:
-    """Returns the flags of a short run on that data set."""
-    values = {
-        "data": data,
-        "output": output,
-        "labeled": 4,
+def options(data, output, **changed) -> dict:
+    """Returns the options of a short run on that data set, by name."""
+    return {
+        "data": str(data),
+        "output": str(output),
+        "labeled": "4",
         "backbone_weights": "random",
         "crop_height": tiny_segmenter.HEIGHT,
         "crop_width": tiny_segmenter.WIDTH,
@@ -55,9 +55,14 @@ def flag_words(data, output, **options) -> list[str]:
         "log_every": 4,
         "checkpoint_every": 2,
         "evaluate_every": 10,
-        **options,
+        "image_log_interval": 0,
+        **changed,
     }
-    return [f"--{name}={value}" for name, value in values.items()]
+
+
+def flag_words(data, output, **changed) -> list[str]:
+    """Returns the same as flags."""
+    return [f"--{name}={value}" for name, value in options(data, output, **changed).items()]
 
 
 def command(words: list[str]) -> list[str]:
@@ -76,7 +81,8 @@ def _pair(seed):
     return image, label
 
 
-def _build_model(config, label_map) -> Segmenter:
+def build_model(config, label_map) -> Segmenter:
+    """Stands in for `setup.build_model`."""
     student = tiny_segmenter.network("student", seed=1)
     supervised = config.method.method == "supervised"
     teacher = None if supervised else tiny_segmenter.network("teacher", seed=2)
@@ -92,7 +98,7 @@ def _main() -> None:
     count = int(os.environ["LOGICAL_CPUS"])
     logical = [tf.config.LogicalDeviceConfiguration()] * count
     tf.config.set_logical_device_configuration(cpu, logical)
-    setup.build_model = _build_model
+    setup.build_model = build_model
     train.main()
 
 

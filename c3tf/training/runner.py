@@ -154,6 +154,9 @@ class Run:
                     f"{self.config.data.data}: a record cannot be used: {_reason(error)}. Convert "
                     "the data set again; training continues from its newest checkpoint."
                 ) from error
+            finally:
+                if self._events:
+                    self._events.close()
             result = self._finish() if self.is_chief else None
             # The other hosts wait here, so that a launcher sees all processes end together.
             self.devices.gather(step)

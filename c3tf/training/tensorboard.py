@@ -42,6 +42,12 @@ class EventLog:
         metadata = _metadata("images", summary_pb2.DATA_CLASS_BLOB_SEQUENCE)
         self._write(step, {name: _encoded(p) for name, p in pictures.items()}, metadata)
 
+    def close(self) -> None:
+        """Closes the file; a later event opens another."""
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+
     def _write(
         self, step: int, values: dict[str, tf.Tensor], metadata: summary_pb2.SummaryMetadata
     ) -> None:

@@ -61,7 +61,7 @@ def wait_for(process, condition):
     deadline = time.monotonic() + TIMEOUT
     while process.poll() is None and not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.001)
+        time.sleep(0.002)
 
 
 def done(process):
@@ -132,19 +132,19 @@ def test_killed_in_the_middle_of_a_checkpoint_it_ends_as_if_undisturbed(start, t
 @pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(start, tmp_path, replicas):
-    options = {"replicas": replicas, "steps": 400, "checkpoint_every": 10, "evaluate_every": 100}
+    options = {"replicas": replicas, "steps": 200, "checkpoint_every": 5, "evaluate_every": 50}
     assert done(start("undisturbed", **options)) == 0, log_of(tmp_path, "undisturbed")
     run, draw = run_of(tmp_path, "killed"), random.Random(replicas)
     kills = 0
-    for low in (0, 60, 120, 180, 240, 300, 360):
+    for low in (0, 30, 60, 100, 160):
         process = start("killed", **options)
-        if low % 120 == 0 and low:
+        if low % 60 == 40:
             kills += kill_when(process, is_writing_after(run, low))
             continue
         wait_for(process, has_checkpoint_after(run, low))
         wait_for(process, after(draw.uniform(0, 1.0)))
         kills += kill_when(process, lambda: True)
-    assert kills >= 5
+    assert kills >= 3
     assert done(start("killed", **options)) == 0, log_of(tmp_path, "killed")
     assert_same_end(run_of(tmp_path, "undisturbed"), run)
 
@@ -154,7 +154,9 @@ def after(seconds):
     return lambda: time.monotonic() >= end
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_first_and_the_run_goes_on_from_there(start, tmp_path, number):
     # No checkpoint would be due for a long time.
     options = {"steps": 100000, "checkpoint_every": 50000, "evaluate_every": 100000}

@@ -1,0 +1,1 @@
+"""Turns run directories into one HTML page."""

@@ -1,0 +1,170 @@
+"""Reads what training runs have written."""
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from c3tf.errors import UserError
+from c3tf.labels import LabelMap
+from c3tf.training import journal, results_sheet
+from c3tf.training.results_sheet import Example
+
+_CONFIG, _METRICS, _EVALUATIONS = "config.json", "metrics.jsonl", "evaluations"
+_EVALUATION = re.compile(r"^step-(\d+)-(\w+)\.json$")
+
+
+class ReportError(UserError):
+    """Something that should be reported on is no run, or is damaged."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of one network.
+
+    Attributes:
+        step: training steps that the network had seen.
+        network: `student` or `teacher`.
+        metrics: numbers by name; undefined ones are None.
+        iou: IoU by class name; None where undefined.
+        confusion: `(C, C)` counts, rows true, columns predicted.
+        label_map: the classes.
+    """
+
+    step: int
+    network: str
+    metrics: dict[str, Any]
+    iou: dict[str, float | None]
+    confusion: np.ndarray
+    label_map: LabelMap
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """What one run has written.
+
+    Attributes:
+        name: what the report calls it.
+        path: its directory.
+        facts: `config.json`: configuration, split, data, versions.
+        scalars: entries of `metrics.jsonl` in order.
+        evaluations: in order of their steps, the student's first.
+        events: entries of `events.jsonl`.
+        examples: validation images with predictions; none in an unfinished run.
+        sheet: path of a picture of predictions, if there is one.
+    """
+
+    name: str
+    path: str
+    facts: dict[str, Any]
+    scalars: list[dict[str, Any]]
+    evaluations: list[Evaluation]
+    events: list[dict[str, Any]]
+    examples: list[Example]
+    sheet: str | None
+
+    def last(self, network: str) -> Evaluation | None:
+        """Returns a network's newest evaluation."""
+        found = [e for e in self.evaluations if e.network == network]
+        return found[-1] if found else None
+
+    def curve(self, name: str) -> list[tuple[float, float]]:
+        """Returns a scalar over the steps at which it was logged."""
+        return [(e["step"], e[name]) for e in self.scalars if isinstance(e.get(name), (int, float))]
+
+
+def find(paths: Sequence[str]) -> list[str]:
+    """Finds the run directories that paths mean: themselves, or the runs right below them.
+
+    Raises:
+        ReportError: there is no run at a path.
+    """
+    found = []
+    for path in paths:
+        path = os.path.normpath(path)
+        below = (
+            [os.path.join(path, n) for n in sorted(os.listdir(path))] if os.path.isdir(path) else []
+        )
+        runs = [p for p in (path, *below) if os.path.isfile(os.path.join(p, _CONFIG))]
+        if not runs:
+            raise ReportError(
+                f"There is no run at {path!r}: a run directory, or one right above it, holds "
+                f"{_CONFIG}."
+            )
+        found += [run for run in runs if run not in found]
+    return found
+
+
+def load(path: str, name: str) -> RunData:
+    """Reads one run.
+
+    Args:
+        path: its directory.
+        name: what to call it.
+
+    Raises:
+        ReportError: a file is damaged.
+    """
+    facts = _json(os.path.join(path, _CONFIG))
+    if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
+        raise ReportError(f"{os.path.join(path, _CONFIG)} is no run's configuration.")
+    scalars = [e for e in journal.read(os.path.join(path, _METRICS)) if "step" in e]
+    examples = results_sheet.read_examples(path)
+    sheets = [os.path.join(p, results_sheet.FILE) for p in (path, os.path.dirname(path))]
+    return RunData(
+        name=name,
+        path=path,
+        facts=facts,
+        scalars=scalars,
+        evaluations=_evaluations(path),
+        events=journal.read(os.path.join(path, journal.FILE)),
+        examples=examples[0] if examples else [],
+        sheet=next(filter(os.path.isfile, sheets), None),
+    )
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Returns the shortest ends of paths that tell them apart."""
+    parts = [os.path.abspath(path).split(os.sep) for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(words[-count:]) for words in parts]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _evaluations(path: str) -> list[Evaluation]:
+    folder = os.path.join(path, _EVALUATIONS)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    found = []
+    for name in names:
+        if not (match := _EVALUATION.match(name)):
+            continue
+        file = os.path.join(folder, name)
+        data = _json(file)
+        try:
+            metrics = dict(data["metrics"])
+            evaluation = Evaluation(
+                step=int(match[1]),
+                network=match[2],
+                iou=metrics.pop("iou"),
+                metrics=metrics,
+                confusion=np.array(data["confusion"], np.int64),
+                label_map=LabelMap.from_json(data["label_map"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReportError(f"{file} is no evaluation: {error!r}") from error
+        found.append(evaluation)
+    return found
+
+
+def _json(path: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} cannot be read: {error}") from error
