@@ -61,7 +61,11 @@ _ALONE = Worker()
 
 
 def supervised_batches(
-    data: TrainingData, config: Config, start_step: int, worker: Worker = _ALONE
+    data: TrainingData,
+    config: Config,
+    start_step: int,
+    worker: Worker = _ALONE,
+    ahead: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """Makes the endless data set of the supervised phase.
 
@@ -70,6 +74,7 @@ def supervised_batches(
         config: batch size, views and seed.
         start_step: training step of the first batch.
         worker: whose part of every batch to make.
+        ahead: batches to prepare ahead of their use; 0 makes each when it is asked for.
 
     Returns:
         Data set of `SupervisedBatch`.
@@ -81,11 +86,15 @@ def supervised_batches(
         return SupervisedBatch(*view(element, position), draw_seed(config, STEP, position))
 
     elements = tf.data.Dataset.zip(positions.dataset(), data.labeled.source(positions))
-    return _batched(elements, sample, positions.length, config)
+    return _batched(elements, sample, positions.length, config, ahead)
 
 
 def semi_supervised_batches(
-    data: TrainingData, config: Config, start_step: int, worker: Worker = _ALONE
+    data: TrainingData,
+    config: Config,
+    start_step: int,
+    worker: Worker = _ALONE,
+    ahead: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """Makes the endless data set of the semi-supervised phase.
 
@@ -94,6 +103,7 @@ def semi_supervised_batches(
         config: batch size, views, mixing and seed.
         start_step: training step of the first batch.
         worker: whose part of every batch to make.
+        ahead: batches to prepare ahead of their use; 0 makes each when it is asked for.
 
     Returns:
         Data set of `SemiBatch`.
@@ -120,7 +130,7 @@ def semi_supervised_batches(
     elements = tf.data.Dataset.zip(
         positions.dataset(), data.labeled.source(positions), data.unlabeled.source(others)
     )
-    return _batched(elements, sample, positions.length, config, add_draws)
+    return _batched(elements, sample, positions.length, config, ahead, add_draws)
 
 
 def _positions(config: Config, start_step: int, worker: Worker) -> Positions:
@@ -134,6 +144,7 @@ def _batched(
     sample: Callable,
     size: int,
     config: Config,
+    ahead: int,
     finish: Callable | None = None,
 ) -> tf.data.Dataset:
     """Makes samples, in parallel and in order, and batches of them."""
@@ -143,7 +154,8 @@ def _batched(
         batches = batches.map(finish)
     options = tf.data.Options()
     options.deterministic = True
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+    batches = batches.with_options(options)
+    return batches.prefetch(ahead) if ahead else batches
 
 
 def _mix_draws(config: Config, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

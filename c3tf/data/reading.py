@@ -98,4 +98,3 @@ def read_records(
     serialized, index, names, sizes, has_label = table
     decoded = [name.decode() for name in names.numpy()]
     return serialized, Outline(decoded, sizes.numpy(), has_label.numpy(), index.numpy())
-

@@ -162,8 +162,8 @@ def test_a_full_split_puts_every_image_in_both_sets(manifest, source):
     assert (data.num_labeled, data.num_unlabeled) == (8, 8 + EXTRA)
     extra = [f"e{index}" for index in EXTRA_INDICES]
     for images, expected in ((data.labeled, NAMES), (data.unlabeled, extra + NAMES)):
-        epoch = images.source(Positions(0)).take(len(expected)).map(lambda e: images.open(e).name)
-        assert sorted(name.decode() for name in epoch.as_numpy_iterator()) == expected
+        elements = images.source(Positions(0)).take(len(expected))
+        assert sorted(images.open(e).name.numpy().decode() for e in elements) == expected
 
 
 def test_the_baseline_opens_no_unlabeled_images(manifest):

@@ -97,6 +97,7 @@ def test_the_global_seed_changes_nothing(source_of):
         tf.random.set_seed(seed)
         assert tf.random.uniform([]).numpy() == drawn
 
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_workers_take_the_whole_stream_between_them(source_of, count):
     source, period = source_of(10), 6
