@@ -42,8 +42,8 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedMod
         weights: one of `WEIGHTS`, for runs and checkpoints only; the student when absent.
 
     Raises:
-        UserError: there is nothing at `path`, it cannot be read, or `weights` is named for a
-            SavedModel, which holds one network.
+        UserError: there is nothing at `path`, it cannot be read, it was exported in other formats
+            alone, or `weights` is named for a SavedModel, which holds one network.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
@@ -57,6 +57,11 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedMod
         served = serving.load(path)
         source = {"model": path, "kind": "saved_model", "exported_from": served.card["source"]}
         return OpenedModel(served.predict, served.probabilities, served.label_map, source)
+    if os.path.isfile(os.path.join(path, serving.MODEL_CARD_FILE)):
+        raise UserError(
+            f"{path} was exported without a SavedModel. Export it again with "
+            f"--format={serving.SAVED_MODEL}, or name the run."
+        )
     # Imported here because a SavedModel must do without what networks are built from.
     from c3tf.training import checkpoint
 

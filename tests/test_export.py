@@ -13,7 +13,7 @@ import tensorflow as tf
 import alone
 import tiny_network
 import tiny_segmenter
-from c3tf import export, inference, model_card, portable, serving
+from c3tf import export, inference, loading, model_card, portable, serving
 from c3tf.errors import UserError
 from c3tf.nets import deeplab
 from c3tf.serving import ExportOptions
@@ -249,6 +249,8 @@ def test_a_checkpoint_file_and_a_result_of_its_own(run, tmp_path):
     assert not [v.path for v in kept.variables if "projection" in v.path]
     with pytest.raises(serving.ServingError, match="is no SavedModel"):
         serving.load(output)
+    with pytest.raises(UserError, match="exported without a SavedModel"):
+        loading.open_model(output)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ def test_saved_model_serves_without_this_package(trained, tmp_path):
     counts = tmp_path / "counts.npy"
     command = [sys.executable, "-c", _SERVE, result.saved_model, shard]
     subprocess.run([*command, str(CITYSCAPES.num_classes), str(counts)], check=True, cwd=tmp_path)
-    np.testing.assert_array_equal(np.load(counts), result.student.confusion)
+    # Folding batch norm rounds, which decides a pixel between two nearly equal logits.
+    moved = np.abs(np.load(counts) - result.student.confusion).sum() / 2
+    assert moved <= 0.001 * result.student.confusion.sum()
     assert load(result.saved_model).label_map == CITYSCAPES
 
 
