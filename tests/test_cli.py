@@ -254,9 +254,7 @@ def configure(repository, cwd, *words):
 
 def test_every_flag_file_of_the_project_is_accepted(repository):
     files = sorted(
-        path
-        for path in (repository / "configs").rglob("*.flags")
-        if "evaluate" not in path.parts
+        path for path in (repository / "configs").rglob("*.flags") if "evaluate" not in path.parts
     )
     answers = flag_files.read(repository, *([f"--flagfile={path}"] for path in files))
     assert files

@@ -34,7 +34,6 @@ def class_counts(
     Returns:
         This replica's counts, `(C,)` int32 each: of all valid pixels, and of the confident ones.
     """
-
     # One pass over the pixels: the cells of a class, those of its confident pixels, the invalid.
     cell = predicted + num_classes * tf.cast(confident, tf.int32)
     cell = tf.reshape(tf.where(valid, cell, 2 * num_classes), [-1])
