@@ -186,7 +186,9 @@ def heat_map(
     def said(value: float | None) -> str:
         if value is None:
             return "-"
-        return f"{value:.0%}" if percent else f"{value:.3f}"
+        if percent:
+            return f"{value:.0%}"
+        return f"{value:.3f}" if high <= 1 else f"{value:,.1f}"
 
     parts = []
     for place, (name, values) in enumerate(rows.items()):

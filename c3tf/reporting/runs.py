@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from c3tf.errors import UserError
+from c3tf.evaluation import examples
+from c3tf.evaluation.examples import Example
 from c3tf.labels import LabelMap
-from c3tf.training import journal, results_sheet
-from c3tf.training.results_sheet import Example
+from c3tf.training import journal
 
 _CONFIG, _METRICS, _EVALUATIONS = "config.json", "metrics.jsonl", "evaluations"
+_SHEET = "predictions.png"
 _EVALUATION = re.compile(r"^step-(\d+)-(\w+)\.json$")
 
 
@@ -113,8 +115,8 @@ def load(path: str, name: str) -> RunData:
     if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
         raise ReportError(f"{os.path.join(path, _CONFIG)} is no run's configuration.")
     scalars = [e for e in journal.read(os.path.join(path, _METRICS)) if "step" in e]
-    examples = results_sheet.read_examples(path)
-    sheets = [os.path.join(p, results_sheet.FILE) for p in (path, os.path.dirname(path))]
+    shown = examples.read(path)
+    sheets = [os.path.join(p, _SHEET) for p in (path, os.path.dirname(path))]
     return RunData(
         name=name,
         path=path,
@@ -122,7 +124,7 @@ def load(path: str, name: str) -> RunData:
         scalars=scalars,
         evaluations=_evaluations(path),
         events=journal.read(os.path.join(path, journal.FILE)),
-        examples=examples[0] if examples else [],
+        examples=shown[0] if shown else [],
         sheet=next(filter(os.path.isfile, sheets), None),
     )
 

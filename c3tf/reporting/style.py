@@ -36,7 +36,8 @@ td b.changed { color: var(--s1); }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(360px, 1fr)); gap: 18px; }
 figure { margin: 0; } figure.chart { background: var(--panel); border: 1px solid var(--edge);
   border-radius: 8px; padding: 12px 14px 8px; }
-figcaption { font-weight: 600; } figcaption small { display: block; font-weight: 400; }
+figcaption { font-weight: 600; } .wide figcaption { margin-bottom: 8px; }
+figcaption small { display: block; font-weight: 400; }
 svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--soft); font-size: 12px; font-family: inherit; }
 .chart.wide { max-width: 860px; margin-bottom: 18px; }

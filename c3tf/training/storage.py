@@ -3,8 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 
-import tensorflow as tf
-
 from c3tf.errors import StorageError
 
 
@@ -22,14 +20,8 @@ def writing(what: str, kept: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _error(what, kept, error.strerror or str(error)) from error
-    except tf.errors.OpError as error:
-        raise _error(what, kept, error.message.splitlines()[0]) from error
-
-
-def _error(what: str, kept: str, reason: str) -> StorageError:
-    said = f"Cannot write {what}: {reason}. {kept}".rstrip()
-    return StorageError(
-        f"{said} Make room or mend the disk, then start the same command again: it goes on from "
-        "the newest checkpoint."
-    )
+        said = f"Cannot write {what}: {error.strerror or error}. {kept}".rstrip()
+        raise StorageError(
+            f"{said} Make room or mend the disk, then start the same command again: it goes on "
+            "from the newest checkpoint."
+        ) from error

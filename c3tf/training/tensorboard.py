@@ -52,11 +52,14 @@ class EventLog:
         self, step: int, values: dict[str, tf.Tensor], metadata: summary_pb2.SummaryMetadata
     ) -> None:
         with storage.writing(self._folder):
-            self._writer = self._writer or tf.summary.create_file_writer(self._folder)
-            with self._writer.as_default():
-                for name, value in values.items():
-                    tf.summary.write(name, value, step, metadata)
-            self._writer.flush()
+            try:
+                self._writer = self._writer or tf.summary.create_file_writer(self._folder)
+                with self._writer.as_default():
+                    for name, value in values.items():
+                        tf.summary.write(name, value, step, metadata)
+                self._writer.flush()
+            except tf.errors.OpError as error:
+                raise OSError(error.message.splitlines()[0]) from error
 
 
 def _metadata(plugin: str, data_class: int) -> summary_pb2.SummaryMetadata:

@@ -204,9 +204,11 @@ def test_a_best_that_was_not_kept_in_time_is_kept_later(data, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     config = settings(data, tmp_path / "run", evaluate_every=4)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint.CheckpointStore, "mark_best", killed)
+    original = checkpoint.CheckpointStore.mark_best
+    monkeypatch.setattr(checkpoint.CheckpointStore, "mark_best", killed)
+    with pytest.raises(KeyboardInterrupt):
         runner.Run(config, "c3").train()
+    monkeypatch.setattr(checkpoint.CheckpointStore, "mark_best", original)
     assert checkpoints(tmp_path / "run") == ["step-00000002.npz", "step-00000004.npz"]
     stopped_at(config, 5)
     best = checkpoint.read(str(tmp_path / "run" / "checkpoints" / "best.npz"))
