@@ -12,6 +12,7 @@ from c3tf.config_checks import ConfigError
 from c3tf.evaluation import metrics
 from c3tf.training import distribution, results_sheet, run_dir, runner
 from c3tf.training.interruption import StopRequest
+from c3tf.training.results import RunResult
 
 BASELINE = "supervised"
 
@@ -42,9 +43,7 @@ def main() -> None:
     print(f"Predictions: {sheet}")
 
 
-def _train(
-    plan: Config, devices: distribution.Devices, stop: StopRequest
-) -> runner.RunResult | None:
+def _train(plan: Config, devices: distribution.Devices, stop: StopRequest) -> RunResult | None:
     """Trains one run and frees its memory, so that two runs need no more than one."""
     run = runner.Run(plan, plan.method.method, devices)
     if devices.cluster.is_chief:
@@ -84,7 +83,7 @@ def _in_its_folder(settings: Config) -> Config:
     return settings.with_options(output=os.path.join(output, settings.method.method))
 
 
-def _print_results(results: dict[str, runner.RunResult]) -> None:
+def _print_results(results: dict[str, RunResult]) -> None:
     """Prints IoU per class and their means, networks side by side."""
     columns, names = {}, ()
     for name, result in results.items():

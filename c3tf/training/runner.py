@@ -1,7 +1,6 @@
 """One training run, from configuration to results."""
 
 import contextlib
-import dataclasses
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from c3tf import model_card, serving
 from c3tf.config import Config
 from c3tf.config_checks import ConfigError
 from c3tf.data import manifest as manifests
@@ -20,20 +18,16 @@ from c3tf.data.errors import DataError
 from c3tf.data.training_data import open_training_data
 from c3tf.data.validation import val_dataset
 from c3tf.errors import Stopped
-from c3tf.evaluation import writers
-from c3tf.evaluation.evaluator import EvaluationResult
-from c3tf.labels import LabelMap
 from c3tf.training import (
     callbacks,
     distribution,
     nonfinite,
     optimizer,
     precision,
-    results_sheet,
+    results,
     run_dir,
     setup,
     statistics,
-    storage,
     summary,
 )
 from c3tf.training.checkpoint import CheckpointStore
@@ -45,30 +39,11 @@ from c3tf.training.tensorboard import EventLog
 from c3tf.training.validator import Validator
 from c3tf.versions import versions
 
-RESULTS = "results.json"
-SAVED_MODEL = "saved_model"
 METRICS = "metrics.jsonl"
 # Steps after which several hosts tell each other whether one was asked to stop.
 _AGREE_EVERY = 10
 # What TensorFlow's messages name when an error came from the input pipeline.
 _FROM_PIPELINE = "IteratorGetNext"
-
-
-@dataclasses.dataclass(frozen=True)
-class RunResult:
-    """What a finished run has produced.
-
-    Attributes:
-        student: evaluation of the student after the last step.
-        teacher: the teacher's; None for the supervised baseline.
-        saved_model: path of the exported SavedModel.
-        label_map: the classes.
-    """
-
-    student: EvaluationResult
-    teacher: EvaluationResult | None
-    saved_model: str
-    label_map: LabelMap
 
 
 class Run:
@@ -124,7 +99,7 @@ class Run:
         )
         return summary.describe(self.config, self.data, facts)
 
-    def train(self, stop: StopRequest | None = None) -> RunResult | None:
+    def train(self, stop: StopRequest | None = None) -> results.RunResult | None:
         """Trains to the last step, or goes on from the newest checkpoint, and exports.
 
         Args:
@@ -316,10 +291,7 @@ class Run:
 
     def _evaluate(self, step: int) -> bool:
         """Evaluates student and teacher; returns whether there was time to finish."""
-        networks = {"student": self._full.of(self.model.student)}
-        if self.model.semi_supervised:
-            networks["teacher"] = self._full.of(self.model.teacher)
-        done = self._validator.run(networks, step, self._stop)
+        done = self._validator.run(self._networks(), step, self._stop)
         if done and self._events:
             scores = {
                 f"mean_iou/{name}": result.mean_iou()
@@ -367,47 +339,37 @@ class Run:
         facts = {"config": self.config.to_dict(), "newest_checkpoint": saved[-1] if saved else None}
         return nonfinite.write(self.output, error, batch, arrays, facts)
 
-    def _finish(self) -> RunResult:
+    def _finish(self) -> results.RunResult:
         """Writes the results and exports the network."""
-        results = self._validator.results
-        if not results:
+        if not self._validator.results:
             self._evaluate(self.config.training.steps)
-            results = self._validator.results
         if self._stop.requested:
             raise Stopped(f"{self.title}: stopped after its last step, which is saved.")
-        chosen = self.config.training.export_weights
-        written = {name: result.to_json() for name, result in results.items()}
-        network = self._full.of(getattr(self.model, chosen))
-        target = os.path.join(self.output, SAVED_MODEL)
-        with storage.writing(self.output, "All checkpoints are whole."):
-            path = serving.save(
-                network,
-                self.label_map,
-                target,
-                source={
-                    "checkpoint": os.path.abspath(self.output),
-                    "weights": chosen,
-                    "step": self.config.training.steps,
-                    "config": self.config.to_dict(),
-                    "data": self.manifest.digest(),
-                    "split": self.split.hash,
-                },
-                metrics=model_card.measured(written[chosen]),
-                overwrite=True,
-            )
-            networks = {name: self._full.of(getattr(self.model, name)) for name in results}
-            total = self.manifest.count("val")
-            results_sheet.write_examples(
-                networks, self.label_map, self.config.data.data, total, self.output
-            )
-            writers.write_json(os.path.join(self.output, RESULTS), written)
-        self._journal.write("finished", self.config.training.steps)
-        return RunResult(
-            student=results["student"],
-            teacher=results.get("teacher"),
-            saved_model=str(path),
-            label_map=self.label_map,
+        result = results.write(
+            self.output,
+            self._networks(),
+            self._validator.results,
+            self.label_map,
+            data_dir=self.config.data.data,
+            exported=self.config.training.export_weights,
+            source={
+                "checkpoint": os.path.abspath(self.output),
+                "weights": self.config.training.export_weights,
+                "step": self.config.training.steps,
+                "config": self.config.to_dict(),
+                "data": self.manifest.digest(),
+                "split": self.split.hash,
+            },
         )
+        self._journal.write("finished", self.config.training.steps)
+        return result
+
+    def _networks(self) -> dict[str, keras.Model]:
+        """Returns the networks of the run as they are evaluated and exported."""
+        networks = {"student": self._full.of(self.model.student)}
+        if self.model.semi_supervised:
+            networks["teacher"] = self._full.of(self.model.teacher)
+        return networks
 
 
 def _reason(error: tf.errors.OpError) -> str:
