@@ -157,7 +157,7 @@ class Run:
                 f"The hosts begin after different steps, {steps}: `--output` must be on a file "
                 f"system that all of them see. Received: --output={self.output}"
             )
-        self._check_continues(facts, step)
+        setup.check_continues(self.config, step, facts is not None and facts["has_teacher"])
         if facts is None:
             return step
         self._best = facts["best"]
@@ -180,19 +180,6 @@ class Run:
         self._journal.write("start", step, {"devices": names, "versions": versions()})
         if step:
             print(f"{self.title}: continues after step {step}", file=sys.stderr)
-
-    def _check_continues(self, facts: dict[str, Any] | None, step: int) -> None:
-        """Refuses changed durations that the checkpoint has left behind."""
-        if step > self.config.training.steps:
-            raise ConfigError(
-                f"`--steps` must be at least {step}, which the run has done. "
-                f"Received: --steps={self.config.training.steps}"
-            )
-        if facts is not None and facts["has_teacher"] and step < self.config.supervised_steps:
-            raise ConfigError(
-                f"`--supervised_steps` must be at most {step}: the run's teacher has begun. "
-                f"Received: --supervised_steps={self.config.supervised_steps}"
-            )
 
     def _train_from(self, step: int) -> None:
         """Runs what is left of the supervised phase, then of the semi-supervised one."""

@@ -3,7 +3,7 @@
 import keras
 
 from c3tf.config import Config
-from c3tf.config_checks import ALL
+from c3tf.config_checks import ALL, ConfigError
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
 from c3tf.labels import LabelMap
@@ -63,3 +63,26 @@ def build_model(config: Config, label_map: LabelMap) -> Segmenter:
     # The networks alone are compiled with XLA, and the optimizer scales gradients itself.
     model.compile(optimizer=adam, jit_compile=False, auto_scale_loss=False)
     return model
+
+
+def check_continues(config: Config, step: int, has_teacher: bool) -> None:
+    """Refuses durations that a run has left behind.
+
+    Args:
+        config: the run's configuration, perhaps with changed flags.
+        step: steps that the run has done.
+        has_teacher: whether its semi-supervised phase has begun.
+
+    Raises:
+        ConfigError: names the flag and the least or largest value.
+    """
+    if step > config.training.steps:
+        raise ConfigError(
+            f"`--steps` must be at least {step}, which the run has done. "
+            f"Received: --steps={config.training.steps}"
+        )
+    if has_teacher and step < config.supervised_steps:
+        raise ConfigError(
+            f"`--supervised_steps` must be at most {step}: the run's teacher has begun. "
+            f"Received: --supervised_steps={config.supervised_steps}"
+        )
