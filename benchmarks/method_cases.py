@@ -12,6 +12,7 @@ import tensorflow as tf
 import plain_method
 from c3tf.method import confidence, cutmix
 from c3tf.method.contrast import BLOCK_PAIRS, ContrastInputs, pixel_contrast
+from c3tf.method.grid import FeatureGrid
 
 Case = dict[str, Callable[[], object]]
 
@@ -83,9 +84,10 @@ class ContrastCase:
         self.labels = tf.split(tf.constant(labels), 2)
         self.hard = tf.split(tf.constant(rng.random(shape) < 0.3), 2)
         self.priority = tf.split(tf.constant(rng.random(shape), tf.float32), 2)
-        self.plan = random_plan(rng, images // 2, height * STRIDE, width * STRIDE)
+        size = height * STRIDE, width * STRIDE
+        self.plan = random_plan(rng, images // 2, *size)
         number = tf.reshape(tf.range(np.prod(shape)), [*shape, 1])
-        self.places = [part[..., 0] for part in cutmix.unmix(number, self.plan, STRIDE)]
+        self.places = [part[..., 0] for part in cutmix.unmix(number, on_grid(self.plan, *size))]
         self.anchors = int(tf.reduce_sum(self._ours().anchors_per_class))
 
     def _sets(self, embedding: list, places: list) -> list[ContrastInputs]:
@@ -145,6 +147,12 @@ def random_plan(rng: np.random.Generator, pairs: int, height: int, width: int) -
     return cutmix.MixPlan(order, boxes)
 
 
+def on_grid(plan: cutmix.MixPlan, height: int, width: int) -> cutmix.MixPlan:
+    """Converts a plan for images of a size to their feature grid."""
+    size = (height, width)
+    return FeatureGrid.between(tuple(n // STRIDE for n in size), size).plan(plan)
+
+
 def mixing(images: int, height: int, width: int, num_classes: int, backward: bool) -> Case:
     """Everything that the step mixes or takes apart, against a copy of the same tensors.
 
@@ -169,11 +177,17 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
     grid = tf.zeros([images, height // STRIDE, width // STRIDE, 2], tf.int32)
     plan = random_plan(rng, images // 2, height, width)
 
-    def run(mix: Callable, unmix: Callable) -> tuple:
+    def unmix_grid(maps: tf.Tensor) -> tuple:
+        return cutmix.unmix(maps, on_grid(plan, height, width))
+
+    def unmix_grid_plainly(maps: tf.Tensor) -> tuple:
+        return plain_method.unmix(maps, plan, STRIDE)
+
+    def run(mix: Callable, unmix: Callable, unmix_grid: Callable) -> tuple:
         with tf.GradientTape() as tape:
             tape.watch(logits)
             apart = unmix(logits, plan)
-        result = (mix(labeled, unlabeled, plan), apart, unmix(grid, plan, STRIDE))
+        result = (mix(labeled, unlabeled, plan), apart, unmix_grid(grid))
         return (*result, tape.gradient(apart, logits, upstream)) if backward else result
 
     def copies() -> list:
@@ -181,7 +195,7 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
         return [_copy(x) for x in tensors]
 
     return _compiled(
-        ours=lambda: run(cutmix.mix, cutmix.unmix),
+        ours=lambda: run(cutmix.mix, cutmix.unmix, unmix_grid),
         bare=copies,
-        plain=lambda: run(plain_method.mix, plain_method.unmix),
+        plain=lambda: run(plain_method.mix, plain_method.unmix, unmix_grid_plainly),
     )

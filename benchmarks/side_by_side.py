@@ -7,11 +7,13 @@ of the repetitions, because what disturbs a run only ever makes it slower.
 import gc
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 # glibc keeps freed memory instead of giving it back and faulting it in again on the next step,
 # which costs large temporaries up to four times their price. Read by malloc as a process starts.
@@ -51,9 +53,12 @@ def race(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, fl
 
 def peak_memory() -> int:
     """Returns the most bytes that this process has held so far."""
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS answers in bytes.
-    return kibibytes if sys.platform == "darwin" else kibibytes * 1024
+    status = Path("/proc/self/status")
+    if status.exists():
+        # On Linux, `getrusage` starts from what the parent process held when it forked.
+        (kibibytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        return int(kibibytes) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def in_new_process(arguments: list[str]) -> dict:

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf.labels import IGNORE
-from c3tf.method import cutmix
 from c3tf.method.contrast import ContrastInputs
 from c3tf.method.sampling import sample_pixels
 
@@ -76,13 +75,23 @@ def _flatten_pixels(maps):
     return tf.reshape(maps, [maps.shape[0], -1, *maps.shape[3:]])
 
 
+def inside_boxes(boxes, height, width, stride=1):
+    """Masks `(G, g, height, width, 1)` of rectangles, on the images' grid or a coarser one."""
+    rows = tf.range(height) * stride + stride // 2
+    columns = tf.range(width) * stride + stride // 2
+    top, left, box_height, box_width = tf.unstack(boxes[..., None], axis=2)
+    in_rows = (rows >= top) & (rows < top + box_height)
+    in_columns = (columns >= left) & (columns < left + box_width)
+    return (in_rows[..., :, None] & in_columns[..., None, :])[..., None]
+
+
 def mix(labeled, unlabeled, plan):
     """Eq. 4 by selecting with masks."""
     groups, size = plan.order.shape
     shape = [groups, size // 2, *labeled.shape[1:]]
     grouped = tf.concat([tf.reshape(x, shape) for x in (labeled, unlabeled)], axis=1)
     placed = tf.gather(grouped, plan.order, batch_dims=1)
-    inside = cutmix.inside_boxes(plan.boxes, *labeled.shape[1:3])
+    inside = inside_boxes(plan.boxes, *labeled.shape[1:3])
     return tf.reshape(_exchange(placed, inside), [groups * size, *labeled.shape[1:]])
 
 
@@ -90,7 +99,7 @@ def unmix(mixed, plan, stride=1):
     """The inverse of `mix`, on the images' grid or a coarser one."""
     groups, size = plan.order.shape
     placed = tf.reshape(mixed, [groups, size, *mixed.shape[1:]])
-    placed = _exchange(placed, cutmix.inside_boxes(plan.boxes, *mixed.shape[1:3], stride))
+    placed = _exchange(placed, inside_boxes(plan.boxes, *mixed.shape[1:3], stride))
     grouped = tf.gather(placed, tf.argsort(plan.order, axis=1), batch_dims=1)
     shape = [groups * size // 2, *mixed.shape[1:]]
     return tuple(tf.reshape(half, shape) for half in tf.split(grouped, 2, axis=1))

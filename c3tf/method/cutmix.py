@@ -79,24 +79,6 @@ def draw_order(uniform: tf.Tensor, mixing: str) -> tf.Tensor:
     raise ValueError(f"`mixing` must be 'cross_set' or 'intra_set'. Received: mixing={mixing!r}")
 
 
-def inside_boxes(boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Draws the rectangles as masks.
-
-    Args:
-        boxes: `(G, g, 4)` int32: top, left, height, width.
-        height: rows of the mask.
-        width: columns of the mask.
-
-    Returns:
-        `(G, g, height, width, 1)` bool, true inside.
-    """
-    rows, columns = tf.range(height), tf.range(width)
-    top, left, box_height, box_width = tf.unstack(boxes[..., None], axis=2)
-    in_rows = (rows >= top) & (rows < top + box_height)
-    in_columns = (columns >= left) & (columns < left + box_width)
-    return (in_rows[..., :, None] & in_columns[..., None, :])[..., None]
-
-
 def mix(labeled: tf.Tensor, unlabeled: tf.Tensor, plan: MixPlan | None) -> tf.Tensor:
     """Mixes labeled and unlabeled images pairwise, both ways round (Eq. 4).
 
@@ -192,11 +174,21 @@ def _exchanged(
     own: tf.Tensor, partner: tf.Tensor, boxes: tf.Tensor, height: int, width: int
 ) -> tf.Tensor:
     """Numbers the pixels of `own` images, inside the rectangles those of their `partner`."""
-    inside = inside_boxes(tf.reshape(boxes, [1, -1, 4]), height, width)
-    area = height * width
-    inside = tf.cast(tf.reshape(inside, [-1, area]), tf.int32)
-    own, partner = (tf.reshape(x, [-1, 1]) * area for x in (own, partner))
-    return tf.reshape(own + tf.range(area) + inside * (partner - own), [-1, height, width])
+    own, partner = (tf.reshape(x, [-1, 1]) * (height * width) for x in (own, partner))
+    top, left, box_height, box_width = tf.unstack(tf.reshape(boxes, [-1, 4])[:, None], axis=2)
+    column = tf.range(width)
+    plain = own + column
+    crossing = tf.where(_within(column, left, box_width), partner, own) + column
+    # Rows of an image are of these two kinds; looking them up is cheaper than masks of its size.
+    kinds = tf.reshape(tf.stack([plain, crossing], axis=1), [-1, width])
+    row = tf.range(height)
+    crosses = tf.cast(_within(row, top, box_height), tf.int32)
+    kind = 2 * tf.range(tf.shape(own)[0])[:, None] + crosses
+    return tf.gather(kinds, kind) + row[:, None] * width
+
+
+def _within(pixel: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    return (pixel >= start) & (pixel < start + length)
 
 
 def _rearrange(

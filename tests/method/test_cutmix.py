@@ -37,7 +37,9 @@ def test_authors_boxes(shared_dir):
     )[:10]
     boxes = cutmix.boxes_from_uniform(tf.constant(uniform), 256, 512)
     np.testing.assert_array_equal(boxes, data["e_box_y0_x0_h_w"])
-    inside = cutmix.inside_boxes(boxes[None], 256, 512)[0, ..., 0]
+    # One labeled and one unlabeled image per box: inside, the labeled one shows the other.
+    plan = cutmix.MixPlan(tf.constant([[0, 1]] * len(boxes)), boxes[:, None])
+    inside = cutmix.sources(plan, 256, 512)[::2] >= len(boxes) * 256 * 512
     outside = np.unpackbits(data["e_masks_packed"], axis=-1).astype(bool)
     np.testing.assert_array_equal(inside, ~outside)
     np.testing.assert_allclose(

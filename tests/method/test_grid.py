@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import references
-from c3tf.method import cutmix
 from c3tf.method.grid import FeatureGrid
 from c3tf.method.resize import bilinear
 
@@ -77,6 +76,14 @@ def test_boxes_on_the_grid_are_the_full_size_masks(
 ):
     box = np.array([[[top, left, min(height, 40 - top), min(width, 40 - left)]]], np.int32)
     grid = FeatureGrid.between((features, 7), (40, 40), align_corners)
-    full = cutmix.inside_boxes(tf.constant(box), 40, 40)[0, 0, ..., 0].numpy()
-    on_grid = cutmix.inside_boxes(grid.boxes(tf.constant(box)), features, 7)[0, 0, ..., 0]
-    np.testing.assert_array_equal(on_grid, full[grid.rows][:, grid.columns])
+    on_grid = grid.boxes(tf.constant(box)).numpy()
+    full = inside(box, 40, 40)[grid.rows][:, grid.columns]
+    np.testing.assert_array_equal(inside(on_grid, features, 7), full)
+
+
+def inside(box, height, width):
+    """Draws one rectangle as a mask."""
+    mask = np.zeros((height, width), bool)
+    top, left, rows, columns = box[0, 0]
+    mask[top : top + rows, left : left + columns] = True
+    return mask

@@ -11,6 +11,7 @@ import plain_method
 from c3tf.labels import IGNORE
 from c3tf.method import confidence, cutmix
 from c3tf.method.contrast import ContrastInputs, contrastive, pixel_contrast, unit_norm
+from c3tf.method.grid import FeatureGrid
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 TEMPERATURE = 0.15
@@ -140,6 +141,10 @@ def test_contrast_repeats_bit_for_bit():
             np.testing.assert_array_equal(one, other)
 
 
+def on_grid(plan, size, stride):
+    return FeatureGrid.between(tuple(n // stride for n in size), size).plan(plan)
+
+
 def contrast_sets(dtype):
     """A labeled and an unlabeled set whose embeddings are mixed, and the same taken apart."""
     rng = np.random.default_rng(0)
@@ -154,7 +159,7 @@ def contrast_sets(dtype):
         np.float32(rng.random(shape)),
     )
     rest = [[tf.constant(half) for half in np.split(column, 2)] for column in columns]
-    place = cutmix.places(plan, 4, 6, stride)
+    place = cutmix.places(on_grid(plan, (32, 48), stride), 4, 6)
 
     def mixed_sets(embedding):
         rows = zip([embedding] * 2, tf.split(keys, 2), *rest, tf.split(place, 2), strict=True)
@@ -258,10 +263,9 @@ def test_mixing_is_selecting_with_masks(dtype):
     assert bool(tf.reduce_all(mixed == plain))
     for stride in (1, 8):
         maps = mixed[:, stride // 2 :: stride, stride // 2 :: stride]
-        for ours, expected in zip(
-            cutmix.unmix(maps, plan, stride), plain_method.unmix(maps, plan, stride), strict=True
-        ):
-            assert bool(tf.reduce_all(ours == expected))
+        ours = cutmix.unmix(maps, on_grid(plan, (16, 24), stride))
+        for own, expected in zip(ours, plain_method.unmix(maps, plan, stride), strict=True):
+            assert bool(tf.reduce_all(own == expected))
 
 
 @pytest.mark.parametrize("stride", [1, 8])
@@ -270,10 +274,12 @@ def test_gradients_of_mixing_are_those_of_selecting(stride):
     maps = tf.concat([labeled, unlabeled], axis=0)[:, ::stride, ::stride]
     weight = tf.constant(np.random.default_rng(1).normal(size=maps.shape))
 
-    def unmixed(module):
-        return lambda x: tf.reduce_sum(weight * tf.concat(module.unmix(x, plan, stride), axis=0))
+    def weighted(unmixed):
+        return lambda x: tf.reduce_sum(weight * tf.concat(unmixed(x), axis=0))
 
-    ours, plain = (with_gradient(unmixed(module), maps) for module in (cutmix, plain_method))
+    grid_plan = on_grid(plan, (16, 24), stride)
+    ours = with_gradient(weighted(lambda x: cutmix.unmix(x, grid_plan)), maps)
+    plain = with_gradient(weighted(lambda x: plain_method.unmix(x, plan, stride)), maps)
     assert_close(ours, plain, "float64")
     if stride == 1:
 
@@ -287,7 +293,7 @@ def test_gradients_of_mixing_are_those_of_selecting(stride):
 @pytest.mark.parametrize("stride", [1, 4, 8])
 def test_places_are_the_inverse_of_sources(stride):
     plan, *_ = mix_case(tf.int32)
-    grid = 16 // stride, 24 // stride, stride
+    plan, grid = on_grid(plan, (16, 24), stride), (16 // stride, 24 // stride)
     sources, places = (
         index(plan, *grid).numpy().ravel() for index in (cutmix.sources, cutmix.places)
     )
