@@ -51,10 +51,11 @@ def logits_at(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = No
     # Upsampled in float32 whatever the compute dtype: argmax must not see rounding steps.
     logits = tf.cast(outputs["logits"] if isinstance(outputs, dict) else outputs, tf.float32)
     if stride is None:
+        aligned = aligns_corners(model)
         return tf.raw_ops.ResizeBilinear(
             images=logits,
             size=own if size is None else size,
-            align_corners=(aligned := aligns_corners(model)),
+            align_corners=aligned,
             half_pixel_centers=not aligned,
         )
     full = tf.image.resize(logits, tf.shape(continued)[1:3], method="bilinear")
