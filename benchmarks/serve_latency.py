@@ -12,7 +12,9 @@ Compared are, for ResNet-101 at output stride 8 and EfficientNet-Lite0 at output
     channels_last the same with PyTorch's other memory format
 
 All take uint8 images in memory and give uint8 class maps of the same size, preprocessing and
-upsampling included, in float32, on this machine's default numbers of threads. Weights are random,
+upsampling included, in float32. `--threads=0` leaves the numbers of threads to the libraries. With
+`--threads=1` no thread waits for another, so that processor times mean something on a machine that
+is busy with other things; threads that wait for each other do so by spinning. Weights are random,
 the same for all, and before anything is timed PyTorch's logits are compared with Keras'. Each
 contestant has a process of its own and loads nothing that it would not have in production. They
 take turns, and the least time of each counts, because what disturbs a turn only makes it longer.
@@ -44,6 +46,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", lower_bound=1)
     flags.DEFINE_multi_enum("backbone", list(OUTPUT_STRIDES), list(OUTPUT_STRIDES), "Networks.")
     flags.DEFINE_multi_integer("batch", [1, 4], "Images at once.", lower_bound=1)
+    flags.DEFINE_integer("threads", 0, "Threads of each; 0 leaves it to them.", lower_bound=0)
     flags.DEFINE_bool("pytorch", True, "Compare with PyTorch.")
     flags.DEFINE_string("json", None, "File to write the results to.")
 
@@ -68,20 +71,27 @@ class Contestant:
         self._process.join()
 
 
-def serve_saved_model(pipe: Connection, path: str) -> None:
+def serve_saved_model(pipe: Connection, threads: int, path: str) -> None:
     """Answers questions with a SavedModel, in a process that has TensorFlow alone."""
     import tensorflow as tf
 
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     module = tf.saved_model.load(path)
     run = module.signatures["serving_default"]
     _answer(pipe, {"run": lambda images: run(images=tf.constant(images))["class_map"].numpy()})
 
 
-def serve_torch(pipe: Connection, description: dict, weights: str, channels_last: bool) -> None:
+def serve_torch(
+    pipe: Connection, threads: int, description: dict, weights: str, channels_last: bool
+) -> None:
     """Answers questions with PyTorch."""
     import torch
     import torch_deeplab
 
+    if threads:
+        torch.set_num_threads(threads)
     network = torch_deeplab.DeepLab(**description).eval()
     torch_deeplab.assign(network, dict(np.load(weights)))
     if channels_last:
@@ -110,7 +120,7 @@ def _answer(pipe: Connection, answers: dict[str, Callable[[np.ndarray], np.ndarr
         pipe.send((result, times) if question == "run" else result)
 
 
-def start(backbone: str, folder: Path, with_torch: bool) -> dict[str, Contestant]:
+def start(backbone: str, folder: Path, threads: int, with_torch: bool) -> dict[str, Contestant]:
     """Exports a random network in all forms and starts a process for each."""
     from c3tf import serving
     from c3tf.labels import CITYSCAPES
@@ -124,7 +134,7 @@ def start(backbone: str, folder: Path, with_torch: bool) -> dict[str, Contestant
     for name in ("folded", "unfolded"):
         options = serving.ExportOptions(fold=name == "folded")
         path = serving.save(network, CITYSCAPES, folder / f"{backbone}_{name}", options=options)
-        contestants[name] = Contestant(context, serve_saved_model, str(path))
+        contestants[name] = Contestant(context, serve_saved_model, threads, str(path))
     if not with_torch:
         return contestants
     weights = folder / f"{backbone}.npz"
@@ -141,7 +151,9 @@ def start(backbone: str, folder: Path, with_torch: bool) -> dict[str, Contestant
     images = _noise(1, CHECK_SIZE)
     expected = network(images)["logits"].numpy()
     for name in TORCH:
-        other = Contestant(context, serve_torch, description, str(weights), name == TORCH[1])
+        other = Contestant(
+            context, serve_torch, threads, description, str(weights), name == TORCH[1]
+        )
         difference = np.abs(other.ask("logits", images) - expected).max()
         if not difference <= TOLERANCE * max(1.0, np.abs(expected).max()):
             raise RuntimeError(f"{name} {backbone} differs from Keras by {difference}")
@@ -209,13 +221,15 @@ def main(_: list[str]) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for backbone in values.backbone:
-            contestants = start(backbone, Path(folder), values.pytorch)
+            contestants = start(backbone, Path(folder), values.threads, values.pytorch)
             for batch in batches:
                 rows.append(row(backbone, batch, measure(contestants, batch, size, rounds)))
                 print(table(rows[-1:]), flush=True)
             for contestant in contestants.values():
                 contestant.stop()
-    print(f"\n{size[0]}x{size[1]}, {rounds} rounds, {multiprocessing.cpu_count()} cores")
+    threads = f"{values.threads} threads" if values.threads else "threads as the libraries choose"
+    cores = multiprocessing.cpu_count()
+    print(f"\n{size[0]}x{size[1]}, {rounds} rounds, {cores} cores, {threads}")
     print(table(rows))
     if values.json:
         Path(values.json).write_text(json.dumps({"size": size, "rows": rows}, indent=2) + "\n")

@@ -16,15 +16,14 @@ TFLITE_FILES = {"float32": "model_float32.tflite", "float16": "model_float16.tfl
 _PROBE = 256
 
 
-def output_stride(network: keras.Model) -> int:
-    """Returns how many input pixels a logit of a network stands for, in each direction."""
+def output_stride(network: keras.Model) -> int | None:
+    """Returns how many pixels a logit of a network stands for in each direction.
+
+    None for logits that do not divide the image evenly, which only a network's own resizing knows
+    how to place.
+    """
     _, height, width, _ = network.compute_output_shape((1, _PROBE, _PROBE, 3))
-    if height != width or _PROBE % height:
-        raise ValueError(
-            f"`network` must shrink images evenly. Received: {_PROBE} x {_PROBE} pixels become "
-            f"{height} x {width} logits"
-        )
-    return _PROBE // height
+    return _PROBE // height if height == width and _PROBE % height == 0 else None
 
 
 def write_keras(network: keras.Model, path: Path) -> None:
@@ -32,13 +31,15 @@ def write_keras(network: keras.Model, path: Path) -> None:
 
     The archived model maps RGB images `(B, H, W, 3)` in 0..255 to logits `(B, H', W', C)`, with
     H' and W' rounded up to multiples of the output stride. No built-in layer crops to a size that
-    is known only at the call; `[:, :H, :W]` does.
+    is known only at the call; `[:, :H, :W]` does. Logits without an `output_stride` are not
+    upsampled.
 
     Args:
         network: maps images to logits at its output stride.
         path: ends in `.keras`.
     """
-    logits = _upsampled(network.output, output_stride(network))
+    stride = output_stride(network)
+    logits = network.output if stride is None else _upsampled(network.output, stride)
     keras.Model(network.inputs[0], logits, name="segmenter").save(path)
 
 

@@ -216,8 +216,10 @@ def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
         SAVED_MODEL: {"file": _GRAPH_FILE, "signatures": list(SIGNATURES)},
         KERAS: {
             "file": portable.KERAS_FILE,
-            "output": "float32 logits over `classes`, height and width rounded up to multiples "
-            f"of {stride}",
+            "output": "float32 logits over `classes`",
+            "output_size": f"height and width rounded up to multiples of {stride}"
+            if stride
+            else "the network's own",
         },
         TFLITE: {
             "files": portable.TFLITE_FILES,

@@ -85,7 +85,10 @@ def _imported(tree: ast.AST) -> set[str]:
 def _dependencies(name: str, modules: dict[str, Path]) -> set[str]:
     """Returns the labels that an import needs: a module here, or a distribution."""
     top, parent = name.split(".")[0], name.rpartition(".")[0]
-    for candidate in (name, parent, f"tests.{name}", f"tests.{parent}", f"tests.{top}"):
+    beside = [
+        f"{folder}.{part}" for folder in ("tests", "benchmarks") for part in (name, parent, top)
+    ]
+    for candidate in (name, parent, *beside):
         if candidate in modules:
             return {f":{_name(modules[candidate])}"}
     if top in sys.stdlib_module_names or top in FOLDERS:
