@@ -6,24 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from c3tf.inference import class_map
+from c3tf.inference import class_map, output_stride
 
 KERAS_FILE = "model.keras"
 # By the type that the weights are stored in; both compute in float32 and take the same images.
 TFLITE_FILES = {"float32": "model_float32.tflite", "float16": "model_float16.tflite"}
-
-# Multiple of every output stride that a network may have.
-_PROBE = 256
-
-
-def output_stride(network: keras.Model) -> int | None:
-    """Returns how many pixels a logit of a network stands for in each direction.
-
-    None for logits that do not divide the image evenly, which only a network's own resizing knows
-    how to place.
-    """
-    _, height, width, _ = network.compute_output_shape((1, _PROBE, _PROBE, 3))
-    return _PROBE // height if height == width and _PROBE % height == 0 else None
 
 
 def write_keras(network: keras.Model, path: Path) -> None:

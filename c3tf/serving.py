@@ -27,7 +27,7 @@ import tensorflow as tf
 from c3tf import model_card, portable, signatures
 from c3tf.errors import UserError
 from c3tf.evaluation import writers
-from c3tf.inference import Predictor, Probabilities, logits_network
+from c3tf.inference import Predictor, Probabilities, logits_network, output_stride
 from c3tf.labels import LabelMap, LabelMapError
 from c3tf.model_card import FILE as MODEL_CARD_FILE
 from c3tf.nets import folding
@@ -211,7 +211,7 @@ def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
 
 def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
     """Describes what `_write` writes, for the model card."""
-    stride = portable.output_stride(network)
+    stride = output_stride(network)
     described = {
         SAVED_MODEL: {"file": _GRAPH_FILE, "signatures": list(SIGNATURES)},
         KERAS: {

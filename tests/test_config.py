@@ -109,6 +109,8 @@ BAD_VALUES = [
     ("strategy", "parameter_server"),
     ("replicas", -1),
     ("log_every", 0),
+    ("image_log_interval", -1),
+    ("precision", "half"),
     ("checkpoint_every", 0),
     ("evaluate_every", 0),
     ("keep_checkpoints", 0),
@@ -301,7 +303,7 @@ def changed_everywhere():
         "backbone": "resnet50",
         "backbone_weights": "random",
         "output_stride": 16,
-        "train_batch_norm": True,
+        "train_batch_norm": False,
         "aspp_dilations": (6, 12),
         "stride_placement": "3x3",
         "max_pool_ceil": True,
@@ -345,7 +347,12 @@ def changed_everywhere():
         "seed": 9,
         "strategy": "mirrored",
         "replicas": 2,
+        "allow_changed_flags": True,
+        "precision": "mixed_bfloat16",
+        "jit": True,
         "log_every": 7,
+        "tensorboard": False,
+        "image_log_interval": 11,
         "checkpoint_every": 8,
         "evaluate_every": 16,
         "keep_checkpoints": 3,
@@ -354,7 +361,15 @@ def changed_everywhere():
     }
     # A count and a list exclude each other, as do a stream and a cache; the others have the one
     # value that goes with all the rest.
-    return options, {"labeled", "method", "cache", "cache_dir", "randaugment", "contrast_sampling"}
+    return options, {
+        "labeled",
+        "method",
+        "cache",
+        "cache_dir",
+        "randaugment",
+        "contrast_sampling",
+        "train_batch_norm",
+    }
 
 
 @pytest.mark.parametrize(

@@ -341,10 +341,10 @@ def test_the_archive_upsamples_as_the_savedmodel_does(tmp_path, size):
 
 
 def test_the_output_stride_is_that_of_the_network(tmp_path):
-    assert portable.output_stride(inference.logits_network(tiny_network.build())) == 4
+    assert inference.output_stride(inference.logits_network(tiny_network.build())) == 4
     image = keras.Input((None, None, 3))
     uneven = keras.Model(image, keras.layers.Conv2D(1, 3, strides=(1, 2), padding="same")(image))
-    assert portable.output_stride(uneven) is None
+    assert inference.output_stride(uneven) is None
     portable.write_keras(uneven, tmp_path / "model.keras")
     archived = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert archived(np.zeros((1, 8, 8, 3), np.float32)).shape == (1, 8, 4, 1)
