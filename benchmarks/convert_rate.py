@@ -114,8 +114,8 @@ def _write(root: Path, case: Case, count: int) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
         if index >= _DISTINCT:
             for path in (image, mask):
-                first = path.parent / path.name.replace(f"{index:05d}", f"{index % _DISTINCT:05d}")
-                os.link(first, path)
+                first = path.name.replace(f"{index:05d}", f"{index % _DISTINCT:05d}", 1)
+                os.link(path.with_name(first), path)
             continue
         coarse = rng.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
         smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.BICUBIC))

@@ -60,13 +60,24 @@ def test_splits_command(tmp_path):
     assert done.stderr.strip().endswith("Received: --labeled=10")
 
 
-@pytest.mark.parametrize("module", ["camvid", "cityscapes", "bdd100k", "splits"])
-def test_help_lists_the_flags(module):
+CONVERSION = ("--output", "--height", "--[no]strict", "--[no]verify", "--beam_runner")
+
+
+@pytest.mark.parametrize(
+    ("module", "wanted"),
+    [
+        ("camvid", (*CONVERSION, "--source")),
+        ("cityscapes", (*CONVERSION, "--source", "--[no]coarse")),
+        ("bdd100k", (*CONVERSION, "--source", "--[no]extra")),
+        ("folder", (*CONVERSION, "--label_map", "--val_fraction", "--masks_are", "--unlabeled")),
+        ("splits", ("--labeled", "--seed", "--output")),
+        ("verify", ("--data", "--num_workers")),
+        ("inspect", ("--data", "--output", "--images")),
+    ],
+)
+def test_help_lists_the_flags(module, wanted):
     text = _run(module, "--helpshort").stdout
-    wanted = (
-        ("--labeled", "--seed") if module == "splits" else ("--source", "--height", "--[no]strict")
-    )
-    assert all(flag in text for flag in (*wanted, "--output", f"python -m data_tools.{module}"))
+    assert all(flag in text for flag in (*wanted, f"python -m data_tools.{module}"))
 
 
 def test_errors_are_one_line(tmp_path):
