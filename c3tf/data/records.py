@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _DCT_METHOD = "INTEGER_ACCURATE"
+_JPEG_MARGIN = 2
 # Field of `Record` -> feature in the TFRecord.
 _KEYS = {
     "image": "image/encoded",
@@ -141,8 +142,15 @@ def decode_jpeg_window(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     Returns:
         uint8 `(height, width, 3)`.
     """
-    image = tf.io.decode_and_crop_jpeg(encoded, window, channels=3, dct_method=_DCT_METHOD)
-    return tf.ensure_shape(image, (None, None, 3))
+    width = tf.io.extract_jpeg_shape(encoded)[1]
+    top, left, height, columns = tf.unstack(window)
+    # Colour is interpolated between neighbours, which are missing at the sides of what is decoded.
+    first = tf.maximum(left - _JPEG_MARGIN, 0)
+    wider = tf.minimum(left + columns + _JPEG_MARGIN, width) - first
+    image = tf.io.decode_and_crop_jpeg(
+        encoded, [top, first, height, wider], channels=3, dct_method=_DCT_METHOD
+    )
+    return tf.ensure_shape(image[:, left - first :][:, :columns], (None, None, 3))
 
 
 def decode_label(encoded: tf.Tensor) -> tf.Tensor:

@@ -8,8 +8,10 @@ import tensorflow as tf
 
 import tiny_data
 from c3tf.config import Config
-from c3tf.data import pipeline, splits
+from c3tf.data import memory, pipeline, splits
+from c3tf.data.batch import SemiBatch
 from c3tf.data.errors import DataError
+from c3tf.data.pipeline import Worker
 from c3tf.data.sources import Positions
 from c3tf.data.splits import Split
 from c3tf.data.training_data import open_training_data
@@ -178,6 +180,81 @@ def test_the_baseline_opens_no_unlabeled_images(manifest):
 def test_any_semi_supervised_step_can_be_the_first(semi, options):
     # 40 unlabeled images are past by then: five epochs and a part.
     assert_same(semi(start=12, **options)[0], semi(**options)[10])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"input_threads": 1},
+        {"input_threads": 4},
+        {"cache": "memory"},
+        {"cache": "disk"},
+    ],
+    ids=str,
+)
+def test_threads_and_caches_change_no_batch(semi, options, tmp_path):
+    if options.get("cache") == "disk":
+        options = options | {"cache_dir": str(tmp_path)}
+    for usual, other in zip(semi(**USUAL)[:1], semi(**USUAL, **options)[:1], strict=True):
+        assert_same(usual, other)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_threads_change_no_batch_of_a_stream(semi, threads):
+    options = {"unlabeled_source": "stream", "shuffle_buffer": 4}
+    assert_same(semi(**options)[7], semi(start=9, **options, input_threads=threads)[0])
+
+
+@pytest.mark.parametrize("options", [{}, {"unlabeled_source": "stream", "shuffle_buffer": 4}])
+def test_workers_share_the_batches_of_one(manifest, semi, options):
+    settings = config(**options)
+    data = opened(manifest, settings)
+    for step in (2, 12):
+        shares = [
+            next(iter(pipeline.semi_supervised_batches(data, settings, step, Worker(i, 2))))
+            for i in range(2)
+        ]
+        joined = SemiBatch(*(tf.concat(parts, axis=0) for parts in zip(*shares, strict=True)))
+        assert_same(joined, semi(**options)[step - 2])
+
+
+def test_workers_share_the_supervised_batches_of_one(manifest, supervised):
+    data = opened(manifest, config())
+    for index in range(4):
+        own = pipeline.supervised_batches(data, config(mixing="none"), 0, Worker(index, 4))
+        for batch, whole in zip(own.take(3), supervised()[:3], strict=True):
+            np.testing.assert_array_equal(batch.x, whole.x[index : index + 1])
+
+
+def test_workers_that_cannot_share_are_refused(manifest):
+    data = opened(manifest, config())
+    with pytest.raises(ValueError, match=r"equal parts of 4 rows, in groups of 2.*count=4"):
+        pipeline.semi_supervised_batches(data, config(), 2, Worker(0, 4))
+    with pytest.raises(ValueError, match="`index` must be"):
+        Worker(2, 2)
+
+
+def test_records_that_do_not_fit_into_memory_are_refused(manifest, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 100.0)
+    with pytest.raises(DataError, match=r"--unlabeled_source=memory would take.*=stream"):
+        opened(manifest, config())
+    opened(manifest, config(unlabeled_source="stream"))
+
+
+@pytest.mark.parametrize(
+    ("order", "labeled_full", "unlabeled_full"),
+    [("first", True, True), ("last", False, False), ("authors", False, True)],
+)
+def test_rotation_order_of_either_set(semi, order, labeled_full, unlabeled_full):
+    # A small crop from the middle of a turned image has corners; a turned crop has none.
+    options = {"crop_height": 8, "crop_width": 8, "max_rotation": 45.0, "rotation_order": order}
+    batches = semi(**options)
+    for planes, full in (
+        (np.concatenate([batch.y != IGNORE for batch in batches]), labeled_full),
+        (np.concatenate([batch.u_valid for batch in batches]), unlabeled_full),
+    ):
+        whole = planes.all(axis=(1, 2)).mean()
+        assert (whole > 0.3) if full else (whole < 0.15)
 
 
 def test_any_supervised_step_can_be_the_first(supervised):

@@ -247,3 +247,51 @@ def test_refuses_the_wrong_window_and_the_wrong_label():
 def test_refuses_bad_options(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}="):
         GeometryOptions(**arguments)
+
+
+LAST = {"max_degrees": 10, "integer_degrees": True, "rotation_order": "last"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rotation_of_the_crop_equals_pillow(seed):
+    # The order of the authors' labeled images: flip, crop, then Pillow's rotation of the crop.
+    image, label = smooth(90, 120), noise(90, 120, 1)
+    options = GeometryOptions((48, 64), **LAST)
+    geometry = draw_geometry([seed, 1], (90, 120), options)
+    ours, nearest, valid = view(image, label, [seed, 1], options)
+    top, left, height, width = geometry.window.numpy()
+    parts = [part[top : top + height, left : left + width] for part in (image, label[..., 0])]
+    sign = -1 if geometry.flip else 1
+    parts = [Image.fromarray(np.ascontiguousarray(part[:, ::sign])) for part in parts]
+    matrix = geometry.matrix.numpy()
+    degrees = round(math.degrees(math.atan2(matrix[1, 0], matrix[1, 1])))
+    theirs = np.asarray(parts[0].rotate(degrees, Image.BILINEAR)).astype(int)
+    assert (height, width) == (48, 64)
+    inside = valid[..., 0] & ~(theirs == 0).all(axis=-1)
+    assert (valid.mean() < 1) == (degrees != 0)
+    assert inside.mean() > 0.75
+    assert np.abs(ours.astype(int) - theirs)[inside].max() <= 1
+    turned = parts[1].rotate(degrees, Image.NEAREST, fillcolor=IGNORE)
+    assert np.mean(nearest[..., 0] != np.asarray(turned)) < 0.01
+    assert not ours[~valid[..., 0]].any()
+
+
+@pytest.mark.parametrize("size", [(90, 120), (20, 30), (90, 30)])
+def test_rotation_of_the_crop_at_any_scale_shows_the_crop_alone(size):
+    options = GeometryOptions((24, 32), scales=(0.75, 1.25), **LAST)
+    image = np.full((*size, 3), 201, np.uint8)
+    for seed in range(8):
+        geometry = draw_geometry([seed, 4], size, options)
+        ours, label, valid = view(image, image[..., :1], [seed, 4], options)
+        np.testing.assert_array_equal(ours, np.where(valid, image[:1, :1], np.uint8(0)))
+        np.testing.assert_array_equal(label == IGNORE, ~valid)
+        if size == (90, 120):
+            # Of a turned rectangle this much stays inside itself.
+            tangent = abs(geometry.matrix[1, 0] / geometry.matrix[1, 1])
+            lost = tangent * (24**2 + 32**2) / 4 / (24 * 32)
+            assert valid.mean() == pytest.approx(1 - lost, abs=0.05)
+
+
+def test_rotation_order_is_one_of_two():
+    with pytest.raises(ValueError, match="`rotation_order` must be one of"):
+        GeometryOptions((4, 4), rotation_order="never")
