@@ -27,7 +27,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from input_reference import Reference
 from PIL import Image
 
 from c3tf import cli
@@ -39,6 +38,7 @@ from c3tf.data.training_data import TrainingData, open_training_data
 from c3tf.errors import UserError
 from c3tf.labels import CITYSCAPES
 from data_tools.scenes.render import render
+from input_reference import Reference
 
 FLAGS = flags.FLAGS
 _PAIRS = 4
