@@ -13,7 +13,8 @@ import pytest
 import tiny_command
 from c3tf.training import checkpoint
 
-TIMEOUT = 240
+# Machines that build are shared.
+TIMEOUT = 900
 
 
 @pytest.fixture(scope="module")
