@@ -9,18 +9,19 @@ import pytest
 import flag_files
 from c3tf import cli
 from c3tf.config import Config
-from c3tf.errors import UserError
+from c3tf.errors import Stopped, StorageError, UserError
 
 COMMAND = """
 from absl import flags
 from c3tf import cli
-from c3tf.errors import UserError
+from c3tf.errors import StorageError, Stopped, UserError
 
 flags.DEFINE_integer("steps", 1, "Steps.")
 flags.DEFINE_string("data", "", "Data.")
 flags.DEFINE_bool("fail", False, "Fail as a user would see it.")
 flags.DEFINE_bool("crash", False, "Fail as a programmer would see it.")
 flags.DEFINE_integer("code", None, "Exit code.")
+flags.DEFINE_string("ends", "", "How the command ends.")
 
 
 def main():
@@ -28,6 +29,10 @@ def main():
         raise UserError("`--data` must exist. Received: --data=nowhere")
     if flags.FLAGS.crash:
         raise RuntimeError("a bug")
+    if flags.FLAGS.ends == "stopped":
+        raise Stopped("stopped after step 3")
+    if flags.FLAGS.ends == "full":
+        raise StorageError("Cannot write a.npz: No space left on device.")
     print(f"steps={flags.FLAGS.steps} data={flags.FLAGS.data}")
     return flags.FLAGS.code
 
@@ -193,6 +198,37 @@ def test_run_with_files_and_flags(command, tmp_path):
 
 def test_exit_code_of_the_command(command):
     assert command("--code=3").returncode == 3
+
+
+def test_a_command_that_was_stopped_says_so_without_calling_it_an_error(command):
+    done = command("--ends=stopped")
+    assert done.returncode == Stopped.exit_code == 75
+    assert done.stderr.endswith(": stopped after step 3\n")
+    assert "error" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_errors_carry_their_exit_code(command):
+    done = command("--ends=full")
+    assert done.returncode == StorageError.exit_code == 74
+    assert done.stderr.endswith("error: Cannot write a.npz: No space left on device.\n")
+
+
+def test_a_command_may_take_words_that_are_no_flags(repository, tmp_path):
+    script = """
+from absl import flags
+from c3tf import cli
+flags.DEFINE_integer("steps", 1, "Steps.")
+cli.run(lambda words: print(words, flags.FLAGS.steps), arguments_name="RUN")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "one", "--steps=2", "two words"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(repository)},
+    )
+    assert done.stdout == "['one', 'two words'] 2\n"
 
 
 def test_unknown_flag(command):

@@ -38,6 +38,7 @@ DIFFERENT = {
 # Where the paper is silent and the authors' code is followed.
 EQUAL = {
     "integer_degrees": True,
+    "rotation_order": "authors",
     "jitter_strengths": (0.5, 0.5, 0.5, 0.25),
     "randaugment_probability": 0.5,
     "train_batch_norm": False,
