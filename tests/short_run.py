@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
 import tiny_data
 import tiny_segmenter
 from c3tf.config import Config
-from c3tf.data import pipeline, splits
+from c3tf.data import pipeline, splits, training_data
 from c3tf.data.manifest import Manifest
 
 # What makes an experiment small enough; given after its own flags.
@@ -28,13 +29,15 @@ def write(folder: Path) -> Manifest:
 
 
 def train(config: Config, manifest: Manifest) -> list[dict[str, float]]:
-    """Trains two supervised steps and two of the method; returns what each step reported."""
+    """Trains two supervised steps and two of the method; returns the scalars of each step."""
     split = splits.draw(manifest.names("train"), 3, seed=0)
-    data = pipeline.open_training_data(manifest, split, config)
+    data = training_data.open_training_data(manifest, split, config)
     model = tiny_segmenter.segmenter(config)
     seen = []
     record = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: seen.append(logs)
+        on_train_batch_end=lambda batch, logs: seen.append(
+            {name: value for name, value in logs.items() if np.ndim(value) == 0}
+        )
     )
     fit = {"verbose": 0, "shuffle": False, "callbacks": [record], "steps_per_epoch": 2}
     model.fit(pipeline.supervised_batches(data, config, 0), **fit)
