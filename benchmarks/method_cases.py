@@ -1,7 +1,8 @@
 """The parts of the method that `method_cost` times, each beside a bare operation and the plain way.
 
 Every case is a dict of compiled functions: `ours` as the train step calls it, `bare`, the operation
-that the part cannot do without, and `plain`, the oracle of the tests.
+that the part cannot do without, and `plain`, the oracle of the tests. Where the part is interwoven
+with work that is no part of it, `anyway` is that work alone, to be taken off both ways.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import plain_method
-from c3tf.method import confidence, cutmix
+from c3tf.method import confidence, cutmix, resize
 from c3tf.method.contrast import BLOCK_PAIRS, ContrastInputs, pixel_contrast
 from c3tf.method.grid import FeatureGrid
 
@@ -159,6 +160,7 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
     That is the images (uint8) on the way in, the full-size logits on the way out, and the
     predictions and numbers of the pixels on the feature grid. Labels, teacher and valid masks are
     never mixed, because predictions are taken apart before the losses; embeddings stay mixed.
+    Logits are taken apart as they are resized; `anyway` is the resizing.
 
     Args:
         images: labeled and unlabeled ones together.
@@ -170,32 +172,34 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
     rng = np.random.default_rng(0)
     shape = (images, height, width)
     labeled, unlabeled = tf.split(tf.constant(rng.integers(0, 256, (*shape, 3)), tf.uint8), 2)
-    logits, upstream = (
-        tf.constant(rng.normal(size=(*shape, num_classes)), tf.float32) for _ in range(2)
-    )
-    upstream = tf.split(upstream, 2)
-    grid = tf.zeros([images, height // STRIDE, width // STRIDE, 2], tf.int32)
+    upstream = tf.split(tf.constant(rng.normal(size=(*shape, num_classes)), tf.float32), 2)
+    low = (images, height // STRIDE, width // STRIDE)
+    logits = tf.constant(rng.normal(size=(*low, num_classes)), tf.float32)
+    grid = tf.zeros([*low, 2], tf.int32)
     plan = random_plan(rng, images // 2, height, width)
 
-    def unmix_grid(maps: tf.Tensor) -> tuple:
-        return cutmix.unmix(maps, on_grid(plan, height, width))
-
-    def unmix_grid_plainly(maps: tf.Tensor) -> tuple:
-        return plain_method.unmix(maps, plan, STRIDE)
-
-    def run(mix: Callable, unmix: Callable, unmix_grid: Callable) -> tuple:
+    def run(take_apart: Callable) -> tuple:
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            apart = unmix(logits, plan)
-        result = (mix(labeled, unlabeled, plan), apart, unmix_grid(grid))
-        return (*result, tape.gradient(apart, logits, upstream)) if backward else result
+            apart = take_apart()
+        return apart, tape.gradient(apart, logits, upstream) if backward else None
 
-    def copies() -> list:
-        tensors = [labeled, unlabeled, logits, grid, *(upstream if backward else [])]
-        return [_copy(x) for x in tensors]
+    def ours() -> tuple:
+        apart = run(lambda: cutmix.unmix_resized(logits, plan, height, width))
+        return (
+            apart,
+            cutmix.mix(labeled, unlabeled, plan),
+            cutmix.unmix(grid, on_grid(plan, height, width)),
+        )
+
+    def plain() -> tuple:
+        apart = run(lambda: plain_method.unmix(resize.bilinear(logits, height, width), plan))
+        mixed = plain_method.mix(labeled, unlabeled, plan)
+        return apart, mixed, plain_method.unmix(grid, plan, STRIDE)
 
     return _compiled(
-        ours=lambda: run(cutmix.mix, cutmix.unmix, unmix_grid),
-        bare=copies,
-        plain=lambda: run(plain_method.mix, plain_method.unmix, unmix_grid_plainly),
+        ours=ours,
+        bare=lambda: [_copy(x) for x in [labeled, unlabeled, grid, *upstream * (1 + backward)]],
+        plain=plain,
+        anyway=lambda: run(lambda: cutmix.unmix_resized(logits, None, height, width)),
     )

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from c3tf.method.resize import bilinear, interpolation_matrix
+
 # The rectangle covers this share of the image (supplement, Table 1: prop_range = 0.5).
 AREA = 0.5
 
@@ -95,7 +97,7 @@ def mix(labeled: tf.Tensor, unlabeled: tf.Tensor, plan: MixPlan | None) -> tf.Te
     if plan is None:
         return images
     grid = images.shape[1:3]
-    return _rearrange(images, lambda: sources(plan, *grid), lambda: places(plan, *grid))
+    return _rearrange_pixels(images, lambda: sources(plan, *grid), lambda: places(plan, *grid))
 
 
 def unmix(mixed: tf.Tensor, plan: MixPlan | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -110,8 +112,53 @@ def unmix(mixed: tf.Tensor, plan: MixPlan | None) -> tuple[tf.Tensor, tf.Tensor]
     """
     if plan is not None:
         grid = mixed.shape[1:3]
-        mixed = _rearrange(mixed, lambda: places(plan, *grid), lambda: sources(plan, *grid))
+        mixed = _rearrange_pixels(mixed, lambda: places(plan, *grid), lambda: sources(plan, *grid))
     return tuple(tf.split(mixed, 2, axis=0))
+
+
+def unmix_resized(
+    mixed: tf.Tensor, plan: MixPlan | None, height: int, width: int, align_corners: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resizes maps bilinearly and takes them apart at the new size.
+
+    Equal to `unmix(bilinear(mixed, height, width), plan)`, without a pass over the large maps: once
+    the columns are resized, the rows of a result are rows of two kinds, those that cross the
+    rectangle and those that do not, and the product that resizes the rows chooses between them.
+
+    Args:
+        mixed: `(2 B, h, w, K)` floating.
+        plan: the plan that mixed the images; None where they are not mixed.
+        height: image height, pixels.
+        width: image width, pixels.
+        align_corners: as for `resize.bilinear`.
+
+    Returns:
+        The parts of the labeled and of the unlabeled images, `(B, height, width, K)` each.
+    """
+    if plan is None:
+        parts = tf.split(mixed, 2, axis=0)
+        return tuple(bilinear(part, height, width, align_corners) for part in parts)
+    number, low, _, channels = mixed.shape
+    own, partner, boxes = _mixed_rows(plan)
+    top, left, box_height, box_width = tf.unstack(boxes[:, None], axis=2)
+    crosses = tf.cast(_within(tf.range(height), top, box_height), mixed.dtype)[..., None]
+    inside = _within(tf.repeat(tf.range(width), channels), left, box_width)[:, None]
+
+    columns = interpolation_matrix(mixed.shape[2], width, align_corners)
+    columns = tf.constant(columns, mixed.dtype)
+    wide = tf.reshape(tf.matmul(columns, mixed), [number, low, width * channels])
+    plain, other = (
+        _rearrange(wide, lambda index=index: index, lambda index=index: _inverse(index))
+        for index in (own, partner)
+    )
+    crossing = tf.where(inside, other, plain)
+    rows = tf.constant(interpolation_matrix(low, height, align_corners), mixed.dtype)
+    chosen = tf.concat([rows * (1 - crosses), rows * crosses], axis=2)
+    kinds = tf.concat([plain, crossing], axis=1)
+    return tuple(
+        tf.reshape(tf.matmul(*half), [number // 2, height, width, channels])
+        for half in zip(tf.split(chosen, 2), tf.split(kinds, 2), strict=True)
+    )
 
 
 def sources(plan: MixPlan, height: int, width: int) -> tf.Tensor:
@@ -143,14 +190,21 @@ def places(plan: MixPlan, height: int, width: int) -> tf.Tensor:
         `(2 B, height, width)` int32: for the labeled and then the unlabeled images, pixels of the
         mixed images, numbered image by image and row by row.
     """
+    return _exchanged(*_mixed_rows(plan), height, width)
+
+
+def _mixed_rows(plan: MixPlan) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns for each image its mixed image and that image's complement, and its rectangle.
+
+    `(2 B,)`, `(2 B,)` int32 and `(2 B, 4)`, for the labeled and then the unlabeled images.
+    """
     groups, size = plan.order.shape
     mixed = tf.reshape(tf.range(groups * size), [groups, size])
     boxes = tf.concat([plan.boxes, plan.boxes], axis=1)
     # Everything so far stands in the order of the mixed images.
-    back = tf.math.invert_permutation(tf.reshape(_image_at(plan), [-1]))
-    in_order = (tf.gather(tf.reshape(x, [-1]), back) for x in (mixed, _partner(mixed)))
-    boxes = tf.gather(tf.reshape(boxes, [-1, 4]), back)
-    return _exchanged(*in_order, boxes, height, width)
+    back = _inverse(tf.reshape(_image_at(plan), [-1]))
+    own, partner = (tf.gather(tf.reshape(x, [-1]), back) for x in (mixed, _partner(mixed)))
+    return own, partner, tf.gather(tf.reshape(boxes, [-1, 4]), back)
 
 
 def _image_at(plan: MixPlan) -> tf.Tensor:
@@ -191,10 +245,22 @@ def _within(pixel: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     return (pixel >= start) & (pixel < start + length)
 
 
+def _rearrange_pixels(
+    maps: tf.Tensor, index: Callable[[], tf.Tensor], inverse: Callable[[], tf.Tensor]
+) -> tf.Tensor:
+    """Takes the pixels of `(N, h, w, K)` at an index `(N, h, w)` that is a permutation."""
+    pixels = _rearrange(
+        tf.reshape(maps, [-1, maps.shape[-1]]),
+        lambda: tf.reshape(index(), [-1]),
+        lambda: tf.reshape(inverse(), [-1]),
+    )
+    return tf.reshape(pixels, maps.shape)
+
+
 def _rearrange(
     maps: tf.Tensor, index: Callable[[], tf.Tensor], inverse: Callable[[], tf.Tensor]
 ) -> tf.Tensor:
-    """Takes the pixels of `(N, h, w, K)` at an index that is a permutation, with its gradient.
+    """Takes the rows of `maps` at an index that is a permutation of them, with its gradient.
 
     One pass over the maps in each direction: the gradient of a permutation is the inverse one,
     where that of a general gather adds up.
@@ -203,12 +269,12 @@ def _rearrange(
     @tf.custom_gradient
     def gather(maps: tf.Tensor) -> tuple:
         def backward(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.gather(_pixels(tf.convert_to_tensor(upstream)), inverse())
+            return tf.gather(tf.convert_to_tensor(upstream), inverse())
 
-        return tf.gather(_pixels(maps), index()), backward
+        return tf.gather(maps, index()), backward
 
     return gather(maps)
 
 
-def _pixels(maps: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(maps, [-1, maps.shape[-1]])
+def _inverse(permutation: tf.Tensor) -> tf.Tensor:
+    return tf.math.invert_permutation(permutation)

@@ -127,8 +127,12 @@ class Segmenter(keras.Model):
         plan = self._mix_plan(batch)
         with tf.GradientTape() as tape:
             student = self._run(self.student, cutmix.mix(batch.x, batch.u_s, plan))
-            logits = self._upsample(student["logits"], batch.y)
-            logits_x, logits_u = cutmix.unmix(logits, plan)
+            logits_x, logits_u = cutmix.unmix_resized(
+                at_least_float32(student["logits"]),
+                plan,
+                *batch.y.shape[1:],
+                align_corners=self.config.network.align_corners,
+            )
             supervised = self._supervised_loss(batch.y, logits_x)
             consistent = self._consistency_loss(targets, logits_u)
             loss = supervised

@@ -31,8 +31,7 @@ def test_quick_run_reports_finite_ratios(repository, tmp_path):
     assert results["settings"]["malloc"]["MALLOC_MMAP_MAX_"] == "0"
     assert set(results["parts"]) >= {"dcrs", "contrast", "contrast, many images", "cutmix"}
     for name, part in results["parts"].items():
-        assert part["ratio"] > 0
-        assert part["plain_ratio"] > 0
+        assert all(seconds > 0 for seconds in part["seconds"].values())
         assert name in run.stdout
     assert results["growth"]["dcrs"]
     assert all(used["peak"] > 0 for used in results["memory"].values())

@@ -12,6 +12,7 @@ from c3tf.labels import IGNORE
 from c3tf.method import confidence, cutmix
 from c3tf.method.contrast import ContrastInputs, contrastive, pixel_contrast, unit_norm
 from c3tf.method.grid import FeatureGrid
+from c3tf.method.resize import bilinear
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 TEMPERATURE = 0.15
@@ -288,6 +289,39 @@ def test_gradients_of_mixing_are_those_of_selecting(stride):
 
         ours, plain = (with_gradient(mixed(module), maps) for module in (cutmix, plain_method))
         assert_close(ours, plain, "float64")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("grid", [(4, 6), (3, 5), (1, 1), (16, 24)])
+def test_unmixing_while_resizing_is_resizing_and_then_unmixing(dtype, grid):
+    plan, *_ = mix_case(tf.int32)
+    rng = np.random.default_rng(1)
+    maps = tf.constant(rng.normal(size=(12, *grid, 3)), dtype)
+    weight = tf.constant(rng.normal(size=(2, 6, 16, 24, 3)), dtype)
+
+    def ours(x):
+        return tf.reduce_sum(weight * tf.stack(cutmix.unmix_resized(x, plan, 16, 24, aligned)))
+
+    def plain(x):
+        return tf.reduce_sum(
+            weight * tf.stack(plain_method.unmix(bilinear(x, 16, 24, aligned), plan))
+        )
+
+    apart = zip(
+        cutmix.unmix_resized(maps, plan, 16, 24, aligned),
+        plain_method.unmix(bilinear(maps, 16, 24, aligned), plan),
+        strict=True,
+    )
+    for one, other in apart:
+        np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE[dtype])
+    assert_close(with_gradient(ours, maps), with_gradient(plain, maps), dtype, scale=30)
+
+
+def test_nothing_mixed_is_only_resized():
+    maps = tf.constant(np.random.default_rng(0).normal(size=(4, 3, 5, 2)))
+    both = tf.concat(cutmix.unmix_resized(maps, None, 16, 24), axis=0)
+    np.testing.assert_array_equal(both, bilinear(maps, 16, 24))
 
 
 @pytest.mark.parametrize("stride", [1, 4, 8])

@@ -52,9 +52,7 @@ RUNS = {
 
 def flat(logs: dict) -> dict:
     """The scalars and the counts of a step; when its batch came is each process's own."""
-    counts = dict(logs[statistics.NAME])
-    del counts[statistics.BATCH_READY]
-    return {name: value for name, value in logs.items() if name != statistics.NAME} | counts
+    return {name: value for name, value in logs.items() if name != statistics.BATCH_READY}
 
 
 def train(
