@@ -287,7 +287,7 @@ def test_rotation_of_the_crop_at_any_scale_shows_the_crop_alone(size):
         np.testing.assert_array_equal(label == IGNORE, ~valid)
         if size == (90, 120):
             # Of a turned rectangle this much stays inside itself.
-            tangent = abs(geometry.matrix[1, 0] / geometry.matrix[1, 1])
+            tangent = abs(float(geometry.matrix[1, 0] / geometry.matrix[1, 1]))
             lost = tangent * (24**2 + 32**2) / 4 / (24 * 32)
             assert valid.mean() == pytest.approx(1 - lost, abs=0.05)
 
