@@ -294,7 +294,7 @@ def test_gradients_of_mixing_are_those_of_selecting(stride):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("grid", [(4, 6), (3, 5), (1, 1), (16, 24)])
-def test_unmixing_while_resizing_is_resizing_and_then_unmixing(dtype, grid):
+def test_unmixing_while_resizing_is_resizing_and_then_unmixing(dtype, grid, aligned):
     plan, *_ = mix_case(tf.int32)
     rng = np.random.default_rng(1)
     maps = tf.constant(rng.normal(size=(12, *grid, 3)), dtype)
