@@ -241,4 +241,4 @@ def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         (2 * np.arange(target) + 1) * length // (2 * target)
         for length, target in zip(ids.shape, size, strict=True)
     )
-    return ids[np.ix_(rows, columns)]
+    return np.take(np.take(ids, rows, axis=0), columns, axis=1)

@@ -15,8 +15,8 @@ from c3tf.data.manifest import LeftOut
 from data_tools.example import Converted, Item
 
 _MEGABYTE = 10**6
-# Images converted ahead of time to learn how large a record is.
-_SAMPLE = 8
+# Images converted ahead of time to learn how large a record is: one in so many, at most so many.
+_SAMPLE_EVERY, _SAMPLE = 64, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,8 @@ def make_plan(
         part.sort(key=lambda item: hashlib.sha256(item.name.encode("utf-8")).digest())
         path = files.join(work_dir, f"{split}.plan.json")
         if not files.exists(path):
-            count = count_shards(len(part), convert_all(part[:_SAMPLE]), shard_mb)
+            sample = part[: min(_SAMPLE, 1 + len(part) // _SAMPLE_EVERY)]
+            count = count_shards(len(part), convert_all(sample), shard_mb)
             files.write_text(path, json.dumps({"num_shards": count}))
         total = json.loads(files.read_text(path))["num_shards"]
         for index in range(total):

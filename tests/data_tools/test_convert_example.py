@@ -9,6 +9,7 @@ from PIL import Image
 
 from c3tf.data.errors import DataError
 from c3tf.labels import CAMVID, CITYSCAPES, IGNORE
+from data_tools import example
 from data_tools.example import Item, Options, convert_example
 from raw_trees import pair, save
 
@@ -35,6 +36,15 @@ def test_ids_are_mapped_and_counted(item):
     stored = _pixels(converted.record.label)
     np.testing.assert_array_equal(stored, np.where(raw == 11, IGNORE, raw))
     np.testing.assert_array_equal(converted.label_histogram, np.bincount(stored.ravel(), None, 256))
+
+
+def test_pixels_are_counted_exactly_however_many(item, monkeypatch):
+    monkeypatch.setattr(example, "_EXACT_FLOAT32", 100)
+    histogram = convert_example(item, OPTIONS).label_histogram
+    assert histogram.dtype == np.int64
+    assert histogram.sum() == 24 * 32
+    monkeypatch.undo()
+    np.testing.assert_array_equal(histogram, convert_example(item, OPTIONS).label_histogram)
 
 
 def test_cityscapes_raw_ids_become_train_ids(item):
