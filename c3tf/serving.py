@@ -30,7 +30,7 @@ from c3tf.evaluation import writers
 from c3tf.inference import Predictor, Probabilities, logits_network, output_stride
 from c3tf.labels import LabelMap, LabelMapError
 from c3tf.model_card import FILE as MODEL_CARD_FILE
-from c3tf.nets import folding
+from c3tf.nets import direct, folding
 from c3tf.signatures import SIGNATURES
 
 LABEL_MAP_FILE = "label_map.json"
@@ -201,12 +201,13 @@ def load(path: str | os.PathLike) -> ServedModel:
 def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
     """Writes every format that is asked for."""
     folder.mkdir()
-    if SAVED_MODEL in options.formats:
-        signatures.write(network, folder)
     if KERAS in options.formats:
         portable.write_keras(network, folder / portable.KERAS_FILE)
+    traced = direct.with_direct_dilation(network)
+    if SAVED_MODEL in options.formats:
+        signatures.write(traced, folder)
     if TFLITE in options.formats:
-        portable.write_tflite(network, folder, options.tflite_size)
+        portable.write_tflite(traced, folder, options.tflite_size)
 
 
 def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
