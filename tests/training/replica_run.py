@@ -50,7 +50,7 @@ RUNS = {
 }
 
 
-def flat(logs: dict) -> dict:
+def comparable(logs: dict) -> dict:
     """The scalars and the counts of a step; when its batch came is each process's own."""
     return {name: value for name, value in logs.items() if name != statistics.BATCH_READY}
 
@@ -63,7 +63,7 @@ def train(
     scalars = []
     record = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: scalars.append(
-            {name: np.array(value) for name, value in flat(logs).items()}
+            {name: np.array(value) for name, value in comparable(logs).items()}
         )
     )
     with tiny_segmenter.precision(dtype):
