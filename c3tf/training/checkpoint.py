@@ -15,12 +15,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from c3tf.config import Config
 from c3tf.data import files
 from c3tf.labels import LabelMap
-from c3tf.training import storage
+from c3tf.training import precision, storage
 from c3tf.training.checkpoint_file import CheckpointError, read, write
 from c3tf.training.nonfinite import NonFiniteError
 from c3tf.training.optimizer import steps_done
+from c3tf.versions import versions
 
 _NAME = re.compile(r"^step-(\d{8})\.npz$")
 _BEST = "best.npz"
@@ -158,6 +160,32 @@ class CheckpointStore:
         if damage:
             raise damage
         return None
+
+
+def describe(model: keras.Model, config: Config, label_map: LabelMap) -> dict[str, Any]:
+    """Returns what a checkpoint says of its run beside the arrays.
+
+    Args:
+        model: a `Segmenter` with its optimizer.
+        config: the run's configuration.
+        label_map: its classes.
+
+    Returns:
+        JSON data: configuration, classes, network, where schedule and data stand, versions.
+    """
+    size, step = config.labeled_batch_size, steps_done(model.optimizer)
+    return {
+        "config": config.to_dict(),
+        "label_map": label_map.to_json(),
+        "network": precision.full_precision(model.student.to_json()),
+        "has_teacher": model.semi_supervised,
+        "learning_rate": float(model.optimizer.learning_rate),
+        "position": {
+            "labeled": step * size,
+            "unlabeled": max(step - config.supervised_steps, 0) * size,
+        },
+        "versions": versions(),
+    }
 
 
 def find(path: str) -> str:

@@ -20,6 +20,7 @@ from c3tf.data.validation import val_dataset
 from c3tf.errors import Stopped
 from c3tf.training import (
     callbacks,
+    checkpoint,
     distribution,
     nonfinite,
     optimizer,
@@ -81,7 +82,8 @@ class Run:
             self.model = setup.build_model(config, self.label_map)
         self._store = CheckpointStore(self.output, config.training.keep_checkpoints)
         self._journal = Journal(self.output)
-        self._events = EventLog(self.output) if config.training.tensorboard else None
+        writes_events = config.training.tensorboard and self.is_chief
+        self._events = EventLog(self.output) if writes_events else None
         self._validator = Validator(config.data.data, self.manifest, self.output, title)
         self._full = precision.FullPrecision()
         self._stop = StopRequest()
@@ -93,7 +95,7 @@ class Run:
         facts = summary.Facts(
             title=self.title,
             parameters=sum(int(v.shape.num_elements()) for v in trained),
-            devices=summary.device_names(self.devices.strategy),
+            devices=self._device_names(),
             split_hash=self.split.hash,
             validation_images=self.manifest.count("val"),
         )
@@ -176,10 +178,14 @@ class Run:
             run_dir.record(self.output, self.config, self.split.hash, self.manifest.digest())
             self._journal.write("changed_flags", step, {"changes": listed})
             print(f"{self.title}: changed flags: {'; '.join(listed)}", file=sys.stderr)
-        names = summary.device_names(self.devices.strategy)
-        self._journal.write("start", step, {"devices": names, "versions": versions()})
+        facts = {"devices": self._device_names(), "versions": versions()}
+        self._journal.write("start", step, facts)
         if step:
             print(f"{self.title}: continues after step {step}", file=sys.stderr)
+
+    def _device_names(self) -> list[str]:
+        """Names the device of every replica; all hosts have the same."""
+        return summary.device_names(self.devices.strategy) * self.devices.cluster.num_workers
 
     def _train_from(self, step: int) -> None:
         """Runs what is left of the supervised phase, then of the semi-supervised one."""
@@ -298,21 +304,8 @@ class Run:
 
     def _facts(self) -> dict[str, Any]:
         """Returns what a checkpoint has to say about itself."""
-        size, step = self.config.labeled_batch_size, optimizer.steps_done(self.model.optimizer)
-        return {
-            "config": self.config.to_dict(),
-            "label_map": self.label_map.to_json(),
-            "network": precision.full_precision(self.model.student.to_json()),
-            "split": self.split.hash,
-            "has_teacher": self.model.semi_supervised,
-            "best": self._best,
-            "learning_rate": float(self.model.optimizer.learning_rate),
-            "position": {
-                "labeled": step * size,
-                "unlabeled": max(step - self.config.supervised_steps, 0) * size,
-            },
-            "versions": versions(),
-        }
+        facts = checkpoint.describe(self.model, self.config, self.label_map)
+        return {**facts, "split": self.split.hash, "best": self._best}
 
     def _with_evidence(self, error: nonfinite.NonFiniteError) -> nonfinite.NonFiniteError:
         """Writes down the step that went wrong; returns the error with the path in it."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from c3tf.config import Config
-from c3tf.data.pipeline import TrainingData
+from c3tf.data.training_data import TrainingData
 from c3tf.versions import versions
 
 

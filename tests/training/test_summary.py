@@ -4,10 +4,10 @@ import pytest
 import tensorflow as tf
 
 from c3tf.config import Config
-from c3tf.data.pipeline import TrainingData
+from c3tf.data.training_data import ImageSet, TrainingData
 from c3tf.training import summary
 
-DATA = TrainingData(None, None, num_labeled=100, num_unlabeled=800, num_classes=19)
+DATA = TrainingData(ImageSet(None, None, 100), ImageSet(None, None, 800), num_classes=19)
 FACTS = summary.Facts(
     title="c3",
     parameters=43_000_000,
