@@ -22,6 +22,7 @@ def text(repository):
 
 @pytest.fixture(scope="module")
 def rows(text):
+    # A table inside a note is indented.
     lines = [line.strip() for line in text.splitlines() if line.startswith("|")]
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert all(len(row) == len(COLUMNS) for row in table)
