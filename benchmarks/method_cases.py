@@ -78,7 +78,7 @@ class ContrastCase:
         shape = (images, height, width)
         self.num_classes = num_classes
         self.embedding, keys = (
-            tf.constant(rng.normal(size=(*shape, channels)), tf.float32) for _ in range(2)
+            tf.constant(rng.standard_normal((*shape, channels), np.float32)) for _ in range(2)
         )
         self.keys = tf.split(keys, 2)
         labels = plain_method.random_labels(rng, shape, num_classes, present)
@@ -89,7 +89,6 @@ class ContrastCase:
         self.plan = random_plan(rng, images // 2, *size)
         number = tf.reshape(tf.range(np.prod(shape)), [*shape, 1])
         self.places = [part[..., 0] for part in cutmix.unmix(number, on_grid(self.plan, *size))]
-        self.anchors = int(tf.reduce_sum(self._ours().anchors_per_class))
 
     def _sets(self, embedding: list, places: list) -> list[ContrastInputs]:
         columns = (embedding, self.keys, self.labels, self.hard, self.priority, places)
@@ -118,13 +117,21 @@ class ContrastCase:
             value = loss()
         return value, tape.gradient(value, self.embedding)
 
-    def _products(self) -> tuple:
+    def anchors(self) -> int:
+        """Returns the number of anchors that the sampling finds."""
+        return int(tf.reduce_sum(self._ours().anchors_per_class))
+
+    def _products(self, number: int) -> tuple:
         """The product of the forward pass, and that of the backward pass with its like."""
-        rows = tf.reshape(self.embedding, [-1, self.embedding.shape[-1]])[: self.anchors]
+        rows = tf.reshape(self.embedding, [-1, self.embedding.shape[-1]])[:number]
         keys = tf.reshape(self.keys[0], [-1, rows.shape[-1]])
-        keys = tf.concat([keys, keys], axis=0)[: self.anchors]
+        keys = tf.concat([keys, keys], axis=0)[:number]
         similarity = tf.matmul(rows, keys, transpose_b=True)
         return similarity, tf.matmul(similarity, keys)
+
+    def plain_way(self) -> Callable[[], object]:
+        """Returns the plain forward and backward pass."""
+        return tf.function(lambda: self._gradient(self._plain), autograph=False)
 
     def ours_in_blocks(self, block_pairs: int) -> Callable[[], object]:
         """Returns our forward and backward pass with blocks of another size."""
@@ -134,9 +141,10 @@ class ContrastCase:
 
     def case(self) -> Case:
         """Sampling, loss and gradient for the mixed embeddings, against the matrix products."""
+        number = self.anchors()
         return _compiled(
             ours=lambda: self._gradient(lambda: self._ours().loss),
-            bare=self._products,
+            bare=lambda: self._products(number),
             plain=lambda: self._gradient(self._plain),
         )
 

@@ -80,6 +80,7 @@ def measure_parts(sizes: Sizes) -> dict[str, dict[str, Any]]:
 
     image = (sizes.height, sizes.width, sizes.num_classes)
     parts = {}
+    print("part | size | ours | work anyway | bare | ratio | at most | plain, ratio")
 
     def add(name: str, size: str, case: cases.Case, repeats: int = sizes.repeats) -> None:
         seconds = side_by_side.race(case, repeats)
@@ -91,6 +92,7 @@ def measure_parts(sizes: Sizes) -> dict[str, dict[str, Any]]:
             "plain_ratio": (seconds["plain"] - anyway) / seconds["bare"],
             "limit": LIMITS[name],
         }
+        show_part(name, parts[name])
 
     half = sizes.few // 2
     add("dcrs", f"{half} x {image[0]} x {image[1]} x {image[2]}", cases.dcrs(half, *image))
@@ -98,7 +100,7 @@ def measure_parts(sizes: Sizes) -> dict[str, dict[str, Any]]:
         contrast = contrast_case(sizes, number)
         size = f"{number} x {sizes.grid[0]} x {sizes.grid[1]} x {sizes.channels}"
         repeats = sizes.repeats if number == sizes.few else max(sizes.repeats // 3, 2)
-        add(name, f"{size}, {contrast.anchors} anchors", contrast.case(), repeats)
+        add(name, f"{size}, {contrast.anchors()} anchors", contrast.case(), repeats)
     for name, backward in (("cutmix", False), ("cutmix, forward and backward", True)):
         size = f"{sizes.few} x {image[0]} x {image[1]}"
         add(name, size, cases.mixing(sizes.few, *image, backward=backward))
@@ -135,6 +137,10 @@ def measure_growth(sizes: Sizes) -> dict[str, dict[int, float]]:
             ways = {key: case[key] for key in ("ours", "anyway") if key in case}
             seconds = side_by_side.race(ways, repeats)
             growth[name][number] = (seconds["ours"] - seconds.get("anyway", 0.0)) / number
+    print("\nmilliseconds per image, by the number of images")
+    for name, values in growth.items():
+        cells = (f"{number}: {1000 * value:.2f}" for number, value in values.items())
+        print(" | ".join([name, *cells]), flush=True)
     return growth
 
 
@@ -142,7 +148,16 @@ def measure_memory(sizes: Sizes) -> dict[str, dict[str, float]]:
     """Measures the contrast of many images, each way in a process of its own."""
     quick = ["--quick"] if sizes is QUICK else []
     ways = [*map(str, sizes.blocks), *([] if quick else ["plain"])]
-    return {way: side_by_side.in_new_process([*quick, f"--memory_of={way}"]) for way in ways}
+    print("\ncontrast of many images, by pairs in a block | seconds | added | peak of the process")
+    memory = {}
+    for way in ways:
+        memory[way] = used = side_by_side.in_new_process([*quick, f"--memory_of={way}"])
+        cells = (
+            f"{used['seconds']:.2f} s",
+            *(f"{used[k] / 1e9:.2f} GB" for k in ("added", "peak")),
+        )
+        print(" | ".join([way, *cells]), flush=True)
+    return memory
 
 
 def memory_of(way: str, sizes: Sizes) -> dict[str, float]:
@@ -153,39 +168,26 @@ def memory_of(way: str, sizes: Sizes) -> dict[str, float]:
         sizes: the sizes.
 
     Returns:
-        Peak bytes of the process, those that the contrast added, and seconds.
+        Peak bytes of the process, those that the contrast added to its inputs, and seconds.
     """
     contrast = contrast_case(sizes, sizes.many)
-    run = contrast.case()["plain"] if way == "plain" else contrast.ours_in_blocks(int(way))
+    run = contrast.plain_way() if way == "plain" else contrast.ours_in_blocks(int(way))
     before = side_by_side.peak_memory()
     seconds = side_by_side.race({way: run}, max(sizes.repeats // 5, 1))[way]
     peak = side_by_side.peak_memory()
     return {"peak": peak, "added": peak - before, "seconds": seconds}
 
 
-def show(results: dict[str, Any]) -> None:
-    """Prints the results as tables."""
-    print("part | size | ours | work anyway | bare | ratio | at most | plain, ratio")
-    for name, part in results["parts"].items():
-        seconds = part["seconds"]
-        cells = [
-            part["size"],
-            *(f"{seconds.get(way, 0):.4f} s" for way in ("ours", "anyway", "bare")),
-            f"{part['ratio']:.2f}",
-            f"{part['limit']:g}",
-            f"{part['plain_ratio']:.1f}",
-        ]
-        print(" | ".join([name, *cells]))
-    print("\nmilliseconds per image, by the number of images")
-    for name, values in results["growth"].items():
-        cells = " | ".join(f"{n}: {1000 * value:.2f}" for n, value in values.items())
-        print(f"{name} | {cells}")
-    print("\ncontrast of many images, by pairs in a block | seconds | added | peak of the process")
-    for way, used in results["memory"].items():
-        print(
-            f"{way} | {used['seconds']:.2f} s | {used['added'] / 1e9:.2f} GB | "
-            f"{used['peak'] / 1e9:.2f} GB"
-        )
+def show_part(name: str, part: dict[str, Any]) -> None:
+    """Prints one row of the table of parts."""
+    cells = [
+        part["size"],
+        *(f"{part['seconds'].get(way, 0):.4f} s" for way in ("ours", "anyway", "bare")),
+        f"{part['ratio']:.2f}",
+        f"{part['limit']:g}",
+        f"{part['plain_ratio']:.1f}",
+    ]
+    print(" | ".join([name, *cells]), flush=True)
 
 
 def main(_: list[str]) -> None:
@@ -205,7 +207,6 @@ def main(_: list[str]) -> None:
         "growth": measure_growth(sizes),
         "memory": measure_memory(sizes),
     }
-    show(results)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 

@@ -45,9 +45,8 @@ class Worker:
         Raises:
             ValueError: the workers cannot have equal parts, or a mix group would be cut.
         """
-        size, method = config.labeled_batch_size, config.method
-        mixes = method.method == "c3" and method.mixing != "none"
-        unit = method.mix_group if mixes else 1
+        size = config.labeled_batch_size
+        unit = config.method.mix_group if config.uses_groups else 1
         if size % (self.count * unit):
             raise ValueError(
                 f"`count` workers must have equal parts of {size} rows, in groups of {unit}. "
