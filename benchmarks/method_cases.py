@@ -181,6 +181,8 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
     shape = (images, height, width)
     labeled, unlabeled = tf.split(tf.constant(rng.integers(0, 256, (*shape, 3)), tf.uint8), 2)
     upstream = tf.split(tf.constant(rng.normal(size=(*shape, num_classes)), tf.float32), 2)
+    # Not twice the same tensors, of which TensorFlow would make one copy.
+    large = [*upstream, *([-x for x in upstream] if backward else [])]
     low = (images, height // STRIDE, width // STRIDE)
     logits = tf.constant(rng.normal(size=(*low, num_classes)), tf.float32)
     grid = tf.zeros([*low, 2], tf.int32)
@@ -207,7 +209,7 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
 
     return _compiled(
         ours=ours,
-        bare=lambda: [_copy(x) for x in [labeled, unlabeled, grid, *upstream * (1 + backward)]],
+        bare=lambda: [_copy(x) for x in (labeled, unlabeled, grid, *large)],
         plain=plain,
         anyway=lambda: run(lambda: cutmix.unmix_resized(logits, None, height, width)),
     )

@@ -80,7 +80,10 @@ def _blocks(
     rows: tf.Tensor,
 ) -> _Blocks:
     """Sorts anchors and keys by class, so that an anchor's positives lie side by side."""
-    order, key_order = tf.argsort(anchor_classes, stable=True), tf.argsort(key_classes, stable=True)
+    order = tf.argsort(anchor_classes, stable=True)
+    # On one device the keys are those of the anchors' own pixels, and sorted alike.
+    alike = key_classes is anchor_classes
+    key_order = order if alike else tf.argsort(key_classes, stable=True)
     classes, key_classes = tf.gather(anchor_classes, order), tf.gather(key_classes, key_order)
     place = tf.range(tf.shape(classes)[0])
     first_of_class = tf.searchsorted(classes, classes, side="left")
