@@ -274,9 +274,8 @@ def test_results_of_something_else_are_refused(run, tmp_path, content, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_overwriting_goes_from_format_to_format(run, exported, tmp_path):
-    path = tmp_path / "model"
-    network = tiny_network.build()
+def test_overwriting_goes_from_format_to_format(tmp_path):
+    path, network = tmp_path / "model", tiny_network.build()
     keras_only, saved_model = ExportOptions([serving.KERAS]), ExportOptions([serving.SAVED_MODEL])
     serving.save(network, LABEL_MAP, path, options=keras_only)
     with pytest.raises(serving.ServingError, match="exists"):
