@@ -21,7 +21,7 @@ from c3tf.data.training_data import open_training_data
 from c3tf.evaluation import drawing, writers
 from c3tf.labels import IGNORE, LabelMap
 from c3tf.method import cutmix
-from c3tf.training import runner
+from c3tf.training import setup
 
 FLAGS = flags.FLAGS
 _SUFFIX, _DEFAULT_PATH = ".png", "preview.png"
@@ -44,7 +44,7 @@ def main() -> None:
     _check(settings, step)
     preparation.ensure_data(settings)
     manifest = manifests.verify(settings.data.data)
-    data = open_training_data(manifest, runner.open_split(manifest, settings), settings)
+    data = open_training_data(manifest, setup.open_split(manifest, settings), settings)
     if step < settings.supervised_steps:
         batches = pipeline.supervised_batches(data, settings, step)
     else:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tiny_network
 from c3tf import inference
-from c3tf.nets import deeplab
+from c3tf.nets import alignment, deeplab
 
 STRIDE = 4
 
@@ -71,8 +71,11 @@ def test_stride_of_a_real_network(stride):
     assert inference.output_stride(network) == stride
 
 
-def test_refuses_a_network_of_two_strides():
+def test_a_grid_that_is_stretched_has_no_stride():
     images = keras.Input((None, None, 3))
-    logits = keras.layers.AveragePooling2D((4, 2))(images)
-    with pytest.raises(ValueError, match="64x128 positions"):
-        inference.output_stride(keras.Model(images, {"logits": logits}))
+    for pool, padding, stride in (((4, 4), "same", 4), ((4, 2), "same", None), (3, "same", None)):
+        logits = keras.layers.AveragePooling2D(pool, padding=padding)(images)
+        assert inference.output_stride(keras.Model(images, {"logits": logits})) == stride
+    named = keras.layers.Activation("linear", name=alignment.LOGITS_ALIGN_CORNERS)
+    logits = named(keras.layers.AveragePooling2D(4)(images))
+    assert inference.output_stride(keras.Model(images, {"logits": logits})) is None

@@ -60,7 +60,7 @@ def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
 
 def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
     """Writes arrays as a compressed NumPy archive, replacing an existing file."""
-    _write(Path(path), lambda file: np.savez_compressed(file, **arrays))
+    _write(path, lambda file: np.savez_compressed(file, **arrays), durable=False)
 
 
 def write_json(path: str | os.PathLike, data: Any) -> None:

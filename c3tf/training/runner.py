@@ -70,13 +70,14 @@ class Run:
         if not self.output:
             raise ConfigError("`--output` must name the run directory. Received: nothing")
         run_dir.check(self.output, config)
+        # Several hosts must meet before TensorFlow computes anything.
+        self.devices = devices or distribution.create_devices(config)
+        self.is_chief = self.devices.cluster.is_chief
         self.manifest = manifests.verify(config.data.data)
         self.label_map = self.manifest.label_map
         self.split = setup.open_split(self.manifest, config)
         val_dataset(config.data.data)
         self.data = open_training_data(self.manifest, self.split, config)
-        self.devices = devices or distribution.create_devices(config)
-        self.is_chief = self.devices.cluster.is_chief
         distribution.check_divisible(config, self.devices.num_replicas)
         with self.devices.strategy.scope():
             self.model = setup.build_model(config, self.label_map)

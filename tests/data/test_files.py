@@ -1,6 +1,7 @@
 """File access: the same answers and errors for local paths and for TensorFlow's file systems."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -40,11 +41,15 @@ def test_missing_files_raise_what_the_system_raises(root, function):
 
 
 def test_a_failed_write_leaves_the_old_file(root, monkeypatch):
+    def fail(source, target):
+        raise OSError
+
     files.make_dirs(root)
     path = files.join(root, "x")
     files.write_bytes(path, b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(files, "rename", lambda source, target: (_ for _ in ()).throw(OSError))
+        patch.setattr(files, "rename", fail)
+        patch.setattr(os, "replace", fail)
         with pytest.raises(OSError):  # noqa: PT011
             files.write_bytes(path, b"new")
     assert files.read_bytes(path) == b"old"

@@ -94,7 +94,7 @@ def test_the_network_gets_what_a_converter_would_have_stored(tmp_path, size, hei
     (item,) = write(tmp_path, [size])
     ((loaded,),) = reading.batches([item], 1, height)
     with Image.open(item.path) as image:
-        expected = images.resize_image(image, images.target_size(size, height))
+        expected = images.resize_image(image, images.target_size(str(item.path), size, height))
     assert loaded.image.shape[:2] == size
     assert loaded.shown.shape == expected.shape
     assert np.abs(loaded.shown.astype(int) - expected).max() <= 1
