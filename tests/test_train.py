@@ -262,7 +262,7 @@ def run_on(replicas, processes, config, repository, folder):
     ]
 
 
-@pytest.mark.parametrize("source", ["memory", "stream"])
+@pytest.mark.parametrize("source", ["stream", pytest.param("memory", marks=pytest.mark.slow)])
 def test_replicas_and_hosts_train_as_one_device(data, repository, tmp_path, source):
     setups = {(1, 1): {}, (1, 2): {}}
     if source == "memory":
@@ -283,6 +283,7 @@ def test_replicas_and_hosts_train_as_one_device(data, repository, tmp_path, sour
             np.testing.assert_allclose(other[name], one[name], rtol=1e-9, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_hosts_that_do_not_see_one_output_do_not_train(data, repository, tmp_path):
     """The second host's output holds a checkpoint that the first one's does not."""
     options = {"steps": 2, "supervised_steps": 1, "mix_group": 1}
