@@ -5,4 +5,5 @@ import sys
 import pytest
 
 if __name__ == "__main__":
-    sys.exit(pytest.main(sys.argv[1:]))
+    # Bazel runs its targets side by side itself.
+    sys.exit(pytest.main(["-n0", *sys.argv[1:]]))

@@ -74,12 +74,12 @@ WAIT = 0.3
 original = pipeline.semi_supervised_batches
 
 
-def slowed(data, config, step):
+def slowed(data, config, step, worker):
     def wait(batch):
         tf.numpy_function(lambda: time.sleep(WAIT), [], [])
         return batch
 
-    return original(data, config, step).map(wait)
+    return original(data, config, step, worker).map(wait)
 
 
 def test_a_run_writes_the_same_scalars_to_both_files(trained):
