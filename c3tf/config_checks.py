@@ -240,7 +240,7 @@ _CONDITIONS = (
     ),
     _Condition(
         ("gather_contrast_keys",),
-        "--strategy=auto or --strategy=mirrored",
+        "--strategy=auto, --strategy=mirrored or --strategy=multi_worker",
         lambda config: config.training.strategy != "one",
         "one device has all keys",
     ),

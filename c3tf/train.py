@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import os
+import sys
 
 from absl import flags
 
@@ -26,6 +27,8 @@ def main() -> None:
         run_dir.check(plan.training.output, plan)
     if distribution.read_cluster().num_workers == 1:
         preparation.ensure_data(settings)
+    else:
+        print(f"{distribution.read_cluster()}: waits for the other hosts", file=sys.stderr)
     # Several hosts meet here, and TensorFlow must not have computed anything before.
     devices = distribution.create_devices(settings)
     # All runs are opened before the first one is trained, so that none fails after an hour.

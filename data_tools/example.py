@@ -194,6 +194,8 @@ def _lookup(item: Item, ids: np.ndarray, options: Options) -> np.ndarray:
     unknown = [int(i) for i in np.flatnonzero(counts) if int(i) not in table]
     if unknown:
         shown = ", ".join(f"{i} ({counts[i]} pixels)" for i in unknown[:_SHOWN_IDS])
+        if len(unknown) > _SHOWN_IDS:
+            shown += f" and {len(unknown) - _SHOWN_IDS} more"
         raise DataError(
             f"{item.label} holds {len(unknown)} ids that label map {options.label_map.name!r} does "
             f"not know as {options.label_ids} ids: {shown}. The mask is of another kind or "

@@ -156,7 +156,7 @@ class CheckpointStore:
                 return self.path(step), *read(self.path(step))
             except CheckpointError as error:
                 damage = error
-                logging.warning("%s The checkpoint before it is tried.", error)
+                logging.warning("%s. The checkpoint before it is tried.", str(error).rstrip("."))
         if damage:
             raise damage
         return None

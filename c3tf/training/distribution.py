@@ -14,6 +14,7 @@ from c3tf.config_checks import ConfigError
 ShareOfBatches = Callable[[int, int], tf.data.Dataset]
 
 CLUSTER_VARIABLE = "TF_CONFIG"
+_LARGEST_PORT = 2**16 - 1
 _EXAMPLE = (
     '{"cluster": {"worker": ["host-a:12345", "host-b:12345"]}, '
     '"task": {"type": "worker", "index": 0}}'
@@ -36,6 +37,9 @@ class Cluster:
     def is_chief(self) -> bool:
         """Whether this process writes checkpoints, logs and results."""
         return self.worker == 0
+
+    def __str__(self) -> str:
+        return f"host {self.worker + 1} of {self.num_workers}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,11 +150,22 @@ def read_cluster() -> Cluster:
             f"among them. Received: {text}"
         )
     count = len(chiefs) + len(workers)
+    for address in [*chiefs, *workers]:
+        if not _is_address(address):
+            raise ConfigError(
+                f"{CLUSTER_VARIABLE} must name hosts as HOST:PORT, with a port of 1 to "
+                f"{_LARGEST_PORT}. Received: {address!r}"
+            )
     if not 0 <= place < count:
         raise ConfigError(
             f"The task in {CLUSTER_VARIABLE} must be one of its {count} hosts. Received: {text}"
         )
     return Cluster(count, place)
+
+
+def _is_address(address: object) -> bool:
+    host, _, port = str(address).rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) <= _LARGEST_PORT
 
 
 def check_divisible(config: Config, num_replicas: int) -> None:

@@ -1,6 +1,7 @@
 """Which devices a run gets, and which batches they can share."""
 
 import json
+import re
 import types
 
 import pytest
@@ -154,6 +155,13 @@ def test_a_cluster_that_cannot_be_used_is_shown(monkeypatch, text):
         distribution.read_cluster()
     assert "TF_CONFIG" in str(error.value)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["a", "a:", ":1", "a:0", "a:65536", "a:b", 1])
+def test_an_address_without_host_or_port_is_shown(monkeypatch, address):
+    cluster(monkeypatch, {"worker": ["a:1", address]}, "worker", 0)
+    with pytest.raises(ConfigError, match=r"HOST:PORT, .* Received: " + re.escape(repr(address))):
+        distribution.read_cluster()
 
 
 @pytest.mark.parametrize("strategy", ["one", "mirrored"])
