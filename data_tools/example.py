@@ -184,15 +184,18 @@ def _train_ids(
     _check_size(item, ids.shape, size)
     # All ids are checked, but only those that stay are mapped.
     lookup = _lookup(item, ids, options)
-    return np.take(lookup, images.resize_ids(ids, target))
+    return cv2.LUT(images.resize_ids(ids, target), lookup)
 
 
 def _lookup(item: Item, ids: np.ndarray, options: Options) -> np.ndarray:
     """Returns the train id of every id, uint8 `(256,)`, after refusing unknown ids."""
     table = options.id_table()
-    counts = _histogram(ids)
-    unknown = [int(i) for i in np.flatnonzero(counts) if int(i) not in table]
-    if unknown:
+    size = np.iinfo(np.uint8).max + 1
+    is_unknown = np.array([i not in table for i in range(size)], np.uint8)
+    # Counted only where there is something to complain of: looking ids up takes half as long.
+    if cv2.countNonZero(cv2.LUT(ids, is_unknown)):
+        counts = _histogram(ids)
+        unknown = [int(i) for i in np.flatnonzero(counts * is_unknown)]
         shown = ", ".join(f"{i} ({counts[i]} pixels)" for i in unknown[:_SHOWN_IDS])
         if len(unknown) > _SHOWN_IDS:
             shown += f" and {len(unknown) - _SHOWN_IDS} more"
@@ -201,7 +204,7 @@ def _lookup(item: Item, ids: np.ndarray, options: Options) -> np.ndarray:
             f"not know as {options.label_ids} ids: {shown}. The mask is of another kind or "
             "damaged, or the label map lacks these ids."
         )
-    lookup = np.zeros(len(counts), np.uint8)
+    lookup = np.zeros(size, np.uint8)
     lookup[list(table)] = list(table.values())
     return lookup
 
