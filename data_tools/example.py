@@ -137,7 +137,7 @@ def convert_example(item: Item, options: Options) -> Converted:
     if item.label is not None:
         original = item.split == "val" and options.val_label_size == "original"
         ids = _train_ids(item, image.size, image.size if original else size, options)
-        label, histogram = encode_png(ids), _histogram(ids)
+        label, histogram = images.encode_ids(ids), _histogram(ids)
     record = Record(
         image=_encode(image, size, options),
         image_format=options.image_format,

@@ -1,4 +1,4 @@
-"""Reading and resizing of source images and label masks, with every odd file refused clearly.
+"""Reading, resizing and storing of images and label masks, with every odd file refused clearly.
 
 Runs in conversion workers: NumPy, OpenCV and Pillow only.
 """
@@ -16,6 +16,11 @@ from c3tf.data.errors import DataError
 
 _BYTE_MAX = np.iinfo(np.uint8).max
 _COLOR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# Row filter and matching that suit large areas of one value.
+_PNG_OF_IDS = (
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+)
 # Offset of the bit depth in a PNG file: signature (8), length and type of IHDR (8), size (8).
 _PNG_DEPTH_AT = 24
 # Pillow reports damaged files with any of these.
@@ -99,11 +104,11 @@ def read_ids(path: str, palette_masks: bool = False) -> np.ndarray:
             "pixel (Cityscapes: *_labelIds.png; BDD100K: labels/sem_seg/masks), or "
             "data_tools.folder with --masks_are=colors."
         )
-    ids = np.asarray(mask).astype(np.uint8)
+    ids = np.asarray(mask, np.uint8)
     depth = _png_depth(encoded)
     if mask.mode == "L" and depth < 8:
         # Pillow stretches grey images of 2 and 4 bits to 0..255; the ids are the stored values.
-        ids //= _BYTE_MAX // (2**depth - 1)
+        ids = ids // (_BYTE_MAX // (2**depth - 1))
     return ids
 
 
@@ -244,3 +249,26 @@ def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     # Whole rows are taken faster than single pixels, so the columns are turned into rows first.
     turned = np.take(cv2.transpose(np.take(ids, rows, axis=0)), columns, axis=0)
     return cv2.transpose(turned)
+
+
+def encode_ids(ids: np.ndarray) -> bytes:
+    """Encodes a mask as an 8-bit grey PNG.
+
+    A row of a mask differs from the one above it at a few edges only: differences between rows,
+    stored as runs, take a third of the time of a PNG for photographs, and about as few bytes.
+
+    Args:
+        ids: uint8 `(H, W)`.
+
+    Returns:
+        The encoded bytes; the same for the same ids and the same OpenCV.
+
+    Raises:
+        ValueError: `ids` is no mask.
+    """
+    if ids.dtype != np.uint8 or ids.ndim != 2:
+        raise ValueError(
+            f"`ids` must be uint8 (H, W). Received: ids of {ids.dtype}, shape {ids.shape}"
+        )
+    _, encoded = cv2.imencode(".png", ids, _PNG_OF_IDS)
+    return encoded.tobytes()

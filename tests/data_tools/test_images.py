@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from c3tf.data.errors import DataError
@@ -200,3 +201,31 @@ def test_jpeg_masks_are_refused(tmp_path):
     (tmp_path / "x.png").write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match="is a JPEG"):
         images.read_ids(str(tmp_path / "x.png"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (37, 51)])
+def test_encoded_ids_are_read_by_other_programs(size):
+    rng = np.random.default_rng(0)
+    for ids in (
+        rng.integers(0, 256, size),
+        np.full(size, 255),
+        np.repeat(rng.integers(0, 3, size[:1]), size[1]).reshape(size),
+    ):
+        encoded = images.encode_ids(ids.astype(np.uint8))
+        decoded = Image.open(io.BytesIO(encoded))
+        assert (decoded.format, decoded.mode) == ("PNG", "L")
+        np.testing.assert_array_equal(decoded, ids)
+        np.testing.assert_array_equal(tf.io.decode_png(encoded)[..., 0], ids)
+
+
+@pytest.mark.parametrize("view", ["transposed", "every second column"])
+def test_ids_need_not_lie_in_order(view):
+    ids = np.random.default_rng(0).integers(0, 256, (8, 12), np.uint8)
+    ids = ids.T if view == "transposed" else ids[:, ::2]
+    np.testing.assert_array_equal(Image.open(io.BytesIO(images.encode_ids(ids))), ids)
+
+
+def test_colours_are_no_ids():
+    for wrong in (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.int32)):
+        with pytest.raises(ValueError, match="uint8"):
+            images.encode_ids(wrong)
