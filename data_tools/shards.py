@@ -72,6 +72,8 @@ def write_shard(
                 tally.add(result)
         shard = Shard(name, len(tally.names), files.size(beside), files.sha256(beside))
         notes = tally.notes(shard)
+        # The notes are flushed: what they call finished must be on the disk before them.
+        files.sync(beside)
         files.rename(beside, path)
         text = json.dumps(dataclasses.asdict(notes), ensure_ascii=False)
         files.write_text(_notes_path(work_dir, name), text)

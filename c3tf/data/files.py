@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 _CHUNK_BYTES = 1 << 20
 _PARTIAL = ".partial-"
+# What a file system that cannot flush a file or folder answers.
+_NO_FLUSH = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)
 
 
 def is_remote(path: str) -> bool:
@@ -173,7 +175,7 @@ def whole(path: str | os.PathLike, durable: bool = True) -> Iterator[BinaryIO]:
             os.remove(beside)
         raise
     if durable:
-        _sync_folder(folder or os.curdir)
+        sync(folder or os.curdir)
 
 
 def is_partial(name: str) -> bool:
@@ -181,12 +183,25 @@ def is_partial(name: str) -> bool:
     return name.startswith(".") and _PARTIAL in name
 
 
-def _sync_folder(folder: str) -> None:
-    """Flushes the names in a local folder to the disk, where its file system can do that."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: str) -> None:
+    """Flushes a local file, or the names in a local folder, to the disk: it outlives a power cut.
+
+    A remote file is stored once it is closed.
+
+    Args:
+        path: the file or folder.
+
+    Raises:
+        OSError: the disk is full or broken; not where a file system cannot flush.
+    """
+    if is_remote(path):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
     finally:
         os.close(descriptor)
 
