@@ -1,10 +1,9 @@
 """Who converts the images of a plan: the processes of this machine, or what else runs shards."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import chain, islice
+from itertools import islice
 from typing import Protocol
 
 from c3tf.data.manifest import LeftOut
@@ -16,6 +15,8 @@ from data_tools.planning import ShardPlan
 Job = Callable[[Item], Converted | LeftOut]
 # Given the number of images, returns what is told how many are done.
 StartProgress = Callable[[int], Callable[[int], None]]
+# Images handed to a process at a time.
+_PORTION = 4
 
 
 class Session(Protocol):
@@ -51,16 +52,22 @@ class LocalRunner:
     def open(self, job: Job) -> Iterator["_LocalSession"]:
         """Starts the processes."""
         with workers.pool(self._num_workers) as mapper:
-            yield _LocalSession(functools.partial(mapper.map, job), self._start_progress)
+            yield _LocalSession(mapper, job, self._start_progress)
 
 
 class _LocalSession:
     def __init__(
-        self,
-        convert: Callable[[Iterable[Item]], Iterator[Converted | LeftOut]],
-        start_progress: StartProgress | None,
+        self, mapper: workers.Mapper, job: Job, start_progress: StartProgress | None
     ) -> None:
-        self.convert, self._start_progress = convert, start_progress
+        self._mapper, self._job, self._start_progress = mapper, job, start_progress
+        self._known: dict[Item, Converted | LeftOut] = {}
+
+    def convert(self, items: Iterable[Item]) -> Iterator[Converted | LeftOut]:
+        """Yields the results of a few images in order, and keeps them for `write`."""
+        items = list(items)
+        for item, result in zip(items, self._mapper.map(self._job, items), strict=True):
+            self._known[item] = result
+            yield result
 
     def write(self, plan: Sequence[ShardPlan], output: str, work_dir: str) -> None:
         """Writes shards one after the other while the processes go on with the next."""
@@ -68,17 +75,17 @@ class _LocalSession:
         from data_tools import shards
 
         # One stream over all shards: workers go on while the end of a shard is written.
-        items = chain.from_iterable(shard.items for shard in plan)
-        results = self._counted(self.convert(items), sum(len(shard.items) for shard in plan))
+        results = self._counted([item for shard in plan for item in shard.items])
         for shard in plan:
             shards.write_shard(output, work_dir, shard.name, islice(results, len(shard.items)))
 
-    def _counted(
-        self, results: Iterator[Converted | LeftOut], total: int
-    ) -> Iterator[Converted | LeftOut]:
-        """Passes results on and tells how many there were."""
-        progress = self._start_progress(total) if self._start_progress and total else None
-        for done, result in enumerate(results, start=1):
+    def _counted(self, items: Sequence[Item]) -> Iterator[Converted | LeftOut]:
+        """Yields the results of all images in order and tells how many there were."""
+        progress = self._start_progress(len(items)) if self._start_progress and items else None
+        missing = (item for item in items if item not in self._known)
+        converted = self._mapper.map(self._job, missing, _PORTION)
+        for done, item in enumerate(items, start=1):
+            result = self._known[item] if item in self._known else next(converted)
             if progress is not None:
                 progress(done)
             yield result

@@ -1,6 +1,7 @@
 """The conversion of a whole data set: contents, determinism, refusal, continuation."""
 
 import dataclasses
+import errno
 import io
 import os
 
@@ -12,7 +13,7 @@ from c3tf.data import files, records
 from c3tf.data import manifest as manifests
 from c3tf.data.errors import DataError
 from c3tf.labels import CAMVID, CITYSCAPES
-from data_tools import convert, planning, workers
+from data_tools import convert, planning
 from data_tools.discovery import bdd100k, camvid
 from data_tools.example import Converted, Options
 from raw_trees import save, write_bdd100k, write_camvid
@@ -290,24 +291,26 @@ def test_bad_arguments_are_refused(source, tmp_path, arguments):
         _convert(source, tmp_path / "out", **arguments)
 
 
-def test_a_killed_worker_is_explained():
-    with (
-        workers.pool(2) as mapper,
-        pytest.raises(DataError, match=r"worker was killed.*memory.*smaller --num_workers"),
-    ):
-        list(mapper.map(os._exit, [9] * 20))
+def test_images_measured_for_the_plan_are_not_converted_again(source, tmp_path, monkeypatch):
+    seen = []
+    convert_example = convert.convert_example
+    monkeypatch.setattr(
+        convert,
+        "convert_example",
+        lambda item, options: seen.append(item.source) or convert_example(item, options),
+    )
+    manifest = _convert(source, tmp_path / "out")
+    assert len(seen) == len(set(seen)) == manifest.count("train") + manifest.count("val")
 
 
-def test_mapper_reads_only_a_little_ahead():
-    taken = []
+def test_a_shard_that_cannot_be_flushed_is_not_called_finished(source, tmp_path, monkeypatch):
+    def fsync(descriptor):
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".tfrecord"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def values():
-        for value in range(100):
-            taken.append(value)
-            yield -value
-
-    with workers.pool(2) as mapper:
-        results = mapper.map(abs, values())
-        assert next(results) == 0
-        assert len(taken) < 12
-        assert list(results) == list(range(1, 100))
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(DataError, match=r"tfrecord cannot be written: .*No space left"):
+        _convert(source, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.tfrecord"))
+    monkeypatch.undo()
+    assert _convert(source, tmp_path / "out").count("train") == 9
