@@ -5,8 +5,10 @@
 Plain means: as many processes read each image and mask with Pillow, resize the image with OpenCV's
 exact area average and the mask by nearest pixel, and encode them as JPEG (quality 95) and PNG in
 memory, and nothing else. The converter also checks every file and id, counts pixels, writes
-shards, checksums and the manifest. Both run in turn several times, starting their processes each
-time; the rates come from the fastest run of each, and the ratio is the median over the rounds.
+shards, checksums and the manifest. The plain loop runs twice: as anybody would write it, and in
+processes that keep the memory of large arrays as the converter's do (`workers.keep_memory`), which
+takes much of its time away. All run in turn several times, starting their processes each time; the
+rates come from the fastest run of each, and the ratios are medians over the rounds.
 
 Peak memory is that of a whole conversion of 2048x1024 images as a command, sampled every 50 ms
 over all its processes: the proportional set size (PSS: shared pages counted once), and for
@@ -25,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -33,7 +36,7 @@ import numpy as np
 from PIL import Image
 
 from c3tf.labels import CITYSCAPES
-from data_tools import convert
+from data_tools import convert, workers
 from data_tools.discovery import bdd100k, cityscapes
 from data_tools.example import Item, Options
 
@@ -142,30 +145,32 @@ def _discover(source: Path, case: Case):
     return module.discover(str(source))
 
 
-def _compare(case: Case, source: Path, folder: Path, workers: int, rounds: int) -> dict:
+def _compare(case: Case, source: Path, folder: Path, num_workers: int, rounds: int) -> dict:
     """Times both sides in turn."""
     found = _discover(source, case)
     options = Options("benchmark", CITYSCAPES, label_ids=found.label_ids, height=_HEIGHT)
-    plain, ours = [], []
+    plain, kept, ours = [], [], []
     for index in range(rounds):
-        plain.append(_seconds(lambda: _plain_all(found.items, workers)))
+        plain.append(_seconds(lambda: _plain_all(found.items, num_workers, _one_thread)))
+        kept.append(_seconds(lambda: _plain_all(found.items, num_workers, _keep_memory)))
         output = folder / f"out-{case.image_suffix[1:]}-{index}"
         ours.append(
             _seconds(
                 lambda output=output: convert.convert(
-                    found, str(output), options, "benchmark", num_workers=workers
+                    found, str(output), options, "benchmark", num_workers=num_workers
                 )
             )
         )
     count = len(found.items)
-    ratios = [p / o for p, o in zip(plain, ours, strict=True)]
-    return {
-        "case": case.name,
-        "plain_per_second": count / min(plain),
-        "converter_per_second": count / min(ours),
-        "ratio_median": statistics.median(ratios),
-        "ratios": ratios,
-    }
+    report = {"case": case.name, "converter_per_second": count / min(ours)}
+    for name, seconds in (("plain", plain), ("plain_kept_memory", kept)):
+        ratios = [p / o for p, o in zip(seconds, ours, strict=True)]
+        report[name] = {
+            "per_second": count / min(seconds),
+            "ratio_median": statistics.median(ratios),
+            "ratios": ratios,
+        }
+    return report
 
 
 def _seconds(call) -> float:
@@ -174,16 +179,21 @@ def _seconds(call) -> float:
     return time.perf_counter() - start
 
 
-def _plain_all(items: tuple[Item, ...], workers: int) -> None:
-    """Applies the plain steps to all images in processes."""
+def _plain_all(items: tuple[Item, ...], num_workers: int, start: Callable[[], None]) -> None:
+    """Applies the plain steps to all images in processes that begin with `start`."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as executor:
+    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=start) as executor:
         for _ in executor.map(_plain, items, chunksize=4):
             pass
 
 
 def _one_thread() -> None:
     cv2.setNumThreads(1)
+
+
+def _keep_memory() -> None:
+    _one_thread()
+    workers.keep_memory()
 
 
 def _plain(item: Item) -> int:
@@ -199,10 +209,10 @@ def _plain(item: Item) -> int:
     return encoded.tell() + encoded_mask.tell()
 
 
-def _peak_memory(folder: Path, case: Case, workers: int) -> dict:
+def _peak_memory(folder: Path, case: Case, num_workers: int) -> dict:
     """Runs the command and samples the memory of all its processes."""
     command = [
-        *(sys.executable, "-m", "data_tools.cityscapes", f"--num_workers={workers}"),
+        *(sys.executable, "-m", "data_tools.cityscapes", f"--num_workers={num_workers}"),
         *(f"--source={folder / case.image_suffix[1:]}", f"--output={folder / 'memory'}"),
     ]
     peak = {"pss_megabytes": 0.0, "rss_megabytes": 0.0, "processes": 0}
@@ -243,11 +253,15 @@ def _memory(pid: int) -> tuple[int, int]:
 def _print(report: dict) -> None:
     """Prints the results as a table."""
     print(f"{report['images']} images, {report['workers']} processes, {report['cores']} cores")
-    print(f"{'case':<28}{'plain/s':>10}{'converter/s':>13}{'ratio':>8}")
+    heads = ("plain/s", "kept/s", "converter/s", "of plain", "of kept")
+    print(f"{'case':<26}" + "".join(f"{head:>12}" for head in heads))
     for row in report["rates"]:
+        plain, kept = row["plain"], row["plain_kept_memory"]
+        rates = (plain["per_second"], kept["per_second"], row["converter_per_second"])
         print(
-            f"{row['case']:<28}{row['plain_per_second']:>10.1f}"
-            f"{row['converter_per_second']:>13.1f}{row['ratio_median']:>8.1%}"
+            f"{row['case']:<26}"
+            + "".join(f"{rate:>12.1f}" for rate in rates)
+            + "".join(f"{side['ratio_median']:>12.1%}" for side in (plain, kept))
         )
     memory = report["peak_memory_2048x1024"]
     print(
