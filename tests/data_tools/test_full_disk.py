@@ -99,6 +99,13 @@ def test_a_disk_that_is_full_at_any_stage_ends_in_one_error(tmp_path, small_disk
     assert any("tfrecord cannot be written" in message for message in failed)
 
 
+def test_a_disk_that_is_read_only_is_named(tmp_path, small_disk):
+    source = write_camvid(tmp_path / "raw")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(DataError, match=r"out cannot be written: .*Read-only"):
+        _convert(source, small_disk / "out")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_names_file_that_cannot_be_written_is_an_error(tmp_path):
     source = write_camvid(tmp_path / "raw")
