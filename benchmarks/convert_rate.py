@@ -39,6 +39,7 @@ from c3tf.labels import CITYSCAPES
 from data_tools import convert, workers
 from data_tools.discovery import bdd100k, cityscapes
 from data_tools.example import Item, Options
+from data_tools.runners import LocalRunner
 
 ROOT = Path(__file__).resolve().parent.parent
 _HEIGHT = 512
@@ -157,7 +158,7 @@ def _compare(case: Case, source: Path, folder: Path, num_workers: int, rounds: i
         ours.append(
             _seconds(
                 lambda output=output: convert.convert(
-                    found, str(output), options, "benchmark", num_workers=num_workers
+                    found, str(output), options, "benchmark", runner=LocalRunner(num_workers)
                 )
             )
         )

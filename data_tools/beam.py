@@ -8,15 +8,18 @@ decides where shards are written.
 import contextlib
 import dataclasses
 import functools
+import io
 import json
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from c3tf.data import files
 from c3tf.data.errors import DataError
 from c3tf.data.manifest import LeftOut
+from data_tools import notes, workers
 from data_tools.example import Converted, Item
+from data_tools.images import UnavailableError
 from data_tools.planning import ShardPlan
 from data_tools.runners import Job
 
@@ -27,6 +30,12 @@ _INSTALL = (
     "--beam_runner needs Apache Beam. Install it with "
     "`pip install -r requirements.txt -r requirements-beam.txt`."
 )
+
+
+# Their job server has options of its own, which it alone knows and checks.
+_JOB_SERVER_RUNNERS = ("FlinkRunner", "PortableRunner", "SparkRunner")
+# Lists of images lie in small files, which remote file systems are slow to write.
+_THREADS = 32
 
 
 class BeamRunner:
@@ -54,14 +63,25 @@ class BeamRunner:
         arguments = [f"--{option.lstrip('-')}" for option in options]
         self._options = PipelineOptions([f"--runner={runner}", *arguments])
         known = PipelineOptions([]).get_all_options()
-        held = self._options.get_all_options(retain_unknown_options=True)
-        if unknown := sorted(set(held) - set(known)):
+        unknown = sorted(set(_parsed(self._options)) - set(known))
+        if unknown and runner not in _JOB_SERVER_RUNNERS:
             raise DataError(f"Beam knows no option {unknown[0]!r} (--beam_option).")
 
     @contextlib.contextmanager
     def open(self, job: Job) -> Iterator["_BeamSession"]:
         """Makes ready to apply `job` to images."""
         yield _BeamSession(job, self._options)
+
+
+def _parsed(options: "PipelineOptions") -> dict[str, Any]:
+    """Parses options, whose mistakes Beam answers as a command would: by ending the process."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return options.get_all_options(retain_unknown_options=True)
+    except SystemExit as error:
+        reason = complaint.getvalue().strip().rpartition("error: ")[2]
+        raise DataError(f"Beam cannot use a --beam_option: {reason}") from error
 
 
 class _BeamSession:
@@ -76,18 +96,28 @@ class _BeamSession:
         """Runs the pipeline that writes the shards, and waits for its end.
 
         Raises:
-            DataError: a shard could not be written.
+            DataError: a shard could not be written, or the pipeline failed.
         """
         import apache_beam
 
+        if not plan:
+            return
         write_lists(plan, work_dir)
         write = functools.partial(
             write_planned_shard, output=output, work_dir=work_dir, job=self._job
         )
-        with apache_beam.Pipeline(options=self._options) as pipeline:
-            names = pipeline | "Shards" >> apache_beam.Create([shard.name for shard in plan])
-            _ = names | "Convert" >> apache_beam.Map(write)
-        _raise_failures(plan, output, work_dir)
+        try:
+            with apache_beam.Pipeline(options=self._options) as pipeline:
+                names = pipeline | "Shards" >> apache_beam.Create([shard.name for shard in plan])
+                _ = names | "Convert" >> apache_beam.Map(write)
+        except Exception as error:
+            # Whatever runs a pipeline has exceptions of its own.
+            told = _complaint(plan, output, work_dir)
+            raise DataError(
+                told or f"The pipeline failed: {error}. Run the same command again; it continues."
+            ) from error
+        if told := _complaint(plan, output, work_dir):
+            raise DataError(told)
 
 
 def write_lists(plan: Sequence[ShardPlan], work_dir: str) -> None:
@@ -99,13 +129,18 @@ def write_lists(plan: Sequence[ShardPlan], work_dir: str) -> None:
         plan: shards to write.
         work_dir: folder all workers see.
     """
-    for shard in plan:
+
+    def write(shard: ShardPlan) -> None:
         listed = [dataclasses.astuple(item) for item in shard.items]
         files.write_text(_items_path(work_dir, shard.name), json.dumps(listed))
 
+    with ThreadPoolExecutor(_THREADS) as executor:
+        for _ in executor.map(write, plan):
+            pass
+
 
 def write_planned_shard(name: str, output: str, work_dir: str, job: Job) -> str:
-    """Writes one shard in a Beam worker; a complaint about its data is left beside the output.
+    """Writes one shard in a Beam worker; what goes wrong is left beside the output.
 
     Args:
         name: file name of the shard.
@@ -115,34 +150,34 @@ def write_planned_shard(name: str, output: str, work_dir: str, job: Job) -> str:
 
     Returns:
         The name.
+
+    Raises:
+        UnavailableError, OutputError: a file cannot be read or written now: Beam may try again.
+            Bad data raise nothing, since another try cannot help.
     """
     from data_tools import shards
 
+    workers.settle()
     listed = json.loads(files.read_text(_items_path(work_dir, name)))
     results = map(job, (Item(*fields) for fields in listed))
     try:
-        # Beam may try a shard twice at a time: each try writes a file of its own.
-        shards.write_shard(output, work_dir, name, results, beside=f"{name}.{uuid.uuid4().hex}")
+        shards.write_shard(output, work_dir, name, results)
     except DataError as error:
         files.write_text(_error_path(work_dir, name), str(error))
+        if isinstance(error, UnavailableError | shards.OutputError):
+            raise
     return name
 
 
-def _raise_failures(plan: Sequence[ShardPlan], output: str, work_dir: str) -> None:
-    """Raises what went wrong with the shards that are not there."""
-    from data_tools import shards
-
-    failed = [s.name for s in plan if shards.read_notes(output, work_dir, s.name) is None]
-    told = [path for name in failed if files.exists(path := _error_path(work_dir, name))]
-    if not failed:
-        return
+def _complaint(plan: Sequence[ShardPlan], output: str, work_dir: str) -> str | None:
+    """Says what went wrong with the shards that are not there; None if all are, or none told."""
+    noted = notes.read_all(output, work_dir, [shard.name for shard in plan])
+    failed = [shard.name for shard in plan if shard.name not in noted]
+    told = [name for name in failed if files.exists(_error_path(work_dir, name))]
     if not told:
-        raise DataError(
-            f"{len(failed)} shards such as {failed[0]} were not written to {output}. Is it a path "
-            "that all workers see?"
-        )
+        return None
     more = f" ({len(told) - 1} more shards failed.)" if len(told) > 1 else ""
-    raise DataError(f"{files.read_text(told[0])}{more}")
+    return f"{files.read_text(_error_path(work_dir, told[0]))}{more}"
 
 
 def _items_path(work_dir: str, name: str) -> str:

@@ -132,10 +132,10 @@ def convert_found(
         FLAGS.output,
         options,
         converter=converter or f"data_tools.{dataset}",
+        runner=runner,
         shard_mb=FLAGS.shard_mb,
         strict=FLAGS.strict,
         skip_bad=FLAGS.skip_bad,
-        runner=runner,
     )
     for split, info in manifest.splits.items():
         known = set(found.left_out.get(split, ()))

@@ -8,17 +8,19 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import cv2
+import PIL
 
 from c3tf.data import files
 from c3tf.data import manifest as manifests
 from c3tf.data.errors import DataError
 from c3tf.data.manifest import LeftOut, Manifest, SplitInfo
 from c3tf.labels import IGNORE, LabelMap
+from data_tools import images, notes, planning
 from data_tools import output as outputs
-from data_tools import planning
 from data_tools.discovery.common import Found
 from data_tools.example import (
     Converted,
@@ -28,10 +30,8 @@ from data_tools.example import (
     Skipped,
     convert_example,
 )
-from data_tools.runners import LocalRunner, Runner, StartProgress
-
-if TYPE_CHECKING:
-    from data_tools.shards import ShardNotes
+from data_tools.notes import ShardNotes
+from data_tools.runners import LocalRunner, Runner
 
 # Raise it when the same files and options give other bytes than before.
 VERSION = "3"
@@ -44,12 +44,10 @@ def convert(
     options: Options,
     converter: str,
     *,
-    num_workers: int = 0,
+    runner: Runner | None = None,
     shard_mb: int = 128,
     strict: bool = False,
     skip_bad: bool = False,
-    progress: StartProgress | None = None,
-    runner: Runner | None = None,
 ) -> Manifest:
     """Converts the images a discovery found into a data set directory.
 
@@ -59,14 +57,11 @@ def convert(
             conversion, which is then continued.
         options: how to store the images.
         converter: name of the command, for the manifest.
-        num_workers: processes; 0 uses all cores, 1 works in this process.
+        runner: converts the images; processes on all cores of this machine when absent.
         shard_mb: approximate size of a shard in megabytes.
         strict: refuse images without label, labels without image, and labels of another size than
             their image. Otherwise they are left out and listed in the manifest.
         skip_bad: leave unusable files out, and list them in the manifest, instead of stopping.
-        progress: given the number of images to convert in this run, returns what is called with
-            the number done so far.
-        runner: converts elsewhere than in `num_workers` processes of this machine.
 
     Returns:
         The manifest that was written.
@@ -85,7 +80,7 @@ def convert(
         if outputs.prepare(output, _request(found, options, converter, shard_mb)):
             return manifests.load(output)
         work_dir = outputs.work_dir(output)
-        with (runner or LocalRunner(num_workers, progress)).open(job) as session:
+        with (runner or LocalRunner()).open(job) as session:
             plan = planning.make_plan(found.items, work_dir, shard_mb, session.convert)
             done = _finished(plan, output, work_dir, strict, skip_bad)
             session.write([shard for shard in plan if shard.name not in done], output, work_dir)
@@ -99,9 +94,10 @@ def convert(
             label_map=options.label_map,
             splits=splits,
             data_dir=output,
+            software=_software(),
         )
         manifests.write(output, manifest)
-        files.remove_tree(work_dir)
+        outputs.clean_up(output)
     return manifest
 
 
@@ -111,6 +107,9 @@ def _convert_or_leave_out(
     """Converts one image in a worker."""
     try:
         return convert_example(item, options)
+    except images.UnavailableError:
+        # The image may be sound: another try is wanted, not a data set without it.
+        raise
     except DataError as error:
         if isinstance(error, SizeMismatchError) and not strict:
             return LeftOut(item.source, str(error))
@@ -133,12 +132,17 @@ def _plain_options(options: Options) -> dict[str, Any]:
     return {k: v for k, v in plain.items() if k not in ("dataset", "label_map")}
 
 
+def _software() -> dict[str, str]:
+    """Returns the versions of what decodes, resizes and encodes."""
+    return {"pillow": PIL.__version__, "opencv": cv2.__version__}
+
+
 def _request(found: Found, options: Options, converter: str, shard_mb: int) -> dict[str, Any]:
     """Describes a conversion, to tell whether a stopped one was the same."""
     digest = hashlib.sha256()
     for item in found.items:
-        label = item.label and os.path.basename(item.label)
-        line = json.dumps([item.split, item.name, item.source, label])
+        paths = [path and files.absolute(path) for path in (item.image, item.label)]
+        line = json.dumps([item.split, item.name, *paths])
         digest.update(f"{line}\n".encode())
     return {
         "converter": converter,
@@ -147,6 +151,7 @@ def _request(found: Found, options: Options, converter: str, shard_mb: int) -> d
         "label map": options.label_map.to_json(),
         **_plain_options(options),
         "shard_mb": shard_mb,
+        "software": _software(),
         "list of files": f"{len(found.items)} files, sha256 {digest.hexdigest()[:16]}",
     }
 
@@ -154,45 +159,47 @@ def _request(found: Found, options: Options, converter: str, shard_mb: int) -> d
 def _finished(
     plan: list[planning.ShardPlan], output: str, work_dir: str, strict: bool, skip_bad: bool
 ) -> set[str]:
-    """Returns the names of the shards an earlier run finished, under no laxer rules than now."""
-    from data_tools import shards
+    """Returns the names of the shards an earlier run finished.
 
-    done = set()
-    for shard in plan:
-        notes = shards.read_notes(output, work_dir, shard.name)
-        if notes and (skip_bad or not notes.skipped) and not (strict and notes.left_out):
-            done.add(shard.name)
-    return done
+    It did so under no laxer rules than now, and from files that have not changed since.
+    """
+    noted = notes.read_all(output, work_dir, [shard.name for shard in plan])
+    return {
+        shard.name
+        for shard in plan
+        if (known := noted.get(shard.name))
+        and (skip_bad or not known.skipped)
+        and not (strict and known.left_out)
+        and notes.are_of(known, shard.items)
+    }
 
 
 def _finish_splits(
     plan: list[planning.ShardPlan], output: str, work_dir: str, found: Found, label_map: LabelMap
 ) -> dict[str, SplitInfo]:
     """Collects the notes of all shards, split by split."""
-    # Imports TensorFlow. Workers import this module too and must stay small.
-    from data_tools import shards
-
+    noted = notes.read_all(output, work_dir, [shard.name for shard in plan])
     by_split: dict[str, list[ShardNotes]] = {}
     for shard in plan:
-        notes = shards.read_notes(output, work_dir, shard.name)
-        if notes is None:
+        if shard.name not in noted:
             raise DataError(
-                f"{files.join(output, shard.name)} vanished while it was written. Does another "
-                "program use the directory? Run the same command again; it continues."
+                f"{files.join(output, shard.name)} is not there. Does another program use the "
+                "directory, or (on Beam) is it none that all workers see? Run the same command "
+                "again; it continues."
             )
-        by_split.setdefault(shard.split, []).append(notes)
+        by_split.setdefault(shard.split, []).append(noted[shard.name])
     return {
-        split: _finish_split(output, split, notes, found, label_map)
-        for split, notes in by_split.items()
+        split: _finish_split(output, split, parts, found, label_map)
+        for split, parts in by_split.items()
     }
 
 
 def _finish_split(
-    output: str, split: str, notes: list["ShardNotes"], found: Found, label_map: LabelMap
+    output: str, split: str, parts: list[ShardNotes], found: Found, label_map: LabelMap
 ) -> SplitInfo:
     """Writes the names of a split and sums up its shards."""
-    names = sorted(name for part in notes for name in part.names)
-    left_out = [*found.left_out.get(split, ()), *(e for part in notes for e in part.left_out)]
+    names = sorted(name for part in parts for name in part.names)
+    left_out = [*found.left_out.get(split, ()), *(e for part in parts for e in part.left_out)]
     if not names:
         raise DataError(
             f"Split {split!r} is empty: none of its {len(left_out)} images could be used. "
@@ -200,13 +207,13 @@ def _finish_split(
         )
     names_file = f"{split}.names.txt"
     files.write_text(files.join(output, names_file), "".join(f"{name}\n" for name in names))
-    histogram = [sum(values) for values in zip(*(p.label_histogram for p in notes), strict=True)]
-    sizes = sum((Counter(part.image_sizes) for part in notes), Counter())
+    histogram = [sum(values) for values in zip(*(p.label_histogram for p in parts), strict=True)]
+    sizes = sum((Counter(part.image_sizes) for part in parts), Counter())
     return SplitInfo(
         count=len(names),
-        labeled=sum(part.labeled for part in notes),
+        labeled=sum(part.labeled for part in parts),
         names_file=names_file,
-        shards=tuple(part.shard for part in notes),
+        shards=tuple(part.shard for part in parts),
         class_pixels=tuple(histogram[: label_map.num_classes]),
         ignored_pixels=histogram[IGNORE],
         image_sizes=dict(sorted(sizes.items())),

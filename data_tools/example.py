@@ -4,11 +4,13 @@ It runs in local workers and in any other runner alike: NumPy, OpenCV and Pillow
 shared state.
 """
 
+import contextlib
 import dataclasses
 
 import cv2
 import numpy as np
 
+from c3tf.data import files
 from c3tf.data.errors import DataError
 from c3tf.data.example import IMAGE_FORMATS, Record, encode_jpeg, encode_png
 from c3tf.data.manifest import LeftOut
@@ -102,10 +104,17 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A record, and its label pixels per stored value: `(256,)` int64, all 0 without a label."""
+    """A converted image.
+
+    Attributes:
+        record: what is stored.
+        label_histogram: its label pixels per stored value: `(256,)` int64, all 0 without a label.
+        source_bytes: length of its files, as `source_bytes` counts it.
+    """
 
     record: Record
     label_histogram: np.ndarray
+    source_bytes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +124,19 @@ class Skipped(LeftOut):
 
 class SizeMismatchError(DataError):
     """A mask has another size than its image."""
+
+
+def source_bytes(item: Item) -> int:
+    """Returns the length of the local files of an image, so that a changed file is noticed.
+
+    Remote files count nothing: asking for the length of many takes too long.
+    """
+    total = 0
+    for path in (item.image, item.label):
+        if path is not None and not files.is_remote(path):
+            with contextlib.suppress(OSError):
+                total += files.size(path)
+    return total
 
 
 def convert_example(item: Item, options: Options) -> Converted:
@@ -148,7 +170,7 @@ def convert_example(item: Item, options: Options) -> Converted:
         dataset=options.dataset,
         source=item.source,
     )
-    return Converted(record, histogram)
+    return Converted(record, histogram, source_bytes(item))
 
 
 def _encode(image: images.SourceImage, size: tuple[int, int], options: Options) -> bytes:

@@ -9,7 +9,7 @@ import warnings
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from c3tf.data import files
 from c3tf.data.errors import DataError
@@ -23,8 +23,22 @@ _PNG_OF_IDS = (
 )
 # Offset of the bit depth in a PNG file: signature (8), length and type of IHDR (8), size (8).
 _PNG_DEPTH_AT = 24
+# The kinds of files that may be images.
+_FORMATS = ("JPEG", "PNG")
 # Pillow reports damaged files with any of these.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError)
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError)
+# Why a file cannot be read, ever: the file is to blame.
+_NEVER_READABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+# `decode` refuses images that Pillow only warns of.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class UnavailableError(DataError):
+    """A file cannot be read now, for a reason that is not its own: a disk or a network failed."""
+
+
+class UndecodableError(Exception):
+    """Bytes are no image, or no whole one; the message is a clause without the file's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +76,7 @@ def read_image(path: str) -> SourceImage:
 
     Raises:
         DataError: the file is missing, empty, damaged, cut, too large, or has 16-bit pixels.
+        UnavailableError: a disk or a network failed.
     """
     encoded = _read(path)
     image = _decode(path, encoded)
@@ -70,7 +85,7 @@ def read_image(path: str) -> SourceImage:
             f"{path} has {_depth_name(image, encoded)} pixels; images must have 8 bits per "
             "channel. Convert it to 8 bits."
         )
-    kind = (image.format or "").lower()
+    kind = image.format.lower()
     plain = image.mode == "RGB" and "transparency" not in image.info
     storable_as = kind if plain and kind in ("jpeg", "png") else None
     return SourceImage(image if plain else image.convert("RGB"), encoded, storable_as)
@@ -132,7 +147,7 @@ def _read_mask(path: str) -> tuple[bytes, Image.Image]:
     """Reads a lossless image of 8 bits per channel."""
     encoded = _read(path)
     mask = _decode(path, encoded)
-    if mask.format == "JPEG":
+    if mask.format != "PNG":
         raise DataError(f"{path} is a JPEG; its ids are blurred by compression. Use PNG masks.")
     if mask.mode not in _COLOR_MODES or _png_depth(encoded) > 8:
         raise DataError(
@@ -146,28 +161,56 @@ def _read(path: str) -> bytes:
     """Reads a file that must hold something."""
     try:
         encoded = files.read_bytes(path)
-    except OSError as error:
+    except _NEVER_READABLE as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except OSError as error:
+        raise UnavailableError(
+            f"{path} cannot be read now: {error.strerror or error}. Mend the disk or the network, "
+            "and run the same command again; it continues."
+        ) from error
     if not encoded:
         raise DataError(f"{path} is empty (0 bytes). Copy or download it again.")
     return encoded
 
 
 def _decode(path: str, encoded: bytes) -> Image.Image:
-    """Decodes all pixels, so that a file cut short is noticed."""
+    """Decodes the contents of a file."""
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns of images between one and two times its limit.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(encoded))
-            image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} is too large to decode safely: {error}") from error
-    except _PILLOW_ERRORS as error:
+        return decode(encoded)
+    except UndecodableError as error:
         raise DataError(
-            f"{path} is no readable image ({len(encoded)} bytes): {error}. It is damaged or cut "
-            "short; copy or download it again."
+            f"{path} {error}. If it is damaged or cut short, copy or download it again."
         ) from error
+
+
+def decode(encoded: bytes) -> Image.Image:
+    """Decodes all pixels of a JPEG or PNG, so that one cut short is noticed.
+
+    Args:
+        encoded: contents of the file.
+
+    Returns:
+        A Pillow image of whatever mode the file has.
+
+    Raises:
+        UndecodableError: it is of another kind, damaged, cut, or too large.
+    """
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+        if image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise UndecodableError(
+                f"is too large to decode safely: {image.width}x{image.height} pixels, more than "
+                f"{Image.MAX_IMAGE_PIXELS}"
+            )
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise UndecodableError(f"is too large to decode safely: {error}") from error
+    except UnidentifiedImageError as error:
+        raise UndecodableError(
+            f"is no readable image ({len(encoded)} bytes): it is neither a JPEG nor a PNG"
+        ) from error
+    except _PILLOW_ERRORS as error:
+        raise UndecodableError(f"is no readable image ({len(encoded)} bytes): {error}") from error
     return image
 
 

@@ -13,8 +13,11 @@ from absl import logging
 from c3tf.data import files
 from c3tf.data import manifest as manifests
 from c3tf.data.errors import DataError
+from data_tools import notes
 
 _SHOWN = 5
+# Says what is converted and how, in the work folder.
+_REQUEST = "request.json"
 # What a file system without locks answers.
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -78,14 +81,14 @@ def prepare(output: str, request: dict[str, Any]) -> bool:
         True if a stopped run had finished but for cleaning up, which is done then.
 
     Raises:
-        DataError: the directory holds something else.
+        DataError: the directory holds something else, or what was noted there is damaged.
         OSError: it cannot be written.
     """
     request = json.loads(json.dumps(request))
-    notes = work_dir(output)
-    request_path = files.join(notes, "request.json")
+    folder = work_dir(output)
+    request_path = files.join(folder, _REQUEST)
     held = files.list_dir(output)
-    begun = json.loads(files.read_text(request_path)) if files.exists(request_path) else None
+    begun = notes.read_json(request_path) if files.exists(request_path) else None
     if begun is not None and begun != request:
         changed = [key for key in request if begun.get(key) != request[key]]
         raise DataError(
@@ -93,15 +96,42 @@ def prepare(output: str, request: dict[str, Any]) -> bool:
             "again to finish it, delete the directory, or choose another --output."
         )
     if begun is not None and manifests.FILE_NAME in held:
-        files.remove_tree(notes)
+        clean_up(output)
         return True
     if begun is None and set(held) - {manifests.INCOMPLETE_DIR}:
-        kind = "a finished data set" if manifests.FILE_NAME in held else "other files"
+        finished = manifests.FILE_NAME in held
+        if finished:
+            files.remove_tree(folder)
+        kind = "a finished data set" if finished else "other files"
         raise DataError(
             f"{output} already holds {kind} ({', '.join(held[:_SHOWN])}). Nothing is overwritten: "
             "choose another --output, or delete the directory. "
             "(`python -m data_tools.verify` checks a finished one.)"
         )
-    files.make_dirs(notes)
+    files.make_dirs(folder)
+    _remove_pieces(output, folder)
     files.write_text(request_path, json.dumps(request))
     return False
+
+
+def _remove_pieces(output: str, folder: str) -> None:
+    """Deletes what a killed run left unfinished, and its complaints."""
+    for place in (output, folder):
+        files.remove_partials(place)
+    for name in files.list_dir(folder):
+        if not name.endswith(".json"):
+            files.remove(files.join(folder, name))
+
+
+def clean_up(output: str) -> None:
+    """Deletes the work folder of a finished conversion; may be stopped and called again.
+
+    Args:
+        output: the directory of the data set.
+    """
+    folder = work_dir(output)
+    # The request goes last: with it the same command still knows that this is its own output.
+    for name in files.list_dir(folder):
+        if name != _REQUEST:
+            files.remove(files.join(folder, name))
+    files.remove_tree(folder)

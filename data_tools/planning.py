@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from c3tf.data import files
 from c3tf.data.manifest import LeftOut
+from data_tools import notes
 from data_tools.example import Converted, Item
 
 _MEGABYTE = 10**6
@@ -45,6 +46,9 @@ def make_plan(
 
     Returns:
         The shards of all splits.
+
+    Raises:
+        DataError: what a stopped run noted is damaged.
     """
     by_split: dict[str, list[Item]] = {}
     for item in items:
@@ -57,7 +61,7 @@ def make_plan(
             sample = part[: min(_SAMPLE, 1 + len(part) // _SAMPLE_EVERY)]
             count = count_shards(len(part), convert_all(sample), shard_mb)
             files.write_text(path, json.dumps({"num_shards": count}))
-        total = json.loads(files.read_text(path))["num_shards"]
+        total = notes.read_json(path)["num_shards"]
         for index in range(total):
             low, high = (len(part) * k // total for k in (index, index + 1))
             name = f"{split}-{index:05d}-of-{total:05d}.tfrecord"

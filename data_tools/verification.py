@@ -1,11 +1,10 @@
 """Reads a whole data set again and compares it with its manifest.
 
-What workers run needs NumPy and Pillow only.
+What workers run needs NumPy, OpenCV and Pillow only.
 """
 
 import dataclasses
 import functools
-import io
 from collections import Counter
 from collections.abc import Iterator
 
@@ -18,13 +17,11 @@ from c3tf.data.errors import DataError
 from c3tf.data.example import Record
 from c3tf.data.manifest import Manifest, Shard, SplitInfo
 from c3tf.labels import IGNORE
-from data_tools import workers
+from data_tools import images, workers
 from data_tools.runners import StartProgress
 
 _SHOWN = 20
 _SHOWN_IDS = 8
-# Pillow reports damaged files with any of these.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +125,7 @@ def check_record(record: Record, num_classes: int, own_label_size: bool) -> Chec
     if image is not None:
         if image.size != size:
             problems.append(f"the image is {image.size}, the record says {size}")
-        if image.mode != "RGB" or (image.format or "").lower() != record.image_format:
+        if image.mode != "RGB" or image.format.lower() != record.image_format:
             problems.append(
                 f"the image is {image.format} {image.mode}, the record says {record.image_format}"
             )
@@ -150,12 +147,10 @@ def check_record(record: Record, num_classes: int, own_label_size: bool) -> Chec
 def _decode(encoded: bytes, kind: str, problems: list[str]) -> Image.Image | None:
     """Decodes all pixels."""
     try:
-        image = Image.open(io.BytesIO(encoded))
-        image.load()
-    except _PILLOW_ERRORS as error:
-        problems.append(f"the {kind} cannot be decoded ({error})")
+        return images.decode(encoded)
+    except images.UndecodableError as error:
+        problems.append(f"the {kind} {error}")
         return None
-    return image
 
 
 class _Tally:

@@ -10,6 +10,7 @@ import ctypes
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -25,6 +26,11 @@ _Out = TypeVar("_Out")
 # Values, and portions of them, that wait per worker: enough that none idles while the writer
 # handles a result.
 _AHEAD, _PORTIONS_AHEAD = 4, 2
+_NOT_STARTED = (
+    "A conversion worker ended before its first result. Either memory is short: use a smaller "
+    '--num_workers. Or a program of your own calls this without `if __name__ == "__main__":`, '
+    "which starting processes needs."
+)
 # Options of glibc's `mallopt` and our values in bytes. Arrays below the first come from memory that
 # the process keeps, of which up to the second may lie idle.
 _M_MMAP_THRESHOLD, _OWN_PAGES = -3, 32 << 20
@@ -55,10 +61,16 @@ def pool(num_workers: int) -> Iterator["Mapper"]:
 
 def _start_worker() -> None:
     """Prepares a worker: one thread for the work, one that ends it with its parent."""
-    # There is a process per core already.
+    # Ctrl-C reaches all processes of a terminal; the main one answers it for all.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settle()
+    _end_with_parent()
+
+
+def settle() -> None:
+    """Prepares a process that converts images beside others, one per core."""
     cv2.setNumThreads(1)
     keep_memory()
-    _end_with_parent()
 
 
 def keep_memory() -> None:
@@ -106,7 +118,7 @@ class Mapper:
                 where one takes milliseconds; one keeps all workers busy to the end.
 
         Raises:
-            DataError: a worker process died.
+            DataError: a worker process died, or none could start.
         """
         if self._executor is None:
             yield from map(function, values)
@@ -115,13 +127,17 @@ class Mapper:
         portions = iter(lambda: list(itertools.islice(values, portion)), [])
         tasks = (self._executor.submit(_map_portion, function, part) for part in portions)
         ahead = self._num_workers * max(_AHEAD // portion, _PORTIONS_AHEAD)
-        waiting = collections.deque(itertools.islice(tasks, ahead))
+        started = False
         try:
+            waiting = collections.deque(itertools.islice(tasks, ahead))
             while waiting:
                 results = waiting.popleft().result()
+                started = True
                 waiting.extend(itertools.islice(tasks, 1))
                 yield from results
         except BrokenProcessPool as error:
+            if not started:
+                raise DataError(_NOT_STARTED) from error
             raise DataError(
                 "A conversion worker was killed, most likely for want of memory. Run the same "
                 "command again with a smaller --num_workers; it continues."

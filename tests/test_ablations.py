@@ -14,6 +14,7 @@ from c3tf.training import runner
 from data_tools import convert
 from data_tools.discovery import bdd100k
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 from data_tools.scenes.tree import Plan, write_tree
 
 FULL = "configs/cityscapes_1_8.flags"
@@ -142,7 +143,9 @@ def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes")
     raw = write_tree(root / "raw", Plan(4, 4, 2, width=96, height=64))
     options = Options(dataset="bdd100k", label_map=CITYSCAPES, label_ids="train", height=0)
-    convert.convert(bdd100k.discover(str(raw)), str(root / "data"), options, "tests", num_workers=1)
+    convert.convert(
+        bdd100k.discover(str(raw)), str(root / "data"), options, "tests", runner=LocalRunner(1)
+    )
     return root / "data"
 
 

@@ -16,6 +16,7 @@ from c3tf.labels import CITYSCAPES, IGNORE
 from data_tools import convert
 from data_tools.discovery import bdd100k, cityscapes
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 
 OFFICIAL = evalPixelLevelSemanticLabeling
 # Every id of Cityscapes, those without a class as well, but for a class that is never there.
@@ -43,7 +44,7 @@ def convert_tree(found, output, dataset, height=0):
         image_format="png",
         val_label_size="original",
     )
-    convert.convert(found, str(output), options, converter="tests", num_workers=1)
+    convert.convert(found, str(output), options, converter="tests", runner=LocalRunner(1))
 
 
 def write_pairs(root, image_name, label_name, ids):

@@ -26,6 +26,7 @@ from c3tf.training.run_dir import RunDirError
 from data_tools import convert
 from data_tools.discovery import bdd100k
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 from data_tools.scenes.tree import Plan, write_tree
 
 # Serves JPEGs and counts the confusion matrix, in a process without this project and Keras.
@@ -59,7 +60,7 @@ def data(tmp_path_factory):
     raw = write_tree(root / "raw", Plan(4, 6, 3, width=96, height=64))
     options = Options(dataset="bdd100k", label_map=CITYSCAPES, label_ids="train", height=0)
     found = bdd100k.discover(str(raw))
-    convert.convert(found, str(root / "data"), options, "tests", num_workers=1)
+    convert.convert(found, str(root / "data"), options, "tests", runner=LocalRunner(1))
     return root
 
 

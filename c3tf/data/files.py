@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from types import ModuleType
 from typing import BinaryIO
@@ -43,6 +44,11 @@ def join(*parts: str) -> str:
     return os.path.join(*parts)
 
 
+def absolute(path: str) -> str:
+    """Returns the same path from wherever it is used; a remote one already is."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def exists(path: str) -> bool:
     """Tells whether a file or directory is there."""
     if not is_remote(path):
@@ -64,12 +70,15 @@ def list_dir(path: str) -> list[str]:
 
     Archives made on a Mac carry a `._x.png` beside every `x.png`; those are no images.
     """
-    if is_remote(path):
-        with _remote(path) as gfile:
-            names = gfile.listdir(path)
-    else:
-        names = os.listdir(path)
-    return sorted(name.rstrip("/") for name in names if not name.startswith("."))
+    return sorted(name for name in _names(path) if not name.startswith("."))
+
+
+def _names(path: str) -> list[str]:
+    """Returns all names in a directory."""
+    if not is_remote(path):
+        return os.listdir(path)
+    with _remote(path) as gfile:
+        return [name.rstrip("/") for name in gfile.listdir(path)]
 
 
 def size(path: str) -> int:
@@ -96,6 +105,21 @@ def rename(source: str, target: str) -> None:
         return
     with _remote(source) as gfile:
         gfile.rename(source, target, overwrite=True)
+
+
+def remove(path: str) -> None:
+    """Deletes a file."""
+    if not is_remote(path):
+        os.remove(path)
+        return
+    with _remote(path) as gfile:
+        gfile.remove(path)
+
+
+def remove_partials(path: str) -> None:
+    """Deletes what a killed process left of unfinished files in a directory."""
+    for name in filter(is_partial, _names(path)):
+        remove(join(path, name))
 
 
 def remove_tree(path: str) -> None:
@@ -142,7 +166,8 @@ def write_bytes(path: str, data: bytes) -> None:
         with whole(path) as file:
             file.write(data)
         return
-    beside = f"{path}.partial"
+    folder, name = os.path.split(path)
+    beside = join(folder, f".{name}{_PARTIAL}{uuid.uuid4().hex}")
     with _opened(beside, "wb") as file:
         file.write(data)
     rename(beside, path)

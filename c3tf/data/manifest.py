@@ -87,12 +87,15 @@ class Manifest:
     Attributes:
         dataset: short name, e.g. `"cityscapes"`.
         converter: command that made it.
-        converter_version: its version; equal versions, options and sources give equal bytes.
+        converter_version: its version; equal versions, software, options and sources give equal
+            bytes.
         source: where the raw data were.
         options: the converter's options.
         label_map: classes of the stored labels.
         splits: per split (`train`, `val`, `unlabeled`) what it holds.
         data_dir: where the data set lies now; not part of the file.
+        software: versions of the packages that decoded and encoded the images; empty where they
+            were not noted.
     """
 
     dataset: str
@@ -103,6 +106,7 @@ class Manifest:
     label_map: LabelMap
     splits: dict[str, SplitInfo]
     data_dir: str = ""
+    software: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def split(self, split: str) -> SplitInfo:
         """Returns what a split holds.

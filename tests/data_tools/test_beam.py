@@ -1,16 +1,22 @@
 """Conversion on Apache Beam: the same bytes as on one machine. Needs requirements-beam.txt."""
 
+import errno
+import functools
+import os
 import subprocess
 import sys
 
 import pytest
 
+from c3tf.data import files
 from c3tf.data import manifest as manifests
 from c3tf.data.errors import DataError
 from c3tf.labels import CAMVID
-from data_tools import beam, convert, planning
+from data_tools import beam, convert, planning, shards
 from data_tools.discovery import camvid
 from data_tools.example import Options
+from data_tools.images import UnavailableError
+from data_tools.runners import LocalRunner
 from raw_trees import write_camvid
 
 # Beam's local runner with two worker processes.
@@ -34,7 +40,7 @@ def source(tmp_path, monkeypatch):
 def _convert(source, output, runner=None, **arguments):
     found = camvid.discover(str(source))
     return convert.convert(
-        found, str(output), OPTIONS, "tests", num_workers=1, runner=runner, **arguments
+        found, str(output), OPTIONS, "tests", runner=runner or LocalRunner(1), **arguments
     )
 
 
@@ -103,11 +109,65 @@ def test_beam_leaves_bad_files_out_when_asked(apache_beam, source, tmp_path):
     assert manifest.splits["train"].left_out[0].source == "train/train 04.png"
 
 
+def test_what_another_try_may_mend_is_raised_in_the_worker(source, tmp_path, monkeypatch):
+    found = camvid.discover(str(source))
+    output, work_dir = tmp_path / "out", tmp_path / "out/_incomplete"
+    work_dir.mkdir(parents=True)
+    plan = planning.make_plan(found.items, str(work_dir), 1, lambda items: iter(()))
+    beam.write_lists(plan, str(work_dir))
+    bad = source / plan[0].items[1].source
+    whole = bad.read_bytes()
+    read_bytes = files.read_bytes
+
+    def fail(path):
+        if path == str(bad):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_bytes(path)
+
+    def write():
+        job = functools.partial(convert.convert_example, options=OPTIONS)
+        return beam.write_planned_shard(plan[0].name, str(output), str(work_dir), job)
+
+    def complaint():
+        return (work_dir / f"{plan[0].name}.error.txt").read_text()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_bytes", fail)
+        with pytest.raises(UnavailableError):
+            write()
+    assert "cannot be read now" in complaint()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "rename", lambda *_: fail(str(bad)))
+        with pytest.raises(shards.OutputError):
+            write()
+    assert "cannot be written" in complaint()
+    bad.write_bytes(b"")
+    assert write() == plan[0].name
+    assert "is empty" in complaint()
+    bad.write_bytes(whole)
+    write()
+    assert (output / plan[0].name).exists()
+
+
+def test_a_pipeline_that_fails_says_so(apache_beam, source, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the cluster is gone")
+
+    monkeypatch.setattr(apache_beam.Pipeline, "run", fail)
+    with pytest.raises(DataError, match=r"pipeline failed: the cluster is gone.*continues"):
+        _convert(source, tmp_path / "out", beam.BeamRunner("DirectRunner"))
+
+
+def test_options_of_a_job_server_are_left_to_it(apache_beam):
+    beam.BeamRunner("FlinkRunner", ("checkpointing_interval=1000", "flink_master=host:8081"))
+
+
 @pytest.mark.parametrize(
     ("runner", "options", "message"),
     [
         ("NoRunner", (), "--beam_runner=NoRunner cannot be used"),
         ("DirectRunner", ("direct_num_wokers=2",), "Beam knows no option 'direct_num_wokers'"),
+        ("DirectRunner", ("direct_num_workers=x",), "argument --direct_num_workers: invalid int"),
     ],
 )
 def test_mistakes_in_options_are_named(apache_beam, runner, options, message):

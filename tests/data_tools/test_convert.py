@@ -16,6 +16,7 @@ from c3tf.labels import CAMVID, CITYSCAPES
 from data_tools import convert, planning
 from data_tools.discovery import bdd100k, camvid
 from data_tools.example import Converted, Options
+from data_tools.runners import LocalRunner
 from raw_trees import save, write_bdd100k, write_camvid
 
 OPTIONS = Options("camvid", CAMVID, height=12, image_format="png")
@@ -27,8 +28,12 @@ def source(tmp_path):
     return write_camvid(tmp_path / "source")
 
 
-def _convert(source, output, **arguments):
-    arguments = {"options": OPTIONS, "num_workers": 1, **arguments}
+def _convert(source, output, num_workers=1, progress=None, **arguments):
+    arguments = {
+        "options": OPTIONS,
+        "runner": LocalRunner(num_workers, progress),
+        **arguments,
+    }
     found = camvid.discover(str(source))
     return convert.convert(found, str(output), converter="data_tools.camvid", **arguments)
 
@@ -93,7 +98,7 @@ def test_shard_size_follows_the_option():
 
         def __init__(self):
             record = records.Record(bytes(3 * 10**6), "png", None, "x", 1, 1, "d", "s")
-            super().__init__(record, np.zeros(256))
+            super().__init__(record, np.zeros(256), 0)
 
     def count(images, shard_mb):
         return planning.count_shards(images, iter([Sized()] * 3), shard_mb)
@@ -259,14 +264,14 @@ def test_extra_images_need_no_label(tmp_path):
     save(root / "images/100k/train/new.jpg", np.zeros((24, 32, 3), np.uint8))
     found = bdd100k.discover(str(root), extra=True)
     options = Options("bdd100k", CITYSCAPES, label_ids="train")
-    manifest = convert.convert(found, str(tmp_path / "out"), options, "x", num_workers=1)
+    manifest = convert.convert(found, str(tmp_path / "out"), options, "x", runner=LocalRunner(1))
     assert (manifest.count("unlabeled"), manifest.labeled_count("unlabeled")) == (1, 0)
     (record,) = _records(manifest, "unlabeled")
     assert record.label is None
     assert record.image == (root / "images/100k/train/new.jpg").read_bytes()
 
 
-def test_remote_paths_work(source, tmp_path):
+def test_remote_paths_work(source, tmp_path, three_shards):
     remote = "ram://raw/camvid"
     for path in source.rglob("*.png"):
         folder = f"{remote}/{path.parent.name}"
@@ -278,6 +283,12 @@ def test_remote_paths_work(source, tmp_path):
     _convert(source, tmp_path / "local")
     for path in (tmp_path / "local").glob("*.tfrecord"):
         assert files.read_bytes(f"{output}/{path.name}") == path.read_bytes()
+    _stopped(remote, "ram://converted/stopped")
+    _convert(remote, "ram://converted/stopped")
+    assert files.list_dir("ram://converted/stopped") == files.list_dir(output)
+    for name in files.list_dir(output):
+        expected = files.read_bytes(f"{output}/{name}")
+        assert files.read_bytes(f"ram://converted/stopped/{name}") == expected
     files.write_bytes(f"{remote}/train/train 04.png", b"")
     with pytest.raises(DataError, match=r"ram://raw/camvid/train/train 04\.png is empty"):
         _convert(remote, "ram://converted/again")
@@ -289,6 +300,105 @@ def test_remote_paths_work(source, tmp_path):
 def test_bad_arguments_are_refused(source, tmp_path, arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))}.*Received"):
         _convert(source, tmp_path / "out", **arguments)
+
+
+def _stopped(source, output, **arguments):
+    """Stops a run behind its first two shards of three images."""
+    with pytest.raises(_StoppedError):
+        _convert(source, output, progress=_stop_after(6), **arguments)
+
+
+def test_masks_of_another_folder_do_not_continue_a_stopped_run(tmp_path, three_shards):
+    sources = [write_camvid(tmp_path / name) for name in ("one", "two")]
+    found = [camvid.discover(str(source)) for source in sources]
+    moved = dataclasses.replace(
+        found[0],
+        items=tuple(
+            dataclasses.replace(item, label=other.label)
+            for item, other in zip(found[0].items, found[1].items, strict=True)
+        ),
+    )
+    _stopped(sources[0], tmp_path / "out")
+    before = _contents(tmp_path / "out")
+    for other in (found[1], moved):
+        with pytest.raises(DataError, match="stopped conversion with other list of files"):
+            convert.convert(other, str(tmp_path / "out"), OPTIONS, "data_tools.camvid")
+    assert _contents(tmp_path / "out") == before
+
+
+def test_a_relative_path_continues_what_an_absolute_one_began(source, tmp_path, monkeypatch):
+    _convert(source, tmp_path / "whole")
+    monkeypatch.setattr(planning, "count_shards", lambda count, *_: 1)
+    _stopped(source, tmp_path / "out")
+    monkeypatch.chdir(source.parent)
+    manifest = _convert(source.name, tmp_path / "out")
+    assert manifest.splits == manifests.load(str(tmp_path / "whole")).splits
+
+
+@pytest.mark.parametrize("folder", ["train", "trainannot"])
+def test_shards_of_changed_files_are_written_again(source, tmp_path, three_shards, folder):
+    _stopped(source, tmp_path / "out")
+    for path in (source / folder).iterdir():
+        save(path, np.random.default_rng(0).integers(0, 11, (24, 32), np.uint8))
+    _convert(source, tmp_path / "out")
+    _convert(source, tmp_path / "whole")
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", ["shorter shard", "no shard", "damaged notes"])
+def test_a_shard_that_does_not_fit_its_notes_is_written_again(
+    source, tmp_path, three_shards, damage
+):
+    _convert(source, tmp_path / "whole")
+    _stopped(source, tmp_path / "out")
+    shard = tmp_path / "out" / "train-00000-of-00003.tfrecord"
+    if damage == "no shard":
+        shard.unlink()
+    elif damage == "shorter shard":
+        shard.write_bytes(shard.read_bytes()[:-1])
+    else:
+        (tmp_path / "out/_incomplete" / f"{shard.name}.json").write_text('{"shard": ')
+    _convert(source, tmp_path / "out")
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["request.json", "train.plan.json"])
+def test_damaged_notes_of_the_whole_run_are_named(source, tmp_path, three_shards, name):
+    _stopped(source, tmp_path / "out")
+    (tmp_path / "out/_incomplete" / name).write_text("")
+    with pytest.raises(DataError, match=rf"{name} is damaged .*convert again"):
+        _convert(source, tmp_path / "out")
+
+
+def test_other_software_does_not_continue_a_stopped_run(source, tmp_path, monkeypatch):
+    _stopped(source, tmp_path / "out")
+    monkeypatch.setattr(convert.PIL, "__version__", "1.0")
+    with pytest.raises(DataError, match="stopped conversion with other software"):
+        _convert(source, tmp_path / "out")
+
+
+def test_pieces_of_a_killed_run_are_removed(source, tmp_path, three_shards):
+    _convert(source, tmp_path / "whole")
+    _stopped(source, tmp_path / "out")
+    for name in (".dataset.json.partial-17", "_incomplete/train-00001-of-00003.tfrecord.abc"):
+        (tmp_path / "out" / name).write_text("piece")
+    _convert(source, tmp_path / "out")
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
+def test_a_disk_that_fails_stops_the_run_whatever_may_be_skipped(source, tmp_path, monkeypatch):
+    read_bytes = files.read_bytes
+
+    def fail(path):
+        if path.endswith("train 04.png"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_bytes", fail)
+        with pytest.raises(DataError, match=r"train 04\.png cannot be read now.*continues"):
+            _convert(source, tmp_path / "out", skip_bad=True)
+    assert _convert(source, tmp_path / "out", skip_bad=True).count("train") == 9
 
 
 def test_images_measured_for_the_plan_are_not_converted_again(source, tmp_path, monkeypatch):
@@ -305,7 +415,7 @@ def test_images_measured_for_the_plan_are_not_converted_again(source, tmp_path, 
 
 def test_a_shard_that_cannot_be_flushed_is_not_called_finished(source, tmp_path, monkeypatch):
     def fsync(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".tfrecord"):
+        if ".tfrecord." in os.readlink(f"/proc/self/fd/{descriptor}"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fsync)

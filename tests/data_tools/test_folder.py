@@ -15,6 +15,7 @@ from c3tf.data.errors import DataError
 from data_tools import convert, label_map_file
 from data_tools.discovery import folder
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 from raw_trees import FOLDER_IDS, pair, save, write_folder
 
 HALF = folder.Validation(fraction=0.5)
@@ -144,7 +145,9 @@ def test_every_kind_of_mask_gives_the_same_labels(tmp_path, masks):
         ignored_colors=described.ignored_colors,
     )
     found = _discover(root, label_ids=kind)
-    manifest = convert.convert(found, str(tmp_path / "out"), options, "tests", num_workers=1)
+    manifest = convert.convert(
+        found, str(tmp_path / "out"), options, "tests", runner=LocalRunner(1)
+    )
     for record in records.read_shard(manifest.shards("train")[0]):
         raw = pair(int(record.name), FOLDER_IDS)[1]
         expected = np.select([raw == 4, raw == 2, raw == 9], [0, 1, 2], 255)

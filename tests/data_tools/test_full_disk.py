@@ -15,6 +15,7 @@ from c3tf.labels import CAMVID
 from data_tools import convert
 from data_tools.discovery import camvid
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 from raw_trees import write_camvid
 
 # Less than the nine training images take.
@@ -25,7 +26,7 @@ _DISK_KB = 64
 def _convert(source, output):
     found = camvid.discover(str(source))
     options = Options("camvid", CAMVID)
-    return convert.convert(found, str(output), options, "data_tools.camvid", num_workers=1)
+    return convert.convert(found, str(output), options, "data_tools.camvid", runner=LocalRunner(1))
 
 
 def _contents(directory):

@@ -1,6 +1,8 @@
 """Reading and resizing of source files, against NumPy and Pillow."""
 
+import errno
 import io
+import os
 import struct
 import zlib
 
@@ -9,6 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from c3tf.data import files
 from c3tf.data.errors import DataError
 from data_tools import images
 from raw_trees import save
@@ -97,10 +100,36 @@ def test_other_color_modes_become_rgb(tmp_path, mode):
     assert (np.asarray(read.pixels) >= 254).all()
 
 
-@pytest.mark.parametrize(("suffix", "kind"), [("jpg", "jpeg"), ("png", "png"), ("bmp", None)])
+@pytest.mark.parametrize(("suffix", "kind"), [("jpg", "jpeg"), ("png", "png")])
 def test_only_plain_files_can_be_kept(tmp_path, suffix, kind):
-    save(tmp_path / f"x.{suffix}", np.zeros((4, 4, 3), np.uint8))
-    assert images.read_image(str(tmp_path / f"x.{suffix}")).storable_as == kind
+    for channels, kept in ((3, kind), (1, None)):
+        path = tmp_path / f"x{channels}.{suffix}"
+        save(path, np.zeros((4, 4, channels), np.uint8).squeeze())
+        assert images.read_image(str(path)).storable_as == kept
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF"])
+def test_other_formats_are_refused_whatever_their_name(tmp_path, kind):
+    path = tmp_path / "x.png"
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(path, kind)
+    for read in (images.read_image, images.read_ids, images.read_colors):
+        with pytest.raises(DataError, match=r"x\.png is no readable image.*neither"):
+            read(str(path))
+
+
+@pytest.mark.parametrize("read", [images.read_image, images.read_ids])
+def test_a_disk_that_fails_is_not_the_files_fault(tmp_path, monkeypatch, read):
+    path = tmp_path / "x.png"
+    save(path, np.zeros((4, 4, 3), np.uint8))
+    for number, kind in ((errno.EIO, images.UnavailableError), (errno.ENOENT, DataError)):
+
+        def fail(path, number=number):
+            raise OSError(number, os.strerror(number), path)
+
+        monkeypatch.setattr(files, "read_bytes", fail)
+        with pytest.raises(DataError, match=r"x\.png cannot be read") as caught:
+            read(str(path))
+        assert type(caught.value) is kind
 
 
 def _png(depth, color_type, rows, width, height=None):

@@ -15,6 +15,7 @@ from c3tf.data import records
 from data_tools import convert, inspection, inspection_page, label_map_file, planning
 from data_tools.discovery import folder
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 from raw_trees import write_folder
 
 
@@ -36,7 +37,7 @@ def manifest(tmp_path, monkeypatch):
     options = Options(
         "yard", described.label_map, height=12, image_format="png", val_label_size="original"
     )
-    return convert.convert(found, str(tmp_path / "out"), options, "tests", num_workers=1)
+    return convert.convert(found, str(tmp_path / "out"), options, "tests", runner=LocalRunner(1))
 
 
 def _stored(manifest, split):

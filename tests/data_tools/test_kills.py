@@ -14,6 +14,7 @@ from c3tf.labels import CAMVID
 from data_tools import convert, planning, verification
 from data_tools.discovery import camvid
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 from raw_trees import save, write_camvid
 
 
@@ -69,6 +70,7 @@ from c3tf.labels import CAMVID
 from data_tools import convert, planning
 from data_tools.discovery import camvid
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 
 def main():
     def progress(done):
@@ -78,7 +80,7 @@ def main():
     planning.count_shards = lambda count, *_: 3
     convert.convert(
         camvid.discover(sys.argv[1]), sys.argv[2], Options("camvid", CAMVID), "tests",
-        num_workers=2, progress=lambda total: progress,
+        runner=LocalRunner(2, lambda total: progress),
     )
 
 if __name__ == "__main__":
@@ -101,8 +103,7 @@ def test_a_killed_run_continues(repository, tmp_path, monkeypatch):
             str(tmp_path / output),
             Options("camvid", CAMVID),
             "tests",
-            num_workers=1,
-            progress=lambda total: seen.append(total) or (lambda done: None),
+            runner=LocalRunner(1, lambda total: seen.append(total) or (lambda done: None)),
         )
     assert seen == [12, 9]
     assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")

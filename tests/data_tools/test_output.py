@@ -10,6 +10,7 @@ from c3tf.labels import CAMVID
 from data_tools import convert, output
 from data_tools.discovery import camvid
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 from raw_trees import write_camvid
 
 _HOLD = """
@@ -27,7 +28,7 @@ def test_a_second_conversion_is_refused_until_the_first_is_gone(repository, tmp_
 
     def run():
         return convert.convert(
-            found, str(tmp_path / "out"), Options("camvid", CAMVID), "tests", num_workers=1
+            found, str(tmp_path / "out"), Options("camvid", CAMVID), "tests", runner=LocalRunner(1)
         )
 
     with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as first:

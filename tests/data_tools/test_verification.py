@@ -17,6 +17,7 @@ from c3tf.labels import CAMVID
 from data_tools import convert, planning, verification
 from data_tools.discovery import camvid
 from data_tools.example import Options
+from data_tools.runners import LocalRunner
 from raw_trees import write_camvid
 
 SHARD = "train-00001-of-00003.tfrecord"
@@ -28,7 +29,7 @@ def data_dir(tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "count_shards", lambda count, *_: min(count, 3))
     found = camvid.discover(str(write_camvid(tmp_path / "raw")))
     options = Options("camvid", CAMVID, height=12, val_label_size="original")
-    convert.convert(found, str(tmp_path / "out"), options, "tests", num_workers=1)
+    convert.convert(found, str(tmp_path / "out"), options, "tests", runner=LocalRunner(1))
     return tmp_path / "out"
 
 
@@ -95,9 +96,9 @@ def test_a_shard_cut_between_records_is_found(data_dir):
             _first(height=13),
             r"record 0 \(.*\): the image is \(16, 12\), the record says \(16, 13\)",
         ),
-        (_first(image=b"\xff\xd8rubbish"), r"record 0 \(.*\): the image cannot be decoded"),
+        (_first(image=b"\xff\xd8rubbish"), r"record 0 \(.*\): the image is no readable"),
         (_first(image_format="png"), r"the image is JPEG RGB, the record says png"),
-        (_first(label=b"rubbish"), r"record 0 \(.*\): the label cannot be decoded"),
+        (_first(label=b"rubbish"), r"record 0 \(.*\): the label is no readable"),
         (
             _first(label=records.encode_png(np.full((12, 16), 11, np.uint8))),
             r"the label holds ids that are no class: 11",

@@ -16,7 +16,29 @@ def test_a_killed_worker_is_explained():
         workers.pool(2) as mapper,
         pytest.raises(DataError, match=r"worker was killed.*memory.*smaller --num_workers"),
     ):
+        list(mapper.map(_work_then_die, range(20)))
+
+
+def _work_then_die(value):
+    if value == 9:
+        os._exit(9)
+
+
+def test_workers_that_cannot_start_are_explained():
+    with (
+        workers.pool(2) as mapper,
+        pytest.raises(DataError, match=r"before its first result.*--num_workers.*__main__"),
+    ):
         list(mapper.map(os._exit, [9] * 20))
+
+
+def test_workers_that_died_between_two_maps_are_explained():
+    with workers.pool(2) as mapper:
+        list(mapper.map(abs, [1]))
+        with pytest.raises(DataError):
+            list(mapper.map(os._exit, [9]))
+        with pytest.raises(DataError, match="ended before"):
+            list(mapper.map(abs, [1]))
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])

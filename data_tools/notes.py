@@ -1,0 +1,166 @@
+"""What is noted about a finished shard until the manifest is written, so that a run can continue.
+
+Free of TensorFlow: the runners and what workers import come here.
+"""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from c3tf.data import files
+from c3tf.data.errors import DataError
+from c3tf.data.manifest import LeftOut, Shard
+from data_tools.example import Converted, Item, Skipped, source_bytes
+
+# Notes lie in small files, which remote file systems are slow to find.
+_THREADS = 32
+# A file whose notes these are is damaged, and its shard is written again.
+_DAMAGED = (ValueError, KeyError, TypeError)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardNotes:
+    """What is known about a finished shard.
+
+    Attributes:
+        shard: file, count, length, checksum.
+        names: names of its records, in order.
+        labeled: records with a label.
+        label_histogram: label pixels per stored value.
+        image_sizes: records per size of image, `WIDTHxHEIGHT`.
+        left_out: items that are not among the records.
+        skipped: how many of these would have stopped a run without `--skip_bad`.
+        source_bytes: length of the local source files of the records together.
+    """
+
+    shard: Shard
+    names: tuple[str, ...]
+    labeled: int
+    label_histogram: tuple[int, ...]
+    image_sizes: dict[str, int]
+    left_out: tuple[LeftOut, ...]
+    skipped: int
+    source_bytes: int
+
+
+class Tally:
+    """Counts what goes into a shard."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._left_out: list[LeftOut] = []
+        self._sizes: Counter[str] = Counter()
+        self._labeled = 0
+        self._histogram = np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
+        self._source_bytes = 0
+
+    def add(self, result: Converted | LeftOut) -> None:
+        """Counts one image."""
+        if isinstance(result, LeftOut):
+            self._left_out.append(result)
+            return
+        record = result.record
+        self.names.append(record.name)
+        self._sizes[f"{record.width}x{record.height}"] += 1
+        self._labeled += record.label is not None
+        self._histogram += result.label_histogram
+        self._source_bytes += result.source_bytes
+
+    def notes(self, shard: Shard) -> ShardNotes:
+        """Returns the counts."""
+        return ShardNotes(
+            shard=shard,
+            names=tuple(self.names),
+            labeled=self._labeled,
+            label_histogram=tuple(self._histogram.tolist()),
+            image_sizes=dict(self._sizes),
+            left_out=tuple(self._left_out),
+            skipped=sum(isinstance(entry, Skipped) for entry in self._left_out),
+            source_bytes=self._source_bytes,
+        )
+
+
+def read_json(path: str) -> Any:
+    """Reads what a stopped run noted.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        return json.loads(files.read_text(path))
+    except ValueError as error:
+        raise DataError(
+            f"{path} is damaged ({error}), so the conversion cannot continue. Delete the directory "
+            "of the data set, or choose another --output, and convert again."
+        ) from error
+
+
+def write(work_dir: str, notes: ShardNotes) -> None:
+    """Notes that a shard is finished.
+
+    Args:
+        work_dir: where the notes are kept.
+        notes: what is known about the shard.
+    """
+    text = json.dumps(dataclasses.asdict(notes), ensure_ascii=False)
+    files.write_text(_path(work_dir, notes.shard.file), text)
+
+
+def read_all(data_dir: str, work_dir: str, names: Sequence[str]) -> dict[str, ShardNotes]:
+    """Reads the notes of those shards that are finished.
+
+    Args:
+        data_dir: where the shards would be.
+        work_dir: where the notes would be.
+        names: file names of shards.
+
+    Returns:
+        Notes by file name; without shards that are missing or of another length than noted.
+    """
+    held, noted = set(files.list_dir(data_dir)), set(files.list_dir(work_dir))
+    there = [name for name in names if name in held and _path("", name) in noted]
+    with ThreadPoolExecutor(_THREADS) as executor:
+        found = executor.map(lambda name: _read(data_dir, work_dir, name), there)
+        return {name: notes for name, notes in zip(there, found, strict=True) if notes}
+
+
+def _read(data_dir: str, work_dir: str, name: str) -> ShardNotes | None:
+    """Reads the notes of one shard; None where they do not fit it."""
+    try:
+        data = json.loads(files.read_text(_path(work_dir, name)))
+        notes = ShardNotes(
+            shard=Shard(**data.pop("shard")),
+            names=tuple(data.pop("names")),
+            label_histogram=tuple(data.pop("label_histogram")),
+            left_out=tuple(LeftOut(**entry) for entry in data.pop("left_out")),
+            **data,
+        )
+    except _DAMAGED:
+        return None
+    return notes if files.size(files.join(data_dir, name)) == notes.shard.bytes else None
+
+
+def are_of(notes: ShardNotes, items: Iterable[Item]) -> bool:
+    """Tells whether the source files of a finished shard still have the lengths they had.
+
+    Args:
+        notes: of the shard.
+        items: all images that were meant for it.
+    """
+    left_out = {entry.source for entry in notes.left_out}
+    return notes.source_bytes == sum(
+        source_bytes(item) for item in items if item.source not in left_out
+    )
+
+
+def _path(work_dir: str, name: str) -> str:
+    """Names the file that says a shard is finished."""
+    return files.join(work_dir, f"{name}.json")
