@@ -1,6 +1,7 @@
 """Runs a command: expands flag files, parses flags, turns user errors into one clear line."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +15,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _FLAGFILE = "--flagfile"
 EXIT_USER_ERROR = UserError.exit_code
+# What shells give for a program that Ctrl-C ended: 128 and the number of the signal.
+_EXIT_INTERRUPTED = 130
+# A flag whose value begins with the home directory, which shells expand in other places only.
+_HOME = re.compile(r"(--?[\w-]+=)(~/.*)", re.DOTALL)
 
 
 def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
@@ -82,6 +87,12 @@ def _read(path: str, parents: tuple[str, ...]) -> list[str]:
     return result
 
 
+def _expand_home(word: str) -> str:
+    """Expands `--name=~/path`."""
+    match = _HOME.fullmatch(word)
+    return match[1] + os.path.expanduser(match[2]) if match else word
+
+
 def run(main: Callable[..., int | None], arguments_name: str = "") -> None:
     """Parses the command line and runs `main`, ending the process with its exit code.
 
@@ -105,7 +116,8 @@ def run(main: Callable[..., int | None], arguments_name: str = "") -> None:
 
     def parse(arguments: Sequence[str]) -> list[str]:
         try:
-            return flags.FLAGS([arguments[0], *expand_flagfiles(arguments[1:])])
+            words = [_expand_home(word) for word in expand_flagfiles(arguments[1:])]
+            return flags.FLAGS([arguments[0], *words])
         except flags.Error as error:
             text = str(error).rstrip(".")
             raise UserError(f"{text}. `{program} --helpshort` lists the flags.") from error
@@ -119,6 +131,9 @@ def run(main: Callable[..., int | None], arguments_name: str = "") -> None:
         # The system's own complaints (no permission, disk full) name the file.
         print(f"{program}: error: {error}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", EXIT_USER_ERROR))
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted.", file=sys.stderr)
+        sys.exit(_EXIT_INTERRUPTED)
     except MemoryError as error:
         print(f"{program}: error: Not enough memory: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)

@@ -73,8 +73,8 @@ def define_flags(default_height: int = 0, source: bool = True) -> None:
     flags.DEFINE_bool(
         "strict",
         False,
-        "Stop if an image has no label, a label no image, or the two have different sizes; "
-        "otherwise they are left out and listed.",
+        "Stop if an image has no label, a label no image, or the two have different sizes, which "
+        "are otherwise left out and listed; or if a published data set is not complete.",
     )
     flags.DEFINE_bool(
         "skip_bad", False, "Leave unusable files out and list them in dataset.json; else stop."
@@ -116,6 +116,8 @@ def convert_found(
     if FLAGS.palette_masks and found.label_ids == "colors":
         raise DataError("--palette_masks is for masks of ids; leave it out for painted masks.")
     _print_found(found)
+    if FLAGS.strict and (missing := found.missing()):
+        raise DataError(f"{found.root} is not the published data set (--strict): {missing[0]}")
     options = Options(
         dataset=dataset,
         label_map=label_map,
@@ -187,6 +189,8 @@ def _print_found(found: Found) -> None:
     for item in found.items:
         counts[item.split] = counts.get(item.split, 0) + 1
     print(f"{found.layout}: " + ", ".join(f"{split} {n}" for split, n in counts.items()))
+    for line in found.missing():
+        print(f"  {line}")
     for split, entries in found.left_out.items():
         _print_left_out(split, entries)
 

@@ -21,7 +21,7 @@ from c3tf.data.manifest import LeftOut, Manifest, SplitInfo
 from c3tf.labels import IGNORE, LabelMap
 from data_tools import images, notes, planning
 from data_tools import output as outputs
-from data_tools.discovery.common import Found
+from data_tools.discovery.common import NO_IMAGE, Found
 from data_tools.example import (
     Converted,
     Item,
@@ -119,8 +119,12 @@ def _convert_or_leave_out(
 
 
 def _refuse_left_out(found: Found) -> None:
-    """Raises if a file has no partner; extra images that are left out have another reason."""
-    lost = [e for split, entries in found.left_out.items() if split != "unlabeled" for e in entries]
+    """Raises if a file has no partner.
+
+    Extra images that are left out, and files that are no images, have other reasons.
+    """
+    labeled = (entries for split, entries in found.left_out.items() if split != "unlabeled")
+    lost = [e for entries in labeled for e in entries if e.reason != NO_IMAGE]
     if lost:
         shown = "; ".join(f"{entry.source}: {entry.reason}" for entry in lost[:_SHOWN])
         raise DataError(f"{len(lost)} files in {found.root} have no use (--strict): {shown}")

@@ -303,3 +303,11 @@ def test_a_refused_configuration_is_one_line(repository, tmp_path):
     assert done.returncode == cli.EXIT_USER_ERROR
     assert done.stderr.count("\n") == 1
     assert "`--dcrs_ratio` must be at most 1.0. Received: 2.0" in done.stderr
+
+
+def test_the_home_directory_is_expanded(command, tmp_path):
+    (tmp_path / "home.flags").write_text("--data=~/from_file\n")
+    home = os.path.expanduser("~")
+    assert command("--data=~/data").stdout == f"steps=1 data={home}/data\n"
+    assert command("--flagfile=home.flags").stdout == f"steps=1 data={home}/from_file\n"
+    assert command("--data=a~/b").stdout == "steps=1 data=a~/b\n"

@@ -149,7 +149,10 @@ class Manifest:
         path = files.join(self.data_dir, info.names_file)
         if not files.exists(path):
             raise DataError(f"{path} is missing. Convert the data set again.")
-        names = files.read_text(path).splitlines()
+        try:
+            names = files.read_text(path).splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is damaged: {error}. Convert the data set again.") from error
         if len(names) != info.count:
             raise DataError(
                 f"{path} holds {len(names)} names, but {FILE_NAME} counts {info.count} images. "

@@ -147,7 +147,10 @@ def _resolve(path: str, entries: list[str], known: set[str]) -> list[str]:
     """Finds the record name each line means."""
     found, absent = [], []
     for entry in entries:
-        candidates = (entry, record_name(entry.split()[0]), record_name(entry))
+        first = entry.split()[0]
+        # `image label`, or one path with a space in its name.
+        paths = (first, entry) if PurePosixPath(first).suffix else (entry, first)
+        candidates = (entry, *map(record_name, paths))
         name = next((candidate for candidate in candidates if candidate in known), None)
         if name is None:
             absent.append(entry)

@@ -13,6 +13,8 @@ from data_tools.discovery import common
 from data_tools.example import Item
 
 _SPLITS = ("train", "val")
+# Pairs in the published data set.
+_PUBLISHED = {"train": 7000, "val": 1000}
 _EXTRA = "images/100k/train"
 
 
@@ -63,4 +65,4 @@ def discover(source: str, extra: bool = False) -> common.Found:
         more, left_out["unlabeled"] = common.unlabeled(source, _EXTRA, {i.name for i in items})
         items += more
     text = f"BDD100K, layout {name}" + (", with images/100k" if extra else "")
-    return common.Found(source, text, "train", tuple(items), left_out)
+    return common.Found(source, text, "train", tuple(items), left_out, _PUBLISHED)

@@ -8,6 +8,8 @@ from data_tools.discovery import common
 from data_tools.example import Item
 
 _SPLITS = ("train", "val")
+# Pairs in the published data set.
+_PUBLISHED = {"train": 367, "val": 101}
 
 
 def discover(source: str) -> common.Found:
@@ -31,4 +33,4 @@ def discover(source: str) -> common.Found:
         masks = common.find_labels(source, f"{split}annot")
         pairs, left_out[split] = common.pair(source, split, images, masks)
         items += pairs
-    return common.Found(source, "CamVid, SegNet layout", "raw", tuple(items), left_out)
+    return common.Found(source, "CamVid, SegNet layout", "raw", tuple(items), left_out, _PUBLISHED)

@@ -11,6 +11,8 @@ from data_tools.discovery import common
 from data_tools.example import Item
 
 _SPLITS = ("train", "val")
+# Pairs in the published data set.
+_PUBLISHED = {"train": 2975, "val": 500}
 _IMAGES, _LABELS = "leftImg8bit", "gtFine"
 # Kind of mask, the end of its file name -> kind of ids.
 _KINDS = {"labelIds": "raw", "labelTrainIds": "train"}
@@ -62,7 +64,7 @@ def discover(
         items += more
     layout = f"Cityscapes, gtFine {kind}" + (", with train_extra" if extra else "")
     layout += " and gtCoarse" if coarse else ""
-    return common.Found(source, layout, _KINDS[kind], tuple(items), left_out)
+    return common.Found(source, layout, _KINDS[kind], tuple(items), left_out, _PUBLISHED)
 
 
 def _find_masks(source: str, labels: str) -> tuple[str, dict[str, dict[str, str]]]:

@@ -1,6 +1,7 @@
 """What the discoveries share: finding the root, listing files, pairing images with labels."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from c3tf.data import files, splits
@@ -10,6 +11,8 @@ from data_tools.example import Item
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
 MASK_EXTENSIONS = (".png",)
+# Why a file beside the images is not in the data set.
+NO_IMAGE = "not a JPEG or PNG file"
 _SHOWN = 8
 
 
@@ -23,6 +26,10 @@ class Found:
         label_ids: `"raw"`, `"train"` or `"colors"`, the kind of values in the masks.
         items: the images, sorted by split and name.
         left_out: per split, files without a partner.
+        published: pairs per split in the published data set; empty for a user's own.
+
+    Raises:
+        DataError: an image both trains and validates.
     """
 
     root: str
@@ -30,6 +37,42 @@ class Found:
     label_ids: str
     items: tuple[Item, ...]
     left_out: dict[str, tuple[LeftOut, ...]]
+    published: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        train, val = ({i.name for i in self.items if i.split == s} for s in ("train", "val"))
+        if shared := sorted(train & val):
+            raise DataError(
+                f"{len(shared)} images of {self.root} are in train and in val, such as "
+                f"{shared[0]!r}. What is trained on cannot validate; names must differ."
+            )
+
+    def missing(self) -> list[str]:
+        """Says where splits hold another number of pairs than the published data set."""
+        counts = Counter(item.split for item in self.items)
+        return [
+            f"{split} holds {counts[split]} images with labels, the published data set {count}: is "
+            "everything unpacked? Splits drawn from other counts are not those of the paper."
+            for split, count in self.published.items()
+            if counts[split] != count
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """What a folder of images holds.
+
+    Attributes:
+        named: record name to path below the root.
+        others: paths of files that are no images.
+    """
+
+    named: dict[str, str]
+    others: tuple[str, ...]
+
+    def left_out(self) -> list[LeftOut]:
+        """Lists the files that are no images."""
+        return [LeftOut(path, NO_IMAGE) for path in self.others]
 
 
 def has_folders(root: str, folders: Sequence[str]) -> bool:
@@ -81,7 +124,7 @@ def _nearby(source: str, held: Sequence[str]) -> Iterator[str]:
     yield from (files.join(source, name) for name in held)
 
 
-def find_images(root: str, folder: str) -> dict[str, str]:
+def find_images(root: str, folder: str) -> Images:
     """Lists the images below a folder.
 
     Args:
@@ -89,22 +132,26 @@ def find_images(root: str, folder: str) -> dict[str, str]:
         folder: folder below it; its subfolders are searched too.
 
     Returns:
-        Record name to path below `root`.
+        The images, and the files that are none.
 
     Raises:
         DataError: there is no image, two have the same name, or a name cannot be used.
     """
     found: dict[str, str] = {}
-    for path in _walk(root, folder, IMAGE_EXTENSIONS):
+    others: list[str] = []
+    for path in _walk(root, folder):
+        if not path.lower().endswith(IMAGE_EXTENSIONS):
+            others.append(path)
+            continue
         name = splits.record_name(path)
-        if not name or name != name.strip() or not name.isprintable():
-            raise DataError(f"{path!r} in {root} has a name that cannot be used. Rename the file.")
+        if not name or name != name.strip():
+            raise _unusable(root, path)
         _add(found, name, path, root)
     if not found:
         raise DataError(
             f"{files.join(root, folder)} holds no image ({', '.join(IMAGE_EXTENSIONS)})."
         )
-    return found
+    return Images(found, tuple(others))
 
 
 def find_labels(root: str, folder: str, suffix: str = "") -> dict[str, str]:
@@ -119,12 +166,12 @@ def find_labels(root: str, folder: str, suffix: str = "") -> dict[str, str]:
         Record name to path below `root`; may be empty.
 
     Raises:
-        DataError: two masks have the same name.
+        DataError: two masks have the same name, or a name cannot be used.
     """
     found: dict[str, str] = {}
-    for path in _walk(root, folder, MASK_EXTENSIONS):
+    for path in _walk(root, folder):
         stem = splits.record_name(path)
-        if stem.endswith(suffix):
+        if path.lower().endswith(MASK_EXTENSIONS) and stem.endswith(suffix):
             _add(found, stem.removesuffix(suffix), path, root)
     return found
 
@@ -138,20 +185,28 @@ def _add(found: dict[str, str], name: str, path: str, root: str) -> None:
     found[name] = path
 
 
-def _walk(root: str, folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
+def _walk(root: str, folder: str) -> Iterator[str]:
     """Yields the paths of files below `root`, in sorted order."""
     for name in files.list_dir(files.join(root, folder)):
         path = f"{folder}/{name}"
-        if name.lower().endswith(extensions):
+        if not name.isprintable():
+            raise _unusable(root, path)
+        # Asking takes time; what ends as an image does is none of the folders people make.
+        if not name.lower().endswith(IMAGE_EXTENSIONS) and files.is_dir(files.join(root, path)):
+            yield from _walk(root, path)
+        else:
             yield path
-        elif "." not in name and files.is_dir(files.join(root, path)):
-            yield from _walk(root, path, extensions)
+
+
+def _unusable(root: str, path: str) -> DataError:
+    """Complains about a name that cannot be printed, or not be told from another."""
+    return DataError(f"{path!r} in {root} has a name that cannot be used. Rename it.")
 
 
 def pair(
     root: str,
     split: str,
-    images: dict[str, str],
+    images: Images,
     labels: dict[str, str],
     label_root: str | None = None,
 ) -> tuple[list[Item], tuple[LeftOut, ...]]:
@@ -160,8 +215,8 @@ def pair(
     Args:
         root: directory of the raw data.
         split: name of the split.
-        images: record name to path below `root`.
-        labels: the same for the masks.
+        images: what the folder of images holds.
+        labels: masks, record name to path below their root.
         label_root: what the paths of the masks lie below, if not `root`.
 
     Returns:
@@ -170,20 +225,21 @@ def pair(
     Raises:
         DataError: no image has a label.
     """
-    below = root if label_root is None else label_root
+    below, named = root if label_root is None else label_root, images.named
     items = [
         Item(split, name, files.join(root, path), files.join(below, labels[name]), path)
-        for name, path in sorted(images.items())
+        for name, path in sorted(named.items())
         if name in labels
     ]
     if not items:
         raise DataError(
-            f"Split {split!r} in {root} is empty: none of its {len(images)} images (such as "
-            f"{min(images.values())}) has one of the {len(labels)} labels"
+            f"Split {split!r} in {root} is empty: none of its {len(named)} images (such as "
+            f"{min(named.values())}) has one of the {len(labels)} labels"
             + (f" (such as {min(labels.values())})." if labels else ".")
         )
-    lost = [LeftOut(path, "image without a label") for n, path in images.items() if n not in labels]
-    lost += [LeftOut(path, "label without image") for n, path in labels.items() if n not in images]
+    lost = [LeftOut(path, "image without a label") for n, path in named.items() if n not in labels]
+    lost += [LeftOut(path, "label without image") for n, path in labels.items() if n not in named]
+    lost += images.left_out()
     return items, tuple(sorted(lost, key=lambda entry: entry.source))
 
 
@@ -201,17 +257,25 @@ def unlabeled(
 
     Returns:
         The images, and those left out.
+
+    Raises:
+        DataError: none is left, or `find_images` refuses the folder.
     """
     found = find_images(root, folder)
     masks = {name: files.join(root, path) for name, path in (labels or {}).items()}
     items = [
         Item("unlabeled", name, files.join(root, path), masks.get(name), path)
-        for name, path in sorted(found.items())
+        for name, path in sorted(found.named.items())
         if name not in taken
     ]
+    if not items:
+        raise DataError(
+            f"{files.join(root, folder)} adds no unlabeled image: the names of all "
+            f"{len(found.named)}, such as {min(found.named)!r}, are in train or val."
+        )
     lost = [
         LeftOut(p, "an image of this name is in train or val")
-        for n, p in found.items()
+        for n, p in found.named.items()
         if n in taken
     ]
-    return items, tuple(lost)
+    return items, (*lost, *found.left_out())

@@ -6,7 +6,6 @@ list of names, or are a share of the images that the hashes of the names decide.
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Sequence
 
 from c3tf.data import files, splits
@@ -77,7 +76,6 @@ def discover(
     left_out: dict[str, tuple[LeftOut, ...]] = {"train": lost}
     if validation.images:
         more, left_out["val"] = _pairs("val", validation.images, validation.masks, mask_suffix)
-        _refuse_shared(items, more)
         items += more
     else:
         chosen = _chosen(validation, [item.name for item in items])
@@ -107,10 +105,14 @@ def _pairs(
 
 def _divide(folder: str) -> tuple[str, str]:
     """Divides a path into its parent, below which paths are named, and its last part."""
-    path = folder.rstrip("/") if files.is_remote(folder) else os.path.abspath(folder)
+    path = files.absolute(folder).rstrip("/")
     if not files.is_dir(path):
         raise DataError(f"There is no directory {folder!r}.")
     root, _, name = path.rpartition("/")
+    if root.endswith(":/"):
+        raise DataError(
+            f"{folder} is a whole bucket. Put the images into a folder of it, and name that."
+        )
     return root or "/", name
 
 
@@ -137,16 +139,6 @@ def _draw(name: str) -> int:
     """Returns a whole number below 2**64 that looks random and depends on the name only."""
     digest = hashlib.sha256(b"validation:" + name.encode("utf-8")).digest()
     return int.from_bytes(digest[:8], "big")
-
-
-def _refuse_shared(train: list[Item], val: list[Item]) -> None:
-    """Refuses names that train and validate."""
-    shared = sorted({item.name for item in train} & {item.name for item in val})
-    if shared:
-        raise DataError(
-            f"{len(shared)} images are in --images and in --val_images, such as {shared[0]!r}. "
-            "What is trained on cannot validate; names must differ."
-        )
 
 
 def _unlabeled(folders: Sequence[str], taken: set[str]) -> tuple[list[Item], tuple[LeftOut, ...]]:

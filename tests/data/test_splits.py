@@ -66,6 +66,17 @@ def test_list_of_names_with_spaces_reads_back(tmp_path):
     assert splits.read(str(tmp_path / "s.txt"), names) == split
 
 
+def test_a_name_is_not_taken_for_the_first_word_of_another(tmp_path):
+    names = ["my", "my image"]
+    for line, labeled in (
+        ("my image.png", ("my image",)),
+        ("photos/my image.png", ("my image",)),
+        ("photos/my.png masks/my image.png", ("my",)),
+    ):
+        (tmp_path / "list.txt").write_text(line)
+        assert splits.read(str(tmp_path / "list.txt"), names).labeled == labeled
+
+
 def test_write_leaves_another_file_alone(tmp_path):
     path = tmp_path / "split.txt"
     path.write_text("mine")

@@ -1,5 +1,8 @@
 """The commands, run as a user runs them."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -127,3 +130,51 @@ def test_workers_end_when_the_main_process_is_killed():
     while any(_alive(pid) for pid in pids) and time.monotonic() < until:
         time.sleep(0.05)
     assert not any(_alive(pid) for pid in pids)
+
+
+def test_an_incomplete_data_set_is_said_and_refused_when_strict(tmp_path):
+    flags = (f"--source={write_camvid(tmp_path / 'raw')}", f"--output={tmp_path / 'out'}")
+    done = _run("camvid", *flags, "--num_workers=1", "--strict")
+    assert done.returncode == 2
+    assert "not the published data set (--strict): train holds 9" in done.stderr
+    assert not (tmp_path / "out").exists()
+    done = _run("camvid", *flags, "--num_workers=1")
+    assert done.returncode == 0
+    assert "val holds 3 images with labels, the published data set 101" in done.stdout
+
+
+def _open_when_read(pipe, process):
+    """Opens a pipe for writing as soon as another process reads it."""
+    while True:
+        assert process.poll() is None
+        # Nobody reads it yet.
+        with contextlib.suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.05)
+
+
+def test_ctrl_c_ends_in_one_line_and_the_run_continues(repository, tmp_path):
+    write_camvid(tmp_path / "raw")
+    # An image that never comes keeps a worker at work.
+    pipe = tmp_path / "raw/train/train 08.png"
+    whole = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    flags = (f"--source={tmp_path / 'raw'}", f"--output={tmp_path / 'out'}", "--num_workers=2")
+    command = [sys.executable, "-m", "data_tools.camvid", *flags]
+    with subprocess.Popen(
+        command, cwd=repository, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        writer = _open_when_read(pipe, process)
+        # The other worker may still be starting.
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+        os.close(writer)
+        stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "python -m data_tools.camvid: interrupted."
+    assert "Traceback" not in stderr
+    pipe.unlink()
+    pipe.write_bytes(whole)
+    assert _run("camvid", *flags).returncode == 0

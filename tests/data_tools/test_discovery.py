@@ -1,13 +1,17 @@
 """What each discovery finds, and what it says about a wrong directory."""
 
+import dataclasses
+import os
 import shutil
 
 import numpy as np
 import pytest
 
 from c3tf.data.errors import DataError
-from data_tools.discovery import bdd100k, camvid, cityscapes
-from raw_trees import save, write_bdd100k, write_camvid, write_cityscapes
+from c3tf.data.manifest import LeftOut
+from data_tools.discovery import bdd100k, camvid, cityscapes, common
+from data_tools.example import Item
+from raw_trees import pair, save, write_bdd100k, write_camvid, write_cityscapes
 
 BLANK = np.zeros((24, 32, 3), np.uint8)
 
@@ -169,3 +173,56 @@ def test_accents_pair_however_they_are_spelled(tmp_path):
     save(tmp_path / "train/K\u00f6ln.png", BLANK)
     save(tmp_path / "trainannot/Ko\u0308ln.png", BLANK[:, :, 0])
     assert "K\u00f6ln" in _names(camvid.discover(str(tmp_path)), "train")
+
+
+def test_folders_with_a_dot_are_searched_and_other_files_listed(tmp_path):
+    root = write_camvid(tmp_path / "camvid")
+    image, mask = pair(0)
+    save(root / "train/2024.05.01/later.png", image)
+    save(root / "trainannot/2024.05.01/later.png", mask)
+    (root / "train/notes.txt").write_text("mine")
+    found = camvid.discover(str(root))
+    assert "later" in [item.name for item in found.items]
+    assert found.left_out["train"] == (LeftOut("train/notes.txt", common.NO_IMAGE),)
+
+
+def test_an_image_that_trains_cannot_validate(tmp_path):
+    root = write_camvid(tmp_path / "camvid")
+    image, mask = pair(0)
+    save(root / "val/train 00.png", image)
+    save(root / "valannot/train 00.png", mask)
+    with pytest.raises(DataError, match=r"1 images of .* are in train and in val, .*'train 00'"):
+        camvid.discover(str(root))
+
+
+def test_extra_images_that_are_all_known_are_refused(tmp_path):
+    root = write_bdd100k(tmp_path / "bdd")
+    for path in (root / "images/10k/train").iterdir():
+        save(root / "images/100k/train" / path.name, pair(0)[0])
+    with pytest.raises(DataError, match=r"images/100k/train adds no unlabeled image: .* all 2"):
+        bdd100k.discover(str(root), extra=True)
+
+
+def test_an_incomplete_published_data_set_is_noticed(tmp_path):
+    found = camvid.discover(str(write_camvid(tmp_path / "camvid")))
+    assert [line.partition(":")[0] for line in found.missing()] == [
+        "train holds 9 images with labels, the published data set 367",
+        "val holds 3 images with labels, the published data set 101",
+    ]
+    items = tuple(
+        Item(split, f"{split} {index}", "", None, "")
+        for split, count in found.published.items()
+        for index in range(count)
+    )
+    assert not dataclasses.replace(found, items=items).missing()
+
+
+@pytest.mark.parametrize("folder", ["train", "trainannot"])
+def test_names_that_cannot_be_printed_are_refused(tmp_path, folder):
+    root = write_camvid(tmp_path / "camvid")
+    odd = os.fsencode(root / folder) + b"/caf\xe9"
+    os.mkdir(odd)
+    with open(odd + b"/x.png", "wb"):
+        pass
+    with pytest.raises(DataError, match=rf"{folder}/caf.* cannot be used. Rename it"):
+        camvid.discover(str(root))

@@ -78,7 +78,7 @@ def test_folders_of_their_own_validate(root, tmp_path):
     assert (len(_names(found, "train")), _names(found, "val")) == (10, ["a"])
     save(root / "photos/a.png", image)
     save(root / "masks/a.png", mask)
-    with pytest.raises(DataError, match=r"1 images are in --images and in --val_images, .*'a'"):
+    with pytest.raises(DataError, match=r"1 images of .* are in train and in val, .*'a'"):
         _discover(root, own)
 
 
