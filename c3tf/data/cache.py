@@ -19,6 +19,7 @@ from c3tf.data import files, memory, reading, records
 from c3tf.data.errors import DataError
 from c3tf.data.pixels import Opened, Opener, open_record
 from c3tf.data.reading import Outline
+from c3tf.errors import StorageError
 
 _FORMAT = 1
 _PIXELS, _INDEX = "pixels.bin", "index.json"
@@ -110,10 +111,17 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
 
     Raises:
         DataError: the cache is damaged, or an image cannot be decoded.
+        StorageError: the cache cannot be written, e.g. the disk is full.
     """
     folder = os.path.join(cache_dir, digest)
     if not os.path.exists(folder):
-        _fill(shards, folder)
+        try:
+            _fill(shards, folder)
+        except OSError as error:
+            raise StorageError(
+                f"The cache in --cache_dir={cache_dir} cannot be written: {error}. Make room, or "
+                "choose another --cache_dir or --cache."
+            ) from error
     try:
         index = json.loads(files.read_text(os.path.join(folder, _INDEX)))
         if index.pop("format") != _FORMAT:
@@ -148,10 +156,14 @@ def _fill(shards: Sequence[str], folder: str) -> None:
                 index["sizes"].append(size.tolist())
                 index["has_label"].append(bool(has_label))
                 index["shards"].append(int(shard))
+        files.sync(os.path.join(beside, _PIXELS))
         files.write_text(os.path.join(beside, _INDEX), json.dumps(index))
-        # Another run may have been faster.
-        if not os.path.exists(folder):
+        try:
             os.rename(beside, folder)
+        except OSError:
+            # Another run may have been faster.
+            if not os.path.exists(folder):
+                raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """Decoded images at hand: the pixels of the records, and what is refused."""
 
+import errno
 import math
 import os
 
@@ -8,9 +9,10 @@ import pytest
 import tensorflow as tf
 
 import tiny_data
-from c3tf.data import cache, memory, reading
+from c3tf.data import cache, files, memory, reading
 from c3tf.data.errors import DataError
 from c3tf.data.pixels import open_record
+from c3tf.errors import StorageError
 
 # Of several sizes, so that offsets matter; the last one has no label.
 SIZES = [(9, 14), (6, 5), (12, 7)]
@@ -92,6 +94,35 @@ def test_nothing_is_left_of_a_cache_that_could_not_be_filled(manifest, tmp_path)
     with pytest.raises(DataError, match="cannot be decoded for the cache"):
         cache.on_disk(manifest.shards("train"), "digest", str(tmp_path / "cache"))
     assert os.listdir(tmp_path / "cache") == []
+
+
+def test_a_cache_that_cannot_be_written_names_the_flag(manifest, tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "sync", refuse)
+    with pytest.raises(
+        StorageError, match=r"--cache_dir=.* cannot be written: .*No space left.*--cache"
+    ):
+        cache.on_disk(manifest.shards("train"), "digest", str(tmp_path / "cache"))
+    assert os.listdir(tmp_path / "cache") == []
+
+
+def test_two_runs_may_fill_one_cache(manifest, tmp_path, monkeypatch):
+    folder, shards = str(tmp_path / "cache"), manifest.shards("train")
+    sync = files.sync
+    once = []
+
+    def overtaken(path):
+        if path.endswith("pixels.bin") and not once:
+            once.append(path)
+            monkeypatch.setattr(os, "getpid", lambda: 1)
+            cache.on_disk(shards, "digest", folder)
+        sync(path)
+
+    monkeypatch.setattr(files, "sync", overtaken)
+    assert cache.on_disk(shards, "digest", folder).outline.names
+    assert os.listdir(folder) == ["digest"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "no index", "other format"])
