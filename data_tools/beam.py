@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from c3tf.data import files
 from c3tf.data.errors import DataError
-from c3tf.data.manifest import LeftOut
 from data_tools import notes, workers
-from data_tools.example import Converted, Item
+from data_tools.example import Item, Outcome
 from data_tools.images import UnavailableError
 from data_tools.planning import ShardPlan
 from data_tools.runners import Job
@@ -88,7 +87,7 @@ class _BeamSession:
     def __init__(self, job: Job, options: "PipelineOptions") -> None:
         self._job, self._options = job, options
 
-    def convert(self, items: Iterable[Item]) -> Iterator[Converted | LeftOut]:
+    def convert(self, items: Iterable[Item]) -> Iterator[Outcome]:
         """Yields the results of a few images, converted by the process that starts the pipeline."""
         return map(self._job, items)
 

@@ -111,6 +111,8 @@ def convert_found(
         DataError: the data or the output are not acceptable.
     """
     runner = _runner()
+    if not FLAGS.output:
+        raise DataError("--output must name a directory. Received: --output=")
     if FLAGS.strict and FLAGS.skip_bad:
         raise DataError("--strict and --skip_bad exclude each other.")
     if FLAGS.palette_masks and found.label_ids == "colors":

@@ -21,14 +21,15 @@ from c3tf.data.manifest import LeftOut, Manifest, SplitInfo
 from c3tf.labels import IGNORE, LabelMap
 from data_tools import images, notes, planning
 from data_tools import output as outputs
-from data_tools.discovery.common import NO_IMAGE, Found
+from data_tools.discovery.common import NO_PARTNER, Found
 from data_tools.example import (
-    Converted,
     Item,
     Options,
+    Outcome,
+    Refused,
     SizeMismatchError,
-    Skipped,
     convert_example,
+    source_bytes,
 )
 from data_tools.notes import ShardNotes
 from data_tools.runners import LocalRunner, Runner
@@ -101,9 +102,7 @@ def convert(
     return manifest
 
 
-def _convert_or_leave_out(
-    item: Item, options: Options, strict: bool, skip: bool
-) -> Converted | LeftOut:
+def _convert_or_leave_out(item: Item, options: Options, strict: bool, skip: bool) -> Outcome:
     """Converts one image in a worker."""
     try:
         return convert_example(item, options)
@@ -111,20 +110,15 @@ def _convert_or_leave_out(
         # The image may be sound: another try is wanted, not a data set without it.
         raise
     except DataError as error:
-        if isinstance(error, SizeMismatchError) and not strict:
-            return LeftOut(item.source, str(error))
-        if not skip:
+        mismatch = isinstance(error, SizeMismatchError) and not strict
+        if not (skip or mismatch):
             raise
-        return Skipped(item.source, str(error))
+        return Refused(LeftOut(item.source, str(error)), not mismatch, source_bytes(item))
 
 
 def _refuse_left_out(found: Found) -> None:
-    """Raises if a file has no partner.
-
-    Extra images that are left out, and files that are no images, have other reasons.
-    """
-    labeled = (entries for split, entries in found.left_out.items() if split != "unlabeled")
-    lost = [e for entries in labeled for e in entries if e.reason != NO_IMAGE]
+    """Raises if a file has no partner; files that are left out for other reasons do not matter."""
+    lost = [e for entries in found.left_out.values() for e in entries if e.reason in NO_PARTNER]
     if lost:
         shown = "; ".join(f"{entry.source}: {entry.reason}" for entry in lost[:_SHOWN])
         raise DataError(f"{len(lost)} files in {found.root} have no use (--strict): {shown}")

@@ -118,8 +118,22 @@ class Converted:
 
 
 @dataclasses.dataclass(frozen=True)
-class Skipped(LeftOut):
-    """A bad file that is left out only because the user asked for it."""
+class Refused:
+    """An image that is left out.
+
+    Attributes:
+        left_out: its path and the reason.
+        skipped: it is left out only because the user asked for it (`--skip_bad`).
+        source_bytes: length of its files, as `source_bytes` counts it.
+    """
+
+    left_out: LeftOut
+    skipped: bool
+    source_bytes: int
+
+
+# What becomes of an image.
+Outcome = Converted | Refused
 
 
 class SizeMismatchError(DataError):

@@ -53,17 +53,25 @@ def read(path: str) -> LabelMapFile:
             wrong kind, out of range or given twice; says which.
     """
     try:
-        data = json.loads(files.read_text(path))
+        data = json.loads(files.read_text(path), object_pairs_hook=_object)
     except OSError as error:
         raise LabelMapError(
             f"--label_map={path} cannot be read: {error.strerror or error}"
         ) from error
-    except ValueError as error:
+    except LabelMapError as error:
+        raise LabelMapError(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:
         raise LabelMapError(f"{path} is no JSON file: {error}") from error
     try:
         return _parse(data, PurePosixPath(path).stem)
     except LabelMapError as error:
         raise LabelMapError(f"{path}: {error}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object of its entries, of which JSON itself would keep the last of two alike."""
+    _refuse_repeated("entry", [key for key, _ in pairs])
+    return dict(pairs)
 
 
 def _parse(data: Any, default_name: str) -> LabelMapFile:

@@ -15,7 +15,7 @@ import numpy as np
 from c3tf.data import files
 from c3tf.data.errors import DataError
 from c3tf.data.manifest import LeftOut, Shard
-from data_tools.example import Converted, Item, Skipped, source_bytes
+from data_tools.example import Item, Outcome, Refused, source_bytes
 
 # Notes lie in small files, which remote file systems are slow to find.
 _THREADS = 32
@@ -35,7 +35,7 @@ class ShardNotes:
         image_sizes: records per size of image, `WIDTHxHEIGHT`.
         left_out: items that are not among the records.
         skipped: how many of these would have stopped a run without `--skip_bad`.
-        source_bytes: length of the local source files of the records together.
+        source_bytes: length of the local source files of all its items together.
     """
 
     shard: Shard
@@ -55,21 +55,22 @@ class Tally:
         self.names: list[str] = []
         self._left_out: list[LeftOut] = []
         self._sizes: Counter[str] = Counter()
-        self._labeled = 0
+        self._labeled = self._skipped = 0
         self._histogram = np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
         self._source_bytes = 0
 
-    def add(self, result: Converted | LeftOut) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Counts one image."""
-        if isinstance(result, LeftOut):
-            self._left_out.append(result)
+        self._source_bytes += outcome.source_bytes
+        if isinstance(outcome, Refused):
+            self._left_out.append(outcome.left_out)
+            self._skipped += outcome.skipped
             return
-        record = result.record
+        record = outcome.record
         self.names.append(record.name)
         self._sizes[f"{record.width}x{record.height}"] += 1
         self._labeled += record.label is not None
-        self._histogram += result.label_histogram
-        self._source_bytes += result.source_bytes
+        self._histogram += outcome.label_histogram
 
     def notes(self, shard: Shard) -> ShardNotes:
         """Returns the counts."""
@@ -80,12 +81,12 @@ class Tally:
             label_histogram=tuple(self._histogram.tolist()),
             image_sizes=dict(self._sizes),
             left_out=tuple(self._left_out),
-            skipped=sum(isinstance(entry, Skipped) for entry in self._left_out),
+            skipped=self._skipped,
             source_bytes=self._source_bytes,
         )
 
 
-def read_json(path: str) -> Any:
+def read_json(path: str) -> dict[str, Any]:
     """Reads what a stopped run noted.
 
     Args:
@@ -95,12 +96,15 @@ def read_json(path: str) -> Any:
         DataError: it is damaged.
     """
     try:
-        return json.loads(files.read_text(path))
+        noted = json.loads(files.read_text(path))
+        if not isinstance(noted, dict):
+            raise ValueError("no JSON object")
     except ValueError as error:
         raise DataError(
             f"{path} is damaged ({error}), so the conversion cannot continue. Delete the directory "
             "of the data set, or choose another --output, and convert again."
         ) from error
+    return noted
 
 
 def write(work_dir: str, notes: ShardNotes) -> None:
@@ -155,10 +159,7 @@ def are_of(notes: ShardNotes, items: Iterable[Item]) -> bool:
         notes: of the shard.
         items: all images that were meant for it.
     """
-    left_out = {entry.source for entry in notes.left_out}
-    return notes.source_bytes == sum(
-        source_bytes(item) for item in items if item.source not in left_out
-    )
+    return notes.source_bytes == sum(map(source_bytes, items))
 
 
 def _path(work_dir: str, name: str) -> str:

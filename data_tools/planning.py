@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 from c3tf.data import files
-from c3tf.data.manifest import LeftOut
+from c3tf.data.errors import DataError
 from data_tools import notes
-from data_tools.example import Converted, Item
+from data_tools.example import Converted, Item, Outcome
 
 _MEGABYTE = 10**6
-# Images converted ahead of time to learn how large a record is: one in so many, at most so many.
-_SAMPLE_EVERY, _SAMPLE = 64, 8
+# Images converted ahead of time to learn how large a record is.
+_SAMPLE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ def make_plan(
     items: Iterable[Item],
     work_dir: str,
     shard_mb: int,
-    convert_all: Callable[[Iterable[Item]], Iterator[Converted | LeftOut]],
+    convert_all: Callable[[Iterable[Item]], Iterator[Outcome]],
 ) -> list[ShardPlan]:
     """Assigns every image to a shard, in an order shuffled by the hashes of the names.
 
@@ -58,10 +58,9 @@ def make_plan(
         part.sort(key=lambda item: hashlib.sha256(item.name.encode("utf-8")).digest())
         path = files.join(work_dir, f"{split}.plan.json")
         if not files.exists(path):
-            sample = part[: min(_SAMPLE, 1 + len(part) // _SAMPLE_EVERY)]
-            count = count_shards(len(part), convert_all(sample), shard_mb)
+            count = count_shards(len(part), convert_all(part[:_SAMPLE]), shard_mb)
             files.write_text(path, json.dumps({"num_shards": count}))
-        total = notes.read_json(path)["num_shards"]
+        total = _num_shards(path, len(part))
         for index in range(total):
             low, high = (len(part) * k // total for k in (index, index + 1))
             name = f"{split}-{index:05d}-of-{total:05d}.tfrecord"
@@ -69,7 +68,18 @@ def make_plan(
     return plan
 
 
-def count_shards(count: int, sample: Iterable[Converted | LeftOut], shard_mb: int) -> int:
+def _num_shards(path: str, most: int) -> int:
+    """Reads how many shards a split has: 1 to `most`."""
+    total = notes.read_json(path).get("num_shards")
+    if not isinstance(total, int) or not 1 <= total <= most:
+        raise DataError(
+            f"{path} is damaged: it notes {total!r} shards. Delete the directory of the data set, "
+            "or choose another --output, and convert again."
+        )
+    return total
+
+
+def count_shards(count: int, sample: Iterable[Outcome], shard_mb: int) -> int:
     """Returns how many shards of about `shard_mb` megabytes `count` images fill.
 
     Args:

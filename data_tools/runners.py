@@ -6,13 +6,12 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
 
-from c3tf.data.manifest import LeftOut
 from data_tools import workers
-from data_tools.example import Converted, Item
+from data_tools.example import Item, Outcome
 from data_tools.planning import ShardPlan
 
 # Converts one image; picklable.
-Job = Callable[[Item], Converted | LeftOut]
+Job = Callable[[Item], Outcome]
 # Given the number of images, returns what is told how many are done.
 StartProgress = Callable[[int], Callable[[int], None]]
 # Images handed to a process at a time.
@@ -22,7 +21,7 @@ _PORTION = 4
 class Session(Protocol):
     """An opened runner."""
 
-    def convert(self, items: Iterable[Item]) -> Iterator[Converted | LeftOut]:
+    def convert(self, items: Iterable[Item]) -> Iterator[Outcome]:
         """Yields the results of a few images in order."""
 
     def write(self, plan: Sequence[ShardPlan], output: str, work_dir: str) -> None:
@@ -60,9 +59,9 @@ class _LocalSession:
         self, mapper: workers.Mapper, job: Job, start_progress: StartProgress | None
     ) -> None:
         self._mapper, self._job, self._start_progress = mapper, job, start_progress
-        self._known: dict[Item, Converted | LeftOut] = {}
+        self._known: dict[Item, Outcome] = {}
 
-    def convert(self, items: Iterable[Item]) -> Iterator[Converted | LeftOut]:
+    def convert(self, items: Iterable[Item]) -> Iterator[Outcome]:
         """Yields the results of a few images in order, and keeps them for `write`."""
         items = list(items)
         for item, result in zip(items, self._mapper.map(self._job, items), strict=True):
@@ -79,7 +78,7 @@ class _LocalSession:
         for shard in plan:
             shards.write_shard(output, work_dir, shard.name, islice(results, len(shard.items)))
 
-    def _counted(self, items: Sequence[Item]) -> Iterator[Converted | LeftOut]:
+    def _counted(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """Yields the results of all images in order and tells how many there were."""
         progress = self._start_progress(len(items)) if self._start_progress and items else None
         missing = (item for item in items if item not in self._known)

@@ -10,24 +10,22 @@ import tensorflow as tf
 
 from c3tf.data import files, records
 from c3tf.data.errors import DataError
-from c3tf.data.manifest import LeftOut, Shard
+from c3tf.data.manifest import Shard
 from data_tools import notes
-from data_tools.example import Converted
+from data_tools.example import Converted, Outcome
 
 # What a TFRecord file holds beside each record: its length (8 bytes) and two checksums (4 each).
 _FRAME = 16
 
 
-def write_shard(
-    data_dir: str, work_dir: str, name: str, results: Iterable[Converted | LeftOut]
-) -> None:
+def write_shard(data_dir: str, work_dir: str, name: str, outcomes: Iterable[Outcome]) -> None:
     """Writes one shard beside its place, renames it and notes that it is finished.
 
     Args:
         data_dir: where the shard ends up.
         work_dir: where it is written, and where the notes are kept.
         name: file name of the shard.
-        results: converted images, and those that are left out.
+        outcomes: of its images.
 
     Raises:
         OutputError: the output cannot be written, e.g. the disk is full.
@@ -39,12 +37,12 @@ def write_shard(
     length = 0
     try:
         with tf.io.TFRecordWriter(beside) as writer:
-            for result in results:
-                if isinstance(result, Converted):
-                    serialized = records.serialize(result.record)
+            for outcome in outcomes:
+                if isinstance(outcome, Converted):
+                    serialized = records.serialize(outcome.record)
                     writer.write(serialized)
                     length += len(serialized) + _FRAME
-                tally.add(result)
+                tally.add(outcome)
         written = files.size(beside)
         if written != length:
             raise OSError(f"{written} bytes were stored instead of {length}")

@@ -64,7 +64,7 @@ def verify(
     problems: list[str] = []
     with workers.pool(num_workers) as mapper:
         for split, info in manifest.splits.items():
-            tally = _Tally()
+            tally, before = _Tally(), len(problems)
             check = functools.partial(
                 check_record,
                 num_classes=manifest.label_map.num_classes,
@@ -76,7 +76,10 @@ def verify(
                     done += 1
                     progress(done)
                 tally.end_shard(shard)
-            problems += tally.problems + _split_problems(manifest, split, info, tally)
+            problems += tally.problems
+            # What is counted in damaged shards differs because of them.
+            if len(problems) == before:
+                problems += _split_problems(manifest, split, info, tally)
     if problems:
         more = f"; and {len(problems) - _SHOWN} more problems" if len(problems) > _SHOWN else ""
         raise DataError(
@@ -188,8 +191,9 @@ def _split_problems(manifest: Manifest, split: str, info: SplitInfo, tally: _Tal
     """Compares the counts of a split."""
     try:
         expected = manifest.names(split) if info.count else []
-    except (DataError, OSError, UnicodeDecodeError) as error:
-        return [str(error)]
+    except (DataError, OSError) as error:
+        # The advice that follows is the same for all problems.
+        return [str(error).removesuffix(f" {manifests.ADVICE}").rstrip(".")]
     problems = []
     found = sorted(tally.names)
     if found != expected:

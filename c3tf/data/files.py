@@ -151,8 +151,8 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_text(path: str) -> str:
-    """Returns the contents of a UTF-8 text file."""
-    return read_bytes(path).decode("utf-8")
+    """Returns the contents of a UTF-8 text file, without the mark Windows puts at its begin."""
+    return read_bytes(path).decode("utf-8-sig")
 
 
 def write_text(path: str, text: str) -> None:

@@ -30,6 +30,8 @@ __all__ = [
 FILE_NAME = "dataset.json"
 # Where a converter keeps its notes until the manifest is written.
 INCOMPLETE_DIR = "_incomplete"
+# What helps a damaged data set.
+ADVICE = "Convert the data set again."
 _FORMAT = 1
 _HOW_TO_MAKE = (
     "Make one with `python -m data_tools.cityscapes --source=... --output={}` "
@@ -148,15 +150,15 @@ class Manifest:
         info = self.split(split)
         path = files.join(self.data_dir, info.names_file)
         if not files.exists(path):
-            raise DataError(f"{path} is missing. Convert the data set again.")
+            raise DataError(f"{path} is missing. {ADVICE}")
         try:
             names = files.read_text(path).splitlines()
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} is damaged: {error}. Convert the data set again.") from error
+            raise DataError(f"{path} is damaged: {error}. {ADVICE}") from error
         if len(names) != info.count:
             raise DataError(
                 f"{path} holds {len(names)} names, but {FILE_NAME} counts {info.count} images. "
-                "Convert the data set again."
+                f"{ADVICE}"
             )
         return names
 

@@ -4,6 +4,7 @@ A record is a `tf.train.Example` with the features of `_FEATURES`. The label is 
 an image without one, so unlabeled images need no mask.
 """
 
+import re
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -28,6 +29,7 @@ __all__ = [
 
 _DCT_METHOD = "INTEGER_ACCURATE"
 _JPEG_MARGIN = 2
+_FUNCTION_NODE = re.compile(r"\{\{function_node .*?\}\} ?")
 # Field of `Record` -> feature in the TFRecord.
 _KEYS = {
     "image": "image/encoded",
@@ -206,6 +208,6 @@ def _to_record(fields: dict[str, tf.Tensor]) -> Record:
 
 
 def _first_line(error: Exception) -> str:
-    """Shortens TensorFlow's long messages."""
+    """Shortens TensorFlow's long messages, which begin with names of its functions."""
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    return text.splitlines()[0]
+    return _FUNCTION_NODE.sub("", text.splitlines()[0])

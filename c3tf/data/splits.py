@@ -106,7 +106,7 @@ def read(path: str, names: Sequence[str]) -> Split:
     """Reads a split list of this project or of its peers.
 
     A line is a name of the data set, or one or two paths (`image label`) of which the first one's
-    `record_name` counts. Empty lines and lines that start with `#` are skipped.
+    `record_name` counts. Empty lines are skipped, and lines that start with `#` and are no name.
 
     Args:
         path: the list.
@@ -129,10 +129,15 @@ def read(path: str, names: Sequence[str]) -> Split:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text list: {error}") from error
     header = next((match for line in lines if (match := _HEADER.match(line))), None)
-    entries = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    known = set(names)
+    entries = [
+        entry
+        for line in lines
+        if (entry := line.strip()) and (not line.startswith("#") or entry in known)
+    ]
     if not entries:
         raise DataError(f"{path} names no labeled image.")
-    labeled = _resolve(path, entries, set(names))
+    labeled = _resolve(path, entries, known)
     seed = int(header["seed"]) if header and header["seed"] else None
     split = _make(labeled, names, seed)
     if header and header["hash"] != split.hash:
@@ -147,7 +152,8 @@ def _resolve(path: str, entries: list[str], known: set[str]) -> list[str]:
     """Finds the record name each line means."""
     found, absent = [], []
     for entry in entries:
-        first = entry.split()[0]
+        # Lists made on Windows have backslashes.
+        first = entry.split()[0].replace("\\", "/")
         # `image label`, or one path with a space in its name.
         paths = (first, entry) if PurePosixPath(first).suffix else (entry, first)
         candidates = (entry, *map(record_name, paths))

@@ -10,6 +10,7 @@ import dataclasses
 from c3tf.data.errors import DataError
 from c3tf.data.manifest import LeftOut
 from data_tools.discovery import common
+from data_tools.discovery import layout as layouts
 from data_tools.example import Item
 
 _SPLITS = ("train", "val")
@@ -50,19 +51,26 @@ def discover(source: str, extra: bool = False) -> common.Found:
     Raises:
         DataError: the folders are not there, or a split is empty.
     """
-    name = common.check_root(source, {name: v.folders() for name, v in _LAYOUTS.items()})
+    name = layouts.recognise(source, {name: v.folders() for name, v in _LAYOUTS.items()})
     layout = _LAYOUTS[name]
+    unread = [
+        other
+        for other, v in _LAYOUTS.items()
+        if other != name and layouts.has_folders(source, v.folders())
+    ]
     items: list[Item] = []
     left_out: dict[str, tuple[LeftOut, ...]] = {}
     for split in _SPLITS:
         images = common.find_images(source, f"{layout.images}/{split}")
         masks = common.find_labels(source, f"{layout.masks}/{split}", layout.suffix)
-        pairs, left_out[split] = common.pair(source, split, images, masks)
+        wanted = f"*{layout.suffix}.png in {layout.masks}/{split}"
+        pairs, left_out[split] = common.pair(source, split, images, masks, wanted)
         items += pairs
     if extra:
-        if not common.has_folders(source, [_EXTRA]):
+        if not layouts.has_folders(source, [_EXTRA]):
             raise DataError(f"{source} holds no extra images; looked for {_EXTRA}.")
         more, left_out["unlabeled"] = common.unlabeled(source, _EXTRA, {i.name for i in items})
         items += more
     text = f"BDD100K, layout {name}" + (", with images/100k" if extra else "")
+    text += "".join(f" (layout {other} is there too, and is not read)" for other in unread)
     return common.Found(source, text, "train", tuple(items), left_out, _PUBLISHED)

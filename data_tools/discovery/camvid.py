@@ -4,7 +4,7 @@ A record is named by the stem of its image.
 """
 
 from c3tf.data.manifest import LeftOut
-from data_tools.discovery import common
+from data_tools.discovery import common, layout
 from data_tools.example import Item
 
 _SPLITS = ("train", "val")
@@ -25,12 +25,12 @@ def discover(source: str) -> common.Found:
         DataError: the folders are not there, or a split is empty.
     """
     folders = [folder for split in _SPLITS for folder in (split, f"{split}annot")]
-    common.check_root(source, {"segnet": folders})
+    layout.recognise(source, {"segnet": folders})
     items: list[Item] = []
     left_out: dict[str, tuple[LeftOut, ...]] = {}
     for split in _SPLITS:
         images = common.find_images(source, split)
         masks = common.find_labels(source, f"{split}annot")
-        pairs, left_out[split] = common.pair(source, split, images, masks)
+        pairs, left_out[split] = common.pair(source, split, images, masks, f"*.png in {split}annot")
         items += pairs
     return common.Found(source, "CamVid, SegNet layout", "raw", tuple(items), left_out, _PUBLISHED)

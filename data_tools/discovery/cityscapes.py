@@ -8,6 +8,7 @@ from c3tf.data import files
 from c3tf.data.errors import DataError
 from c3tf.data.manifest import LeftOut
 from data_tools.discovery import common
+from data_tools.discovery import layout as layouts
 from data_tools.example import Item
 
 _SPLITS = ("train", "val")
@@ -48,13 +49,14 @@ def discover(
     if coarse and not extra:
         raise DataError("--coarse stores labels of the extra images; it needs --extra.")
     folders = [f"{top}/{split}" for split in _SPLITS for top in (_IMAGES, _LABELS)]
-    common.check_root(source, {"cityscapes": folders})
+    layouts.recognise(source, {"cityscapes": folders})
     kind, masks = _find_masks(source, labels)
     items: list[Item] = []
     left_out: dict[str, tuple[LeftOut, ...]] = {}
     for split in _SPLITS:
         images = common.find_images(source, f"{_IMAGES}/{split}")
-        pairs, left_out[split] = common.pair(source, split, images, masks[split])
+        wanted = f"*_{_LABELS}_{kind}.png in {_LABELS}/{split}"
+        pairs, left_out[split] = common.pair(source, split, images, masks[split], wanted)
         items += pairs
     if extra:
         folder = _find_folder(source, _EXTRA, "extra images")

@@ -1,8 +1,8 @@
-"""What the discoveries share: finding the root, listing files, pairing images with labels."""
+"""What the discoveries share: listing files, pairing images with labels."""
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from c3tf.data import files, splits
 from c3tf.data.errors import DataError
@@ -11,9 +11,9 @@ from data_tools.example import Item
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
 MASK_EXTENSIONS = (".png",)
-# Why a file beside the images is not in the data set.
+# Why a file is not in the data set.
 NO_IMAGE = "not a JPEG or PNG file"
-_SHOWN = 8
+_NO_LABEL, _NO_IMAGE_OF_IT = NO_PARTNER = ("image without a label", "label without image")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,55 +75,6 @@ class Images:
         return [LeftOut(path, NO_IMAGE) for path in self.others]
 
 
-def has_folders(root: str, folders: Sequence[str]) -> bool:
-    """Tells whether all of some folders are below `root`."""
-    return all(files.is_dir(files.join(root, folder)) for folder in folders)
-
-
-def check_root(source: str, layouts: dict[str, Sequence[str]]) -> str:
-    """Finds out which layout a source directory has.
-
-    Args:
-        source: directory the user named.
-        layouts: per layout the folders it must have.
-
-    Returns:
-        The name of the first layout that fits.
-
-    Raises:
-        DataError: none fits; says what was expected, what is there, and which directory nearby
-            would fit.
-    """
-    if not files.is_dir(source):
-        raise DataError(f"There is no source directory {source!r}.")
-    for name, folders in layouts.items():
-        if has_folders(source, folders):
-            return name
-    expected = ", or ".join(" and ".join(f"{f}/" for f in v) for v in layouts.values())
-    held = files.list_dir(source)
-    shown = ", ".join(held[:_SHOWN]) + (", ..." if len(held) > _SHOWN else "") or "nothing"
-    hint = next(
-        (
-            f" Did you mean --source={nearby}?"
-            for nearby in _nearby(source, held)
-            for folders in layouts.values()
-            if has_folders(nearby, folders)
-        ),
-        "",
-    )
-    raise DataError(f"{source} must hold {expected}. Found: {shown}.{hint}")
-
-
-def _nearby(source: str, held: Sequence[str]) -> Iterator[str]:
-    """Yields the directories a user may have meant: two levels up, one level down."""
-    parent = source.rstrip("/")
-    for _ in range(2):
-        parent = parent.rpartition("/")[0]
-        if parent and not parent.endswith("/"):
-            yield parent
-    yield from (files.join(source, name) for name in held)
-
-
 def find_images(root: str, folder: str) -> Images:
     """Lists the images below a folder.
 
@@ -139,6 +90,7 @@ def find_images(root: str, folder: str) -> Images:
     """
     found: dict[str, str] = {}
     others: list[str] = []
+    check_spelling(files.join(root, folder))
     for path in _walk(root, folder):
         if not path.lower().endswith(IMAGE_EXTENSIONS):
             others.append(path)
@@ -169,6 +121,7 @@ def find_labels(root: str, folder: str, suffix: str = "") -> dict[str, str]:
         DataError: two masks have the same name, or a name cannot be used.
     """
     found: dict[str, str] = {}
+    check_spelling(files.join(root, folder))
     for path in _walk(root, folder):
         stem = splits.record_name(path)
         if path.lower().endswith(MASK_EXTENSIONS) and stem.endswith(suffix):
@@ -198,6 +151,14 @@ def _walk(root: str, folder: str) -> Iterator[str]:
             yield path
 
 
+def check_spelling(path: str) -> None:
+    """Refuses a path that is no text: `dataset.json` names where the images came from."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"The path {path!r} is not UTF-8. Rename the folder.") from error
+
+
 def _unusable(root: str, path: str) -> DataError:
     """Complains about a name that cannot be printed, or not be told from another."""
     return DataError(f"{path!r} in {root} has a name that cannot be used. Rename it.")
@@ -208,6 +169,7 @@ def pair(
     split: str,
     images: Images,
     labels: dict[str, str],
+    wanted: str,
     label_root: str | None = None,
 ) -> tuple[list[Item], tuple[LeftOut, ...]]:
     """Pairs images with labels by name.
@@ -217,6 +179,7 @@ def pair(
         split: name of the split.
         images: what the folder of images holds.
         labels: masks, record name to path below their root.
+        wanted: how masks are named, for the error.
         label_root: what the paths of the masks lie below, if not `root`.
 
     Returns:
@@ -232,13 +195,13 @@ def pair(
         if name in labels
     ]
     if not items:
+        held = f"there are {len(labels)} (such as {min(labels.values())})" if labels else "none"
         raise DataError(
             f"Split {split!r} in {root} is empty: none of its {len(named)} images (such as "
-            f"{min(named.values())}) has one of the {len(labels)} labels"
-            + (f" (such as {min(labels.values())})." if labels else ".")
+            f"{min(named.values())}) has a mask. Wanted: {wanted}. Found: {held}."
         )
-    lost = [LeftOut(path, "image without a label") for n, path in named.items() if n not in labels]
-    lost += [LeftOut(path, "label without image") for n, path in labels.items() if n not in named]
+    lost = [LeftOut(path, _NO_LABEL) for n, path in named.items() if n not in labels]
+    lost += [LeftOut(path, _NO_IMAGE_OF_IT) for n, path in labels.items() if n not in named]
     lost += images.left_out()
     return items, tuple(sorted(lost, key=lambda entry: entry.source))
 
@@ -253,7 +216,7 @@ def unlabeled(
         folder: folder of the images below it.
         taken: names of labeled and validation images, which are left out: a validation image must
             not be trained on, not even without its label.
-        labels: labels to store with them, record name to path below `root`.
+        labels: labels to store with them, record name to path below `root`. An image needs none.
 
     Returns:
         The images, and those left out.
@@ -278,4 +241,5 @@ def unlabeled(
         for n, p in found.named.items()
         if n in taken
     ]
+    lost += [LeftOut(p, _NO_IMAGE_OF_IT) for n, p in (labels or {}).items() if n not in found.named]
     return items, (*lost, *found.left_out())

@@ -100,11 +100,23 @@ def _pairs(
     mask_root, mask_folder = _divide(masks)
     found = common.find_images(image_root, image_folder)
     labels = common.find_labels(mask_root, mask_folder, suffix)
-    return common.pair(image_root, split, found, labels, label_root=mask_root)
+    if suffix and (image_root, image_folder) == (mask_root, mask_folder):
+        found = _without_masks(found, labels)
+    wanted = f"*{suffix}.png in {masks}"
+    return common.pair(image_root, split, found, labels, wanted, label_root=mask_root)
+
+
+def _without_masks(found: common.Images, labels: dict[str, str]) -> common.Images:
+    """Takes the masks out of the images of the folder that both share."""
+    masks = {path for name, path in labels.items() if name in found.named}
+    images = {name: path for name, path in found.named.items() if path not in masks}
+    return dataclasses.replace(found, named=images)
 
 
 def _divide(folder: str) -> tuple[str, str]:
     """Divides a path into its parent, below which paths are named, and its last part."""
+    if not folder:
+        raise DataError("A folder of images or masks is given as '', which names none.")
     path = files.absolute(folder).rstrip("/")
     if not files.is_dir(path):
         raise DataError(f"There is no directory {folder!r}.")

@@ -77,6 +77,18 @@ def test_a_name_is_not_taken_for_the_first_word_of_another(tmp_path):
         assert splits.read(str(tmp_path / "list.txt"), names).labeled == labeled
 
 
+def test_names_that_look_like_comments_read_back(tmp_path):
+    names = ["#20", "#21", "a"]
+    path = str(tmp_path / "list.txt")
+    splits.write(path, splits.draw(names, 3, 0))
+    assert splits.read(path, names).labeled == ("#20", "#21", "a")
+
+
+def test_lists_made_on_windows_are_read(tmp_path):
+    (tmp_path / "list.txt").write_bytes("\ufefftrain\\a.png trainannot\\a.png\r\nb\r\n".encode())
+    assert splits.read(str(tmp_path / "list.txt"), ["a", "b", "c"]).labeled == ("a", "b")
+
+
 def test_write_leaves_another_file_alone(tmp_path):
     path = tmp_path / "split.txt"
     path.write_text("mine")

@@ -377,6 +377,34 @@ def test_other_software_does_not_continue_a_stopped_run(source, tmp_path, monkey
         _convert(source, tmp_path / "out")
 
 
+def test_a_plan_without_shards_is_damaged(source, tmp_path, three_shards):
+    for noted in ("0", "10", "null", '"x"'):
+        output = tmp_path / f"out{noted.strip(chr(34))}"
+        _stopped(source, output)
+        (output / "_incomplete/train.plan.json").write_text(f'{{"num_shards": {noted}}}')
+        with pytest.raises(DataError, match=r"train\.plan\.json is damaged"):
+            _convert(source, output)
+
+
+def test_a_skipped_file_that_was_repaired_is_taken(source, tmp_path, three_shards):
+    _convert(source, tmp_path / "whole")
+    for path in (source / "train").iterdir():
+        path.with_suffix(".kept").write_bytes(path.read_bytes())
+        path.write_bytes(b"")
+    _stopped(source, tmp_path / "out", skip_bad=True)
+    for path in (source / "train").glob("*.kept"):
+        path.rename(path.with_suffix(".png"))
+    _convert(source, tmp_path / "out", skip_bad=True)
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
+def test_reasons_are_the_same_in_every_run(source, tmp_path):
+    (source / "train/train 04.png").write_text("<html>404</html>")
+    for name in ("one", "two"):
+        _convert(source, tmp_path / name, skip_bad=True)
+    assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
+
+
 def test_pieces_of_a_killed_run_are_removed(source, tmp_path, three_shards):
     _convert(source, tmp_path / "whole")
     _stopped(source, tmp_path / "out")

@@ -226,3 +226,56 @@ def test_names_that_cannot_be_printed_are_refused(tmp_path, folder):
         pass
     with pytest.raises(DataError, match=rf"{folder}/caf.* cannot be used. Rename it"):
         camvid.discover(str(root))
+
+
+def test_a_layout_says_what_is_missing_and_where_it_lies(tmp_path):
+    root = write_cityscapes(tmp_path / "c")
+    (root / "gtFine").rename(root / "zip")
+    (root / "gtFine").mkdir()
+    (root / "zip").rename(root / "gtFine/gtFine")
+    with pytest.raises(
+        DataError,
+        match=r"Missing: gtFine/train/, gtFine/val/\. It lies in .*c/gtFine: move it up",
+    ):
+        cityscapes.discover(str(root))
+    (tmp_path / "a/b").mkdir(parents=True)
+    write_camvid(tmp_path / "a/b/camvid")
+    with pytest.raises(DataError, match=r"Did you mean --source=.*/a/b/camvid\?"):
+        camvid.discover(str(tmp_path / "a"))
+
+
+def test_a_relative_source_below_the_data_set_is_told(tmp_path, monkeypatch):
+    root = write_camvid(tmp_path / "camvid")
+    monkeypatch.chdir(root / "train")
+    with pytest.raises(DataError, match=r"Did you mean --source=.*/camvid\?"):
+        camvid.discover(".")
+
+
+def test_masks_of_another_kind_are_told(tmp_path):
+    root = write_bdd100k(tmp_path / "bdd", old=True)
+    for path in (root / "seg/labels").rglob("*_train_id.png"):
+        path.rename(path.with_name(path.name.replace("_train_id", "")))
+    with pytest.raises(DataError, match=r"Wanted: \*_train_id\.png in seg/labels/train.*none"):
+        bdd100k.discover(str(root))
+
+
+def test_both_layouts_of_bdd100k_are_told(tmp_path):
+    root = write_bdd100k(write_bdd100k(tmp_path / "bdd"), old=True)
+    assert "(layout seg is there too, and is not read)" in bdd100k.discover(str(root)).layout
+
+
+def test_coarse_labels_without_an_image_are_reported(tmp_path):
+    root = write_cityscapes(tmp_path / "c")
+    image, mask = pair(0)
+    save(root / "leftImg8bit/train_extra/x/x_1_1_leftImg8bit.png", image)
+    for name in ("x_1_1", "x_1_2"):
+        save(root / f"gtCoarse/train_extra/x/{name}_gtCoarse_labelIds.png", mask)
+    found = cityscapes.discover(str(root), extra=True, coarse=True)
+    assert [entry.reason for entry in found.left_out["unlabeled"]] == ["label without image"]
+
+
+def test_a_source_that_is_not_utf_8_is_refused(tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    write_camvid(tmp_path / "camvid").rename(odd)
+    with pytest.raises(DataError, match="is not UTF-8"):
+        camvid.discover(odd)

@@ -105,6 +105,19 @@ def test_masks_may_have_a_suffix(root):
         _discover(root)
 
 
+def test_images_and_masks_may_share_a_folder(root):
+    for path in (root / "masks").iterdir():
+        path.rename(root / "photos" / f"{path.stem}_mask.png")
+    found = folder.discover(str(root / "photos"), str(root / "photos"), HALF, mask_suffix="_mask")
+    assert len(found.items) == 10
+    assert not found.left_out["train"]
+
+
+def test_an_empty_name_is_no_folder(root):
+    with pytest.raises(DataError, match="given as ''"):
+        folder.discover("", str(root / "masks"), HALF)
+
+
 def test_unlabeled_folders_do_not_repeat_names(root, tmp_path):
     save(tmp_path / "b/extra 0.png", pair(0)[0])
     with pytest.raises(DataError, match=r"unlabeled images are named 'extra 0'.*more.*/b/"):

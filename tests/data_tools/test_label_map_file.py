@@ -87,3 +87,11 @@ def test_files_that_are_no_json_are_refused(write, tmp_path):
         label_map_file.read(str(tmp_path / "classes.json"))
     with pytest.raises(LabelMapError, match=r"--label_map=nowhere\.json cannot be read"):
         label_map_file.read("nowhere.json")
+
+
+def test_an_entry_that_is_given_twice_is_refused(tmp_path):
+    path = tmp_path / "map.json"
+    for text in ('{"name": "a", "name": "b", "classes": []}', "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(LabelMapError, match=r"map\.json"):
+            label_map_file.read(str(path))
