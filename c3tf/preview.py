@@ -1,9 +1,12 @@
 """Draws what the networks will see: `python -m c3tf.preview --flagfile=configs/demo.flags`.
 
-Takes the flags of c3tf.train and draws the batches that training would get, on one sheet: an
-`--output` that ends in .png, or preview.png. Nothing is trained and no run directory is touched.
+Takes the flags of c3tf.train and draws the batches that training would get, on one sheet.
+`--output` is that PNG file where it ends in .png. Otherwise it is the folder of the results, as in
+training, and gets a preview.png beside its runs; without it, the working directory does. Nothing is
+trained and no run's own directory is touched.
 """
 
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,8 +17,8 @@ from PIL import Image
 from c3tf import cli, config_flags, preparation
 from c3tf.config import Config
 from c3tf.config_checks import ConfigError
+from c3tf.data import files, pipeline
 from c3tf.data import manifest as manifests
-from c3tf.data import pipeline
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
 from c3tf.evaluation import drawing, writers
@@ -24,7 +27,7 @@ from c3tf.method import cutmix
 from c3tf.training import setup
 
 FLAGS = flags.FLAGS
-_SUFFIX, _DEFAULT_PATH = ".png", "preview.png"
+_SUFFIX, _NAME = ".png", "preview.png"
 _VALID = 200
 _LABELED = ("labeled, weak view", "its label")
 
@@ -42,6 +45,8 @@ def main() -> None:
     settings = config_flags.from_flags()
     step = _first_step(settings)
     _check(settings, step)
+    path = sheet_path(settings.training.output)
+    files.check_writable(path, "output")
     preparation.ensure_data(settings)
     manifest = manifests.verify(settings.data.data)
     data = open_training_data(manifest, setup.open_split(manifest, settings), settings)
@@ -49,14 +54,21 @@ def main() -> None:
         batches = pipeline.supervised_batches(data, settings, step)
     else:
         batches = pipeline.semi_supervised_batches(data, settings, step)
-    path = settings.training.output
-    path = path if path.endswith(_SUFFIX) else _DEFAULT_PATH
     sheet = draw(batches, settings, manifest.label_map, FLAGS.rows, step)
     writers.write_png(path, np.asarray(sheet))
     print(
         f"{path}: from step {step} on, out of {data.num_labeled} labeled and "
         f"{data.num_unlabeled} unlabeled images"
     )
+
+
+def sheet_path(output: str) -> str:
+    """Returns the file that the sheet is written to.
+
+    Args:
+        output: a PNG file, or the folder that gets one; the working directory when empty.
+    """
+    return output if output.endswith(_SUFFIX) else os.path.join(output, _NAME)
 
 
 def draw(

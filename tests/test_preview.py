@@ -70,12 +70,34 @@ def shown(folder, monkeypatch, step=0, **options):
 
 
 def test_command_draws_the_sheet(run, tmp_path):
-    path = tmp_path / "sheet.png"
-    done = run(f"--output={path}", "--rows=3")
+    path = tmp_path / "new" / "preview.png"
+    done = run(f"--output={path.parent}", "--rows=3")
     assert done.returncode == 0, done.stderr
     assert f"{path}: from step 2500 on, out of 3 labeled and 3 unlabeled" in done.stdout
     with Image.open(path) as sheet:
         assert sheet.width > 9 * 256
+
+
+@pytest.mark.parametrize(
+    ("output", "path"),
+    [
+        ("", "preview.png"),
+        ("a/sheet.png", "a/sheet.png"),
+        ("runs/camvid", "runs/camvid/preview.png"),
+        ("runs/v1.5/", "runs/v1.5/preview.png"),
+    ],
+)
+def test_output_is_the_sheet_or_its_folder(output, path):
+    assert preview.sheet_path(output) == path
+
+
+def test_a_place_that_cannot_be_written_is_reported_before_the_data_are_read(run, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    done = run("--data=absent", f"--output={tmp_path / 'file'}")
+    assert done.returncode == 2
+    place = tmp_path / "file" / "preview.png"
+    assert f"`--output` must name a place that can be written to. Received: {place}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
