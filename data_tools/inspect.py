@@ -22,6 +22,8 @@ def main() -> None:
     output = FLAGS.output
     if output and not output.endswith(_KINDS):
         raise UserError(f"--output must end in {' or '.join(_KINDS)}. Received: --output={output}")
+    if output:
+        files.check_writable(output, "output")
     manifest = manifests.verify(FLAGS.data)
     unknown = [split for split in FLAGS.split if split not in manifest.splits]
     if unknown:

@@ -102,7 +102,7 @@ def test_the_page_stands_alone(manifest):
 
 
 def test_the_command_draws(repository, manifest, tmp_path):
-    output = tmp_path / "sheet.png"
+    output = tmp_path / "new" / "sheet.png"
     done = _run(repository, manifest, f"--output={output}", "--images=2", "--split=val")
     assert done.returncode == 0, done.stderr
     assert "lawn" in done.stdout
@@ -113,6 +113,7 @@ def test_the_command_draws(repository, manifest, tmp_path):
     ("flags", "message"),
     [
         (("--output=x.pdf",), "--output must end in .png or .html. Received: --output=x.pdf"),
+        (("--output=/dev/null/x.png",), "`--output` must name a place that can be written to"),
         (("--split=test",), "train, val, unlabeled. Received: --split=test"),
     ],
 )

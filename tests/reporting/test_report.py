@@ -202,6 +202,12 @@ def test_the_command_writes_a_file_and_overwrites_only_when_asked(tmp_path, repo
     refused = report(str(tmp_path / "run"))
     assert (refused.returncode, output.read_bytes()) == (2, before)
     assert "exists. Give another --output, or add --overwrite." in refused.stderr
+    output = output / "below_a_file.html"
+    refused = report("absent")
+    assert refused.returncode == 2
+    assert f"`--output` must name a place that can be written to. Received: {output}" in (
+        refused.stderr
+    )
 
 
 def test_a_sheet_of_an_older_run_is_shown(tmp_path):
