@@ -166,7 +166,8 @@ def _split_sheet(split: str, samples: Sequence[Sample], label_map: LabelMap) -> 
         row = [picture for s in part for picture in (s.image, s.overlay(label_map))]
         blank = np.full_like(row[0], np.iinfo(np.uint8).max)
         rows.append(row + [blank] * (2 * _PER_ROW - len(row)))
-        captions.append("   |   ".join(_caption(sample) for sample in part))
+        names = [text for s in part for text in (_caption(s), "")]
+        captions.append(names + [""] * (len(rows[-1]) - len(names)))
     titles = [f"{split}: image", f"{split}: label"] * _PER_ROW
     return drawing.sheet(rows, titles, captions)
 

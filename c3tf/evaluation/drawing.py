@@ -81,7 +81,7 @@ def error_map(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
 def sheet(
     rows: Sequence[Sequence[np.ndarray]],
     column_titles: Sequence[str],
-    row_captions: Sequence[str] | None = None,
+    captions: Sequence[Sequence[str]] | None = None,
     label_map: LabelMap | None = None,
     cell_width: int = 320,
 ) -> Image.Image:
@@ -91,7 +91,8 @@ def sheet(
         rows: one list of `(H, W, 3)` uint8 pictures per row, as many as there are titles;
             pictures are scaled to one width and keep their shape.
         column_titles: one text per column.
-        row_captions: one text per row, written above it; none when absent.
+        captions: one text per picture, written above it; none when absent. A text may reach over
+            the pictures to its right as far as their own texts are empty.
         label_map: whose classes the legend below the grid explains; no legend when absent.
         cell_width: width of a picture in pixels.
 
@@ -101,11 +102,10 @@ def sheet(
     Raises:
         ValueError: there is no picture, or the numbers of pictures, titles and captions differ.
     """
-    captions = row_captions or [""] * len(rows)
     _check_sheet(rows, column_titles, captions, cell_width)
     grid = [[_scaled(picture, cell_width) for picture in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in grid]
-    caption_line = _LINE if row_captions else 0
+    caption_line = _LINE if captions else 0
     width = _GAP + len(column_titles) * (cell_width + _GAP)
     key = legend(label_map, width) if label_map else None
     height = _GAP + _LINE + sum(h + caption_line + _GAP for h in heights)
@@ -114,9 +114,12 @@ def sheet(
     for column, title in enumerate(column_titles):
         _text(draw, (_GAP + column * (cell_width + _GAP), _GAP), title, cell_width)
     top = _GAP + _LINE
-    for row, caption, row_height in zip(grid, captions, heights, strict=True):
-        if caption_line:
-            _text(draw, (_GAP, top), caption, width - 2 * _GAP)
+    for index, (row, row_height) in enumerate(zip(grid, heights, strict=True)):
+        texts = captions[index] if captions else ()
+        for column, text in enumerate(texts):
+            free = next((c for c in range(column + 1, len(texts)) if texts[c]), len(texts))
+            room = (free - column) * (cell_width + _GAP) - _GAP
+            _text(draw, (_GAP + column * (cell_width + _GAP), top), text, room)
         for column, picture in enumerate(row):
             canvas.paste(picture, (_GAP + column * (cell_width + _GAP), top + caption_line))
         top += row_height + caption_line + _GAP
@@ -151,19 +154,22 @@ def legend(label_map: LabelMap, width: int) -> Image.Image:
     return image
 
 
-def _check_sheet(rows: Sequence, titles: Sequence, captions: Sequence, cell_width: int) -> None:
+def _check_sheet(
+    rows: Sequence, titles: Sequence, captions: Sequence | None, cell_width: int
+) -> None:
     if not rows or not titles:
         raise ValueError("`rows` and `column_titles` must not be empty.")
     if cell_width < 1:
         raise ValueError(f"`cell_width` must be positive. Received: cell_width={cell_width}")
-    if len(captions) != len(rows):
+    if captions is not None and len(captions) != len(rows):
         raise ValueError(f"{len(rows)} rows need as many captions. Received: {len(captions)}")
-    for row in rows:
-        if len(row) != len(titles):
-            raise ValueError(
-                f"Every row must hold {len(titles)} pictures, as there are titles. "
-                f"Received: a row of {len(row)}"
-            )
+    for what, lines in (("pictures", rows), ("captions", captions or ())):
+        for line in lines:
+            if len(line) != len(titles):
+                raise ValueError(
+                    f"Every row must hold {len(titles)} {what}, as there are titles. "
+                    f"Received: a row of {len(line)}"
+                )
 
 
 def _scaled(picture: np.ndarray, width: int) -> Image.Image:

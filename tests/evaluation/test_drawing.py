@@ -46,7 +46,11 @@ def test_sheet_holds_pictures_titles_captions_and_legend():
     blue = np.zeros((45, 60, 3), np.uint8) + np.uint8([0, 0, 200])
     bare = drawing.sheet([[red, blue]], ["one", "two"], cell_width=60)
     full = drawing.sheet(
-        [[red, blue], [blue, red]], ["one", "two"], ["first", "x" * 300], CITYSCAPES, 60
+        [[red, blue], [blue, red]],
+        ["one", "two"],
+        [["first", ""], ["x" * 300, "y"]],
+        CITYSCAPES,
+        60,
     )
     for picture, count in ((bare, 1), (full, 2)):
         pixels = np.asarray(picture).reshape(-1, 3)
@@ -58,6 +62,27 @@ def test_sheet_holds_pictures_titles_captions_and_legend():
         assert (pixels == color).all(-1).sum() > 100, f"{color} is missing in the legend"
 
 
+def test_a_caption_reaches_as_far_as_the_next_one():
+    white = np.full((10, 60, 3), 250, np.uint8)
+
+    def inked(*captions):
+        """Tells for each column of the sheet whether something is written above its picture."""
+        held = np.asarray(drawing.sheet([[white] * 3], ["", "", ""], [captions], cell_width=60))
+        columns = (held.min(axis=(0, 2)) < 100)[8:]
+        return [bool(columns[start : start + 60].any()) for start in (0, 68, 136)]
+
+    assert inked("x" * 300, "", "") == [True, True, True]
+    assert inked("x" * 300, "", "y") == [True, True, True]
+    assert inked("x" * 12, "", "") == [True, True, False]
+    assert inked("", "x", "") == [False, True, False]
+    cut, whole = (
+        np.asarray(drawing.sheet([[white] * 3], ["", "", ""], [texts], cell_width=60))
+        for texts in (["x" * 300, "y", ""], ["x" * 300, "", ""])
+    )
+    assert (cut[:, 68:76] == 250).all(), "the gap before the second picture is free"
+    assert (whole[:, 68:76] != 250).any()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -67,6 +92,10 @@ def test_sheet_holds_pictures_titles_captions_and_legend():
         (lambda: drawing.error_map(IDS, IDS[:1]), "one size"),
         (lambda: drawing.sheet([], ["a"]), "must not be empty"),
         (lambda: drawing.sheet([[np.zeros((1, 1, 3), np.uint8)]], ["a", "b"]), "a row of 1"),
+        (
+            lambda: drawing.sheet([[np.zeros((1, 1, 3), np.uint8)]], ["a"], [["x", "y"]]),
+            "1 captions, .* a row of 2",
+        ),
     ],
 )
 def test_bad_input_is_refused(call, message):
