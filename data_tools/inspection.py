@@ -149,7 +149,7 @@ def sheet(manifest: Manifest, picked: dict[str, Sequence[Sample]]) -> Image.Imag
     """
     parts = [_split_sheet(split, samples, manifest.label_map) for split, samples in picked.items()]
     width = parts[0].width
-    parts.append(drawing.legend(manifest.label_map, width))
+    parts.append(drawing.legend(manifest.label_map, width, overlaid=True))
     canvas = Image.new("RGB", (width, sum(part.height for part in parts)))
     top = 0
     for part in parts:

@@ -7,6 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from c3tf.labels import IGNORE, LabelMap
 
+# What people read where a pixel is `IGNORE`.
+NO_LABEL = "no label"
 _BACKGROUND = (250, 250, 250)
 _INK = (25, 25, 25)
 _RIGHT = (205, 205, 205)
@@ -128,24 +130,30 @@ def sheet(
     return canvas
 
 
-def legend(label_map: LabelMap, width: int) -> Image.Image:
+def legend(label_map: LabelMap, width: int, overlaid: bool = False) -> Image.Image:
     """Draws one coloured square and name per class, in as many lines as the width asks for.
+
+    The last square stands for `IGNORE`.
 
     Args:
         label_map: whose classes.
         width: width of the result in pixels; at least one entry stands in every line.
+        overlaid: whether it explains overlays, which leave ignored pixels as they are, and not
+            colours alone, where such pixels are black.
 
     Returns:
         An RGB Pillow image of that width.
     """
     font = _font()
     side = _FONT_SIZE
-    entry = side + 6 + max(int(font.getlength(name)) + 1 for name in label_map.class_names)
+    black = tuple(label_map.palette()[IGNORE].tolist())
+    ignored = (f"{NO_LABEL} (image alone)", None) if overlaid else (NO_LABEL, black)
+    named = [*zip(label_map.class_names, label_map.colors, strict=True), ignored]
+    entry = side + 6 + max(int(font.getlength(name)) + 1 for name, _ in named)
     columns = max(1, (width - _GAP) // (entry + 2 * _GAP))
-    lines = -(-label_map.num_classes // columns)
+    lines = -(-len(named) // columns)
     image = Image.new("RGB", (width, lines * _LINE + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    named = zip(label_map.class_names, label_map.colors, strict=True)
     for index, (name, color) in enumerate(named):
         line, column = divmod(index, columns)
         left, top = _GAP + column * (entry + 2 * _GAP), line * _LINE

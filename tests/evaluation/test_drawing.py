@@ -83,6 +83,20 @@ def test_a_caption_reaches_as_far_as_the_next_one():
     assert (whole[:, 68:76] != 250).any()
 
 
+def test_the_legend_names_pixels_without_a_label():
+    black = CAMVID.palette()[IGNORE]
+    plain, overlaid = (
+        np.asarray(drawing.legend(CAMVID, 90, overlaid=overlaid)) for overlaid in (False, True)
+    )
+    lines = [block for block in np.split(plain, range(22, 12 * 22 + 1, 22)) if len(block) == 22]
+    assert len(lines) == CAMVID.num_classes + 1
+    assert [(line == black).all(-1).sum() > 100 for line in lines] == [False] * 11 + [True]
+    assert plain.shape == overlaid.shape
+    last = overlaid[11 * 22 : 12 * 22]
+    assert not (last == black).all(-1).any(), "an overlay does not paint such pixels"
+    assert (last[:15, 8:23] < 100).all(-1).sum() > 40, "the square has an outline"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
