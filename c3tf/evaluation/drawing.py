@@ -81,7 +81,7 @@ def error_map(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def sheet(
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Sequence[Sequence[np.ndarray | None]],
     column_titles: Sequence[str],
     captions: Sequence[Sequence[str]] | None = None,
     label_map: LabelMap | None = None,
@@ -90,13 +90,13 @@ def sheet(
     """Lays out pictures in a grid under column titles, with captions and a legend.
 
     Args:
-        rows: one list of `(H, W, 3)` uint8 pictures per row, as many as there are titles;
-            pictures are scaled to one width and keep their shape.
+        rows: one list of `(H, W, 3)` uint8 pictures per row, as many as there are titles; None
+            leaves a place free. Pictures keep their shape and fill a square, across or upright.
         column_titles: one text per column.
         captions: one text per picture, written above it; none when absent. A text may reach over
             the pictures to its right as far as their own texts are empty.
         label_map: whose classes the legend below the grid explains; no legend when absent.
-        cell_width: width of a picture in pixels.
+        cell_width: side of that square in pixels.
 
     Returns:
         An RGB Pillow image.
@@ -105,8 +105,8 @@ def sheet(
         ValueError: there is no picture, or the numbers of pictures, titles and captions differ.
     """
     _check_sheet(rows, column_titles, captions, cell_width)
-    grid = [[_scaled(picture, cell_width) for picture in row] for row in rows]
-    heights = [max(picture.height for picture in row) for row in grid]
+    grid = [[None if p is None else _scaled(p, cell_width) for p in row] for row in rows]
+    heights = [max((p.height for p in row if p is not None), default=0) for row in grid]
     caption_line = _LINE if captions else 0
     width = _GAP + len(column_titles) * (cell_width + _GAP)
     key = legend(label_map, width) if label_map else None
@@ -123,6 +123,8 @@ def sheet(
             room = (free - column) * (cell_width + _GAP) - _GAP
             _text(draw, (_GAP + column * (cell_width + _GAP), top), text, room)
         for column, picture in enumerate(row):
+            if picture is None:
+                continue
             canvas.paste(picture, (_GAP + column * (cell_width + _GAP), top + caption_line))
         top += row_height + caption_line + _GAP
     if key:
@@ -149,7 +151,9 @@ def legend(label_map: LabelMap, width: int, overlaid: bool = False) -> Image.Ima
     black = tuple(label_map.palette()[IGNORE].tolist())
     ignored = (f"{NO_LABEL} (image alone)", None) if overlaid else (NO_LABEL, black)
     named = [*zip(label_map.class_names, label_map.colors, strict=True), ignored]
-    entry = side + 6 + max(int(font.getlength(name)) + 1 for name, _ in named)
+    name_width = max(int(font.getlength(name)) + 1 for name, _ in named)
+    name_width = min(name_width, width - 2 * _GAP - side - 6)
+    entry = side + 6 + name_width
     columns = max(1, (width - _GAP) // (entry + 2 * _GAP))
     lines = -(-len(named) // columns)
     image = Image.new("RGB", (width, lines * _LINE + _GAP), _BACKGROUND)
@@ -158,8 +162,14 @@ def legend(label_map: LabelMap, width: int, overlaid: bool = False) -> Image.Ima
         line, column = divmod(index, columns)
         left, top = _GAP + column * (entry + 2 * _GAP), line * _LINE
         draw.rectangle((left, top, left + side, top + side), fill=color, outline=_INK)
-        _text(draw, (left + side + 6, top), name, entry)
+        _text(draw, (left + side + 6, top), name, name_width)
     return image
+
+
+def fitted(width: int, height: int, side: int) -> tuple[int, int]:
+    """Returns the width and height, of this shape, of the largest picture within a square."""
+    longest = max(width, height)
+    return tuple(max(1, round(length * side / longest)) for length in (width, height))
 
 
 def _check_sheet(
@@ -180,12 +190,12 @@ def _check_sheet(
                 )
 
 
-def _scaled(picture: np.ndarray, width: int) -> Image.Image:
+def _scaled(picture: np.ndarray, side: int) -> Image.Image:
     image = Image.fromarray(picture)
-    height = max(1, round(image.height * width / image.width))
+    size = fitted(*image.size, side)
     # Averaging keeps thin objects in sight when a picture shrinks; growing invents no colours.
-    resample = Image.Resampling.BOX if width < image.width else Image.Resampling.NEAREST
-    return image.resize((width, height), resample)
+    resample = Image.Resampling.BOX if side < max(image.size) else Image.Resampling.NEAREST
+    return image.resize(size, resample)
 
 
 def _text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int) -> None:

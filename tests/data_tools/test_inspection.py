@@ -88,6 +88,26 @@ def test_the_sheet_holds_overlays_and_the_legend(manifest):
     assert {tuple(color) for color in overlay.reshape(-1, 3).tolist()} <= held
 
 
+def test_images_without_labels_stand_alone_on_the_sheet(manifest, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        inspection.drawing, "sheet", lambda *parts: drawn.append(parts) or Image.new("RGB", (9, 9))
+    )
+    labeled = inspection.pick(manifest, "train", 2)
+    plain = inspection.pick(manifest, "unlabeled", 2)
+    inspection.sheet(manifest, {"unlabeled": plain * 3, "mixed": [labeled[0], plain[0], *labeled]})
+    (rows, titles, captions), (mixed, two_titles, two_captions) = drawn
+    assert titles == ["unlabeled: image"] * 4
+    assert [[picture is None for picture in row] for row in rows] == [
+        [False] * 4,
+        [False, False, True, True],
+    ]
+    assert captions[1] == [plain[0].name, plain[1].name, "", ""]
+    assert two_titles == ["mixed: image", "its label over it"] * 2
+    assert [picture is None for picture in mixed[0]] == [False, False, False, True]
+    assert two_captions[0] == [labeled[0].name, "", plain[0].name, "no label"]
+
+
 def test_the_page_stands_alone(manifest):
     picked = {split: inspection.pick(manifest, split, 2) for split in manifest.splits}
     page = inspection_page.page(manifest, picked)

@@ -83,6 +83,25 @@ def test_a_caption_reaches_as_far_as_the_next_one():
     assert (whole[:, 68:76] != 250).any()
 
 
+@pytest.mark.parametrize("size", [(900, 60), (60, 900), (5, 7), (7, 5), (3000, 1)])
+def test_pictures_of_any_shape_fit_a_square_of_the_sheet(size):
+    picture = np.zeros((*size, 3), np.uint8) + np.uint8([200, 0, 0])
+    drawn = np.asarray(drawing.sheet([[picture, None]], ["", ""], cell_width=60))
+    rows, columns = np.nonzero((drawn == [200, 0, 0]).all(-1))
+    extent = (np.ptp(rows) + 1, np.ptp(columns) + 1)
+    assert max(extent) == 60
+    assert extent == tuple(max(1, round(length * 60 / max(size))) for length in size)
+    assert (drawn[:, 68 + 8 :] == 250).all(), "the second place is free"
+
+
+def test_a_name_wider_than_the_legend_ends_in_dots():
+    names = ("x" * 200, "y")
+    label_map = LabelMap("wide", names, ((9, 0, 0), (0, 9, 0)), (0, 1))
+    drawn = np.asarray(drawing.legend(label_map, 120))
+    assert (drawn[:, -8:] == 250).all()
+    assert drawn.shape[0] == 3 * 22 + 8
+
+
 def test_the_legend_names_pixels_without_a_label():
     black = CAMVID.palette()[IGNORE]
     plain, overlaid = (
