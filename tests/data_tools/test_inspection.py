@@ -115,10 +115,24 @@ def test_the_page_stands_alone(manifest):
     assert "<b>" not in page
     assert "&lt;b&gt; &amp; " in page
     pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
-    # Two of each split; unlabeled images have no overlay.
+    # Two of each split; unlabeled images have no overlay, nor do pixels have without a label.
     assert len(pictures) == 2 * 2 + 2 * 2 + 2
     assert all(Image.open(io.BytesIO(base64.b64decode(text))).size == (16, 12) for text in pictures)
     assert page.count("(no label)") == 2
+    assert re.search(r'<span class="swatch"></span>no label</th><td>\d', page)
+    assert page.count('class="grown" alt="" width="256" height="192"') == len(pictures)
+
+
+@pytest.mark.parametrize("size", [(60, 900), (900, 60), (7, 5)])
+def test_the_page_shows_pictures_of_any_shape_within_a_square(manifest, size):
+    width, height = size
+    tall = inspection.Sample("tall", np.zeros((height, width, 3), np.uint8), None)
+    page = inspection_page.page(manifest, {"train": [tall]})
+    (shown,) = re.findall(r'width="(\d+)" height="(\d+)"', page)
+    assert max(map(int, shown)) == 256
+    assert int(shown[0]) == round(width * 256 / max(size))
+    (stored,) = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    assert max(Image.open(io.BytesIO(base64.b64decode(stored))).size) <= 480
 
 
 def test_the_command_draws(repository, manifest, tmp_path):
