@@ -119,7 +119,7 @@ def _columns(
     numbers = [f"labeled {index}" for index in range(size)]
     labeled = [
         _Column("labeled, weak view", batch.x.numpy(), [f"step {step}, {n}" for n in numbers]),
-        _Column("its label", _colored(batch.y, label_map), [""] * size),
+        _Column("its label", drawing.colorize(batch.y.numpy(), label_map), [""] * size),
     ]
     if isinstance(batch, SupervisedBatch):
         return labeled
@@ -147,16 +147,14 @@ def _mixed(
     """
     if settings.method.mixing == "none":
         return []
-    group = settings.method.mix_group
-    plan = cutmix.MixPlan(
-        tf.reshape(batch.mix_order, [-1, 2 * group]), tf.reshape(batch.mix_boxes, [-1, group, 4])
-    )
+    plan = batch.mix_plan(settings.method.mix_group)
     outside, inside = cutmix.origins(plan)
     row = tf.argsort(outside)
     labels = batch.y[..., tf.newaxis]
     unknown = tf.fill(labels.shape, tf.constant(IGNORE, labels.dtype))
     images = tf.gather(cutmix.mix(batch.x, batch.u_s, plan), row).numpy()
-    known = _colored(tf.gather(cutmix.mix(labels, unknown, plan), row)[..., 0], label_map)
+    known = tf.gather(cutmix.mix(labels, unknown, plan), row)[..., 0].numpy()
+    known = drawing.colorize(known, label_map)
     captions = [f"rectangle from {numbers[index]}" for index in tf.gather(inside, row)]
     size, columns = len(batch.x), []
     for place, name in enumerate(("labeled", "unlabeled")):
@@ -166,10 +164,6 @@ def _mixed(
             _Column(f"CutMix into {name}, labels", known[half], [""] * size),
         ]
     return columns
-
-
-def _colored(labels: tf.Tensor, label_map: LabelMap) -> np.ndarray:
-    return np.stack([drawing.colorize(label, label_map) for label in labels.numpy()])
 
 
 def _first_step(settings: Config) -> int:

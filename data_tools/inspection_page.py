@@ -13,10 +13,7 @@ from data_tools import inspection
 from data_tools.inspection import Sample
 
 _SHOWN_SIDE = 256
-_NOTE = (
-    "Labels are painted over their images; pixels without a label show the image alone. "
-    "Small images are enlarged."
-)
+_NOTE = "Labels are painted over their images. Small images are enlarged."
 
 
 def page(manifest: Manifest, picked: dict[str, Sequence[Sample]]) -> str:
@@ -57,13 +54,10 @@ def _counts(manifest: Manifest) -> Html:
 def _classes(manifest: Manifest) -> Html:
     """Writes the table of the classes: colour, name, share of pixels per split."""
     labeled = {s: inspection.class_shares(i) for s, i in manifest.splits.items() if i.labeled}
-    label_map = manifest.label_map
-    named = [
-        *zip(label_map.class_names, label_map.colors, strict=True),
-        (drawing.NO_LABEL, None),
-    ]
     rows = []
-    for index, (name, color) in enumerate(named):
+    for index, (name, color) in enumerate(
+        drawing.legend_entries(manifest.label_map, overlaid=True)
+    ):
         cells = [
             join([f"{shares[index]:.3%}", bar(shares[index] / (max(shares) or 1), "s0")])
             for shares in labeled.values()

@@ -22,13 +22,13 @@ def colorize(class_map: np.ndarray, label_map: LabelMap) -> np.ndarray:
     """Paints every pixel in the colour of its class; `IGNORE` is black.
 
     Args:
-        class_map: `(H, W)` uint8 train ids.
+        class_map: `(..., H, W)` uint8 train ids.
         label_map: whose colours.
 
     Returns:
-        `(H, W, 3)` uint8 RGB.
+        `(..., H, W, 3)` uint8 RGB.
     """
-    return label_map.palette()[_plane(class_map, "class_map")]
+    return label_map.palette()[_ids(class_map, "class_map")]
 
 
 def overlay(
@@ -61,13 +61,13 @@ def error_map(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Marks wrong pixels red, right ones light grey and ignored ones black.
 
     Args:
-        prediction: `(H, W)` uint8 train ids.
-        label: `(H, W)` uint8 train ids or `IGNORE`.
+        prediction: `(..., H, W)` uint8 train ids.
+        label: `(..., H, W)` uint8 train ids or `IGNORE`.
 
     Returns:
-        `(H, W, 3)` uint8 RGB.
+        `(..., H, W, 3)` uint8 RGB.
     """
-    prediction, label = _plane(prediction, "prediction"), _plane(label, "label")
+    prediction, label = _ids(prediction, "prediction"), _ids(label, "label")
     if prediction.shape != label.shape:
         raise ValueError(
             "`prediction` and `label` must have one size. "
@@ -140,17 +140,14 @@ def legend(label_map: LabelMap, width: int, overlaid: bool = False) -> Image.Ima
     Args:
         label_map: whose classes.
         width: width of the result in pixels; at least one entry stands in every line.
-        overlaid: whether it explains overlays, which leave ignored pixels as they are, and not
-            colours alone, where such pixels are black.
+        overlaid: whether it explains overlays, see `legend_entries`.
 
     Returns:
         An RGB Pillow image of that width.
     """
     font = _font()
     side = _FONT_SIZE
-    black = tuple(label_map.palette()[IGNORE].tolist())
-    ignored = (f"{NO_LABEL} (image alone)", None) if overlaid else (NO_LABEL, black)
-    named = [*zip(label_map.class_names, label_map.colors, strict=True), ignored]
+    named = legend_entries(label_map, overlaid)
     name_width = max(int(font.getlength(name)) + 1 for name, _ in named)
     name_width = min(name_width, width - 2 * _GAP - side - 6)
     entry = side + 6 + name_width
@@ -164,6 +161,20 @@ def legend(label_map: LabelMap, width: int, overlaid: bool = False) -> Image.Ima
         draw.rectangle((left, top, left + side, top + side), fill=color, outline=_INK)
         _text(draw, (left + side + 6, top), name, name_width)
     return image
+
+
+def legend_entries(
+    label_map: LabelMap, overlaid: bool = False
+) -> list[tuple[str, tuple[int, int, int] | None]]:
+    """Returns the name and RGB colour of every class, and last those of `IGNORE`.
+
+    Args:
+        label_map: whose classes.
+        overlaid: whether they explain overlays, in which `IGNORE` has no colour.
+    """
+    black = tuple(label_map.palette()[IGNORE].tolist())
+    ignored = (f"{NO_LABEL} (image alone)", None) if overlaid else (NO_LABEL, black)
+    return [*zip(label_map.class_names, label_map.colors, strict=True), ignored]
 
 
 def fitted(width: int, height: int, side: int) -> tuple[int, int]:
@@ -211,10 +222,10 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=_FONT_SIZE)
 
 
-def _plane(values: np.ndarray, name: str) -> np.ndarray:
+def _ids(values: np.ndarray, name: str) -> np.ndarray:
     values = np.asarray(values)
-    if values.ndim != 2 or values.dtype != np.uint8:
+    if values.ndim < 2 or values.dtype != np.uint8:
         raise ValueError(
-            f"`{name}` must be (H, W) uint8. Received: shape {values.shape}, {values.dtype}"
+            f"`{name}` must be (..., H, W) uint8. Received: shape {values.shape}, {values.dtype}"
         )
     return values

@@ -8,7 +8,7 @@ from PIL import Image
 
 from c3tf.config import Config
 from c3tf.evaluation import drawing, metrics
-from c3tf.labels import IGNORE, LabelMap
+from c3tf.labels import LabelMap
 from c3tf.reporting import charts
 from c3tf.reporting.charts import Line
 from c3tf.reporting.html import Html, bar, element, join, swatch, table
@@ -266,8 +266,7 @@ def _class_map(title: str, entries: list[dict], prefix: str, percent: bool) -> H
 
 def _legend(label_map: LabelMap) -> Html:
     """Lists the colours of the classes and of pixels without a label."""
-    unlabeled = (drawing.NO_LABEL, label_map.palette()[IGNORE].tolist())
-    named = [*zip(label_map.class_names, label_map.colors, strict=True), unlabeled]
+    named = drawing.legend_entries(label_map)
     entries = [element("li", {}, swatch(color), name) for name, color in named]
     return element("ul", {"class": "legend"}, *entries)
 

@@ -119,7 +119,7 @@ def test_the_page_stands_alone(manifest):
     assert len(pictures) == 2 * 2 + 2 * 2 + 2
     assert all(Image.open(io.BytesIO(base64.b64decode(text))).size == (16, 12) for text in pictures)
     assert page.count("(no label)") == 2
-    assert re.search(r'<span class="swatch"></span>no label</th><td>\d', page)
+    assert re.search(r'<span class="swatch"></span>no label \(image alone\)</th><td>\d', page)
     assert page.count('class="grown" alt="" width="256" height="192"') == len(pictures)
 
 

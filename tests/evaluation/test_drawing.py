@@ -23,6 +23,15 @@ def test_colorize_uses_the_label_maps_colours():
     ]
 
 
+def test_stacks_of_maps_are_drawn_like_their_maps():
+    maps = np.random.default_rng(0).integers(0, 11, (2, 3, 4, 5)).astype(np.uint8)
+    labels = np.where(maps < 2, np.uint8(IGNORE), maps[::-1])
+    color, errors = drawing.colorize(maps, CAMVID), drawing.error_map(maps, labels)
+    for place in np.ndindex(2, 3):
+        np.testing.assert_array_equal(color[place], drawing.colorize(maps[place], CAMVID))
+        np.testing.assert_array_equal(errors[place], drawing.error_map(maps[place], labels[place]))
+
+
 def test_overlay_blends_and_leaves_ignored_pixels_alone():
     image = np.full((2, 2, 3), 100, np.uint8)
     blended = drawing.overlay(image, IDS, CAMVID, opacity=0.25)
