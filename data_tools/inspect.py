@@ -42,7 +42,7 @@ def main() -> None:
         buffer = io.BytesIO()
         inspection.sheet(manifest, picked).save(buffer, "PNG")
         files.write_bytes(output, buffer.getvalue())
-    print(f"written to {output}")
+    print(f"written to {output} ({files.size(output) / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

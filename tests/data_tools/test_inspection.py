@@ -140,6 +140,7 @@ def test_the_command_draws(repository, manifest, tmp_path):
     done = _run(repository, manifest, f"--output={output}", "--images=2", "--split=val")
     assert done.returncode == 0, done.stderr
     assert "lawn" in done.stdout
+    assert f"written to {output} (0.0 MB)" in done.stdout
     assert Image.open(output).format == "PNG"
 
 

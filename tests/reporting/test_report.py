@@ -157,6 +157,17 @@ def test_curves_lie_where_their_axes_say():
     assert drawn[1][0] == pytest.approx((xs[0] + xs[100]) / 2)
 
 
+def test_names_of_a_heat_map_have_room_and_long_ones_end_in_dots():
+    long, longer = "traffic light (pedestrians, temporary)", "x" * 100
+    figure = parsed(str(charts.heat_map("t", [1], {"road": [1.0], long: [2.0]}, False)))
+    names = {text.text: float(text.get("x")) for text in figure.iter("text")}
+    # At 12 pixels a letter of the page's fonts is about 6.5 wide.
+    assert names[long] >= 6.5 * len(long)
+    figure = parsed(str(charts.heat_map("t", [1], {longer: [1.0]}, False)))
+    assert "x" * 39 + "…" in [text.text for text in figure.iter("text")]
+    assert f"{longer}, step 1: 1.000" in [title.text for title in figure.iter("title")]
+
+
 @pytest.mark.parametrize(
     ("low", "high"), [(0, 1), (0.34, 0.5), (-3, 12345), (1e-9, 2e-9), (5, 5), (0, 0), (1e8, 1e9)]
 )
