@@ -1,10 +1,14 @@
 """Draws what the networks will see: `python -m c3tf.preview --flagfile=configs/demo.flags`.
 
-Takes the flags of c3tf.train and draws the batches that training would get, on one sheet: an
-`--output` that ends in .png, or preview.png. Nothing is trained and no run directory is touched.
+Takes the flags of c3tf.train and draws the batches that training would get, on one sheet.
+`--output` is that PNG file where it ends in .png. Otherwise it is the folder of the results, as in
+training, and gets a preview.png beside its runs; without it, the working directory does. Nothing is
+trained and no run's own directory is touched.
 """
 
+import os
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +18,8 @@ from PIL import Image
 from c3tf import cli, config_flags, preparation
 from c3tf.config import Config
 from c3tf.config_checks import ConfigError
+from c3tf.data import files, pipeline
 from c3tf.data import manifest as manifests
-from c3tf.data import pipeline
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
 from c3tf.evaluation import drawing, writers
@@ -24,9 +28,8 @@ from c3tf.method import cutmix
 from c3tf.training import setup
 
 FLAGS = flags.FLAGS
-_SUFFIX, _DEFAULT_PATH = ".png", "preview.png"
+_SUFFIX, _NAME = ".png", "preview.png"
 _VALID = 200
-_LABELED = ("labeled, weak view", "its label")
 
 
 def define_flags() -> None:
@@ -42,6 +45,8 @@ def main() -> None:
     settings = config_flags.from_flags()
     step = _first_step(settings)
     _check(settings, step)
+    path = sheet_path(settings.training.output)
+    files.check_writable(path, "output")
     preparation.ensure_data(settings)
     manifest = manifests.verify(settings.data.data)
     data = open_training_data(manifest, setup.open_split(manifest, settings), settings)
@@ -49,14 +54,21 @@ def main() -> None:
         batches = pipeline.supervised_batches(data, settings, step)
     else:
         batches = pipeline.semi_supervised_batches(data, settings, step)
-    path = settings.training.output
-    path = path if path.endswith(_SUFFIX) else _DEFAULT_PATH
     sheet = draw(batches, settings, manifest.label_map, FLAGS.rows, step)
     writers.write_png(path, np.asarray(sheet))
     print(
         f"{path}: from step {step} on, out of {data.num_labeled} labeled and "
         f"{data.num_unlabeled} unlabeled images"
     )
+
+
+def sheet_path(output: str) -> str:
+    """Returns the file that the sheet is written to.
+
+    Args:
+        output: a PNG file, or the folder that gets one; the working directory when empty.
+    """
+    return output if output.endswith(_SUFFIX) else os.path.join(output, _NAME)
 
 
 def draw(
@@ -76,58 +88,81 @@ def draw(
         step: training step of the first batch.
 
     Returns:
-        The sheet, under titles and above a legend.
+        The sheet, under titles and above a legend. A row shows one labeled and one unlabeled image,
+        and the mixed images that have these outside of their rectangles.
     """
     rows, captions, titles = [], [], ()
     for offset, batch in enumerate(batches):
-        columns = _labeled_columns(batch, label_map)
-        if isinstance(batch, SemiBatch):
-            columns |= _unlabeled_columns(batch, settings) | _mixed(batch, settings, label_map)
-        titles = tuple(columns)
+        columns = _columns(batch, settings, label_map, step + offset)
+        titles = [column.title for column in columns]
         missing = num_rows - len(rows)
-        shown = list(zip(*columns.values(), strict=True))[:missing]
-        rows += shown
-        captions += [f"step {step + offset}, row {row}" for row in range(len(shown))]
+        rows += list(zip(*(column.pictures for column in columns), strict=True))[:missing]
+        captions += list(zip(*(column.captions for column in columns), strict=True))[:missing]
         if len(rows) == num_rows:
             break
     return drawing.sheet(rows, titles, captions, label_map, cell_width=256)
 
 
-def _labeled_columns(batch: SupervisedBatch | SemiBatch, label_map: LabelMap) -> dict:
-    labels = [drawing.colorize(label, label_map) for label in batch.y.numpy()]
-    return dict(zip(_LABELED, (batch.x.numpy(), labels), strict=True))
+class _Column(NamedTuple):
+    """Pictures of one kind, one per row: `(B, H, W, 3)` uint8, and what stands above each."""
+
+    title: str
+    pictures: np.ndarray
+    captions: list[str]
 
 
-def _unlabeled_columns(batch: SemiBatch, settings: Config) -> dict:
+def _columns(
+    batch: SupervisedBatch | SemiBatch, settings: Config, label_map: LabelMap, step: int
+) -> list[_Column]:
+    """Returns the columns of a batch: the labeled images, what is mixed into them, the others."""
+    size = len(batch.x)
+    numbers = [f"labeled {index}" for index in range(size)]
+    labeled = [
+        _Column("labeled, weak view", batch.x.numpy(), [f"step {step}, {n}" for n in numbers]),
+        _Column("its label", drawing.colorize(batch.y.numpy(), label_map), [""] * size),
+    ]
+    if isinstance(batch, SupervisedBatch):
+        return labeled
+    numbers += [f"unlabeled {index}" for index in range(size)]
+    mixed = _mixed(batch, settings, label_map, numbers)
+    augment = settings.augment
     valid = np.where(batch.u_valid.numpy()[..., None], _VALID, 0).astype(np.uint8)
-    return {
-        f"unlabeled, teacher's ({settings.augment.teacher_view})": batch.u_w.numpy(),
-        f"unlabeled, student's ({settings.augment.student_view})": batch.u_s.numpy(),
-        "unlabeled, not valid is black": np.repeat(valid, 3, axis=-1),
-    }
+    unlabeled = [
+        _Column(
+            f"unlabeled, teacher's ({augment.teacher_view})", batch.u_w.numpy(), numbers[size:]
+        ),
+        _Column(f"unlabeled, student's ({augment.student_view})", batch.u_s.numpy(), [""] * size),
+        _Column("unlabeled, not valid is black", np.repeat(valid, 3, axis=-1), [""] * size),
+    ]
+    return [*labeled, *mixed[:2], *unlabeled, *mixed[2:]]
 
 
-def _mixed(batch: SemiBatch, settings: Config, label_map: LabelMap) -> dict:
-    """Returns the columns of the mixed images as the student gets them; none without mixing."""
+def _mixed(
+    batch: SemiBatch, settings: Config, label_map: LabelMap, numbers: list[str]
+) -> list[_Column]:
+    """Returns the columns of the mixed images as the student gets them; none without mixing.
+
+    Two columns follow the labeled images and two the unlabeled ones: every mixed image stands in
+    the row of the image outside of its rectangle, and its caption names the one inside.
+    """
     if settings.method.mixing == "none":
-        return {}
-    group = settings.method.mix_group
-    plan = cutmix.MixPlan(
-        tf.reshape(batch.mix_order, [-1, 2 * group]), tf.reshape(batch.mix_boxes, [-1, group, 4])
-    )
-
-    def halves(labeled: tf.Tensor, unlabeled: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        mixed = cutmix.mix(labeled, unlabeled, plan)
-        mixed = tf.reshape(mixed, [-1, 2, group, *mixed.shape[1:]])
-        return tuple(tf.reshape(mixed[:, i], labeled.shape).numpy() for i in range(2))
-
+        return []
+    plan = batch.mix_plan(settings.method.mix_group)
+    outside, inside = cutmix.origins(plan)
+    row = tf.argsort(outside)
     labels = batch.y[..., tf.newaxis]
     unknown = tf.fill(labels.shape, tf.constant(IGNORE, labels.dtype))
-    columns = {}
-    parts = zip(("one", "other"), halves(batch.x, batch.u_s), halves(labels, unknown), strict=True)
-    for name, images, known in parts:
-        colored = [drawing.colorize(label[..., 0], label_map) for label in known]
-        columns |= {f"CutMix, {name}": images, f"CutMix, labels of the {name}": colored}
+    images = tf.gather(cutmix.mix(batch.x, batch.u_s, plan), row).numpy()
+    known = tf.gather(cutmix.mix(labels, unknown, plan), row)[..., 0].numpy()
+    known = drawing.colorize(known, label_map)
+    captions = [f"rectangle from {numbers[index]}" for index in tf.gather(inside, row)]
+    size, columns = len(batch.x), []
+    for place, name in enumerate(("labeled", "unlabeled")):
+        half = slice(place * size, (place + 1) * size)
+        columns += [
+            _Column(f"CutMix into {name}", images[half], captions[half]),
+            _Column(f"CutMix into {name}, labels", known[half], [""] * size),
+        ]
     return columns
 
 

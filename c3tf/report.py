@@ -30,10 +30,10 @@ def main(paths: list[str]) -> None:
         )
     if os.path.exists(values.output) and not values.overwrite:
         raise UserError(f"{values.output} exists. Give another --output, or add --overwrite.")
+    files.check_writable(values.output, "output")
     found = runs.find(paths)
     loaded = [runs.load(p, name) for p, name in zip(found, runs.short_names(found), strict=True)]
     text = page.render(loaded, values.title)
-    os.makedirs(os.path.dirname(os.path.abspath(values.output)), exist_ok=True)
     files.write_text(values.output, text)
     print(f"Report on {len(loaded)} run(s): {values.output} ({len(text) / 1e6:.1f} MB)")
 

@@ -22,6 +22,8 @@ def main() -> None:
     output = FLAGS.output
     if output and not output.endswith(_KINDS):
         raise UserError(f"--output must end in {' or '.join(_KINDS)}. Received: --output={output}")
+    if output:
+        files.check_writable(output, "output")
     manifest = manifests.verify(FLAGS.data)
     unknown = [split for split in FLAGS.split if split not in manifest.splits]
     if unknown:
@@ -40,7 +42,7 @@ def main() -> None:
         buffer = io.BytesIO()
         inspection.sheet(manifest, picked).save(buffer, "PNG")
         files.write_bytes(output, buffer.getvalue())
-    print(f"written to {output}")
+    print(f"written to {output} ({files.size(output) / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from data_tools import images
 
 _BAR = 24
 _SHOWN_SIZES = 3
-_PER_ROW = 2
+_PICTURES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +34,7 @@ class Sample:
     label: np.ndarray | None
 
     def overlay(self, label_map: LabelMap) -> np.ndarray:
-        """Returns the image with its label painted over it; alone without a label."""
-        if self.label is None:
-            return self.image
+        """Returns the image with its label, which it must have, painted over it."""
         return drawing.overlay(self.image, self.label, label_map)
 
 
@@ -149,7 +147,7 @@ def sheet(manifest: Manifest, picked: dict[str, Sequence[Sample]]) -> Image.Imag
     """
     parts = [_split_sheet(split, samples, manifest.label_map) for split, samples in picked.items()]
     width = parts[0].width
-    parts.append(drawing.legend(manifest.label_map, width))
+    parts.append(drawing.legend(manifest.label_map, width, overlaid=True))
     canvas = Image.new("RGB", (width, sum(part.height for part in parts)))
     top = 0
     for part in parts:
@@ -159,18 +157,21 @@ def sheet(manifest: Manifest, picked: dict[str, Sequence[Sample]]) -> Image.Imag
 
 
 def _split_sheet(split: str, samples: Sequence[Sample], label_map: LabelMap) -> Image.Image:
-    """Lays out the samples of one split, two to a row."""
+    """Lays out the samples of one split, with their labels beside them where there are any."""
+    titles = [f"{split}: image"]
+    if any(sample.label is not None for sample in samples):
+        titles.append("its label over it")
+    per_row = _PICTURES // len(titles)
     rows, captions = [], []
-    for low in range(0, len(samples), _PER_ROW):
-        part = samples[low : low + _PER_ROW]
-        row = [picture for s in part for picture in (s.image, s.overlay(label_map))]
-        blank = np.full_like(row[0], np.iinfo(np.uint8).max)
-        rows.append(row + [blank] * (2 * _PER_ROW - len(row)))
-        captions.append("   |   ".join(_caption(sample) for sample in part))
-    titles = [f"{split}: image", f"{split}: label"] * _PER_ROW
-    return drawing.sheet(rows, titles, captions)
-
-
-def _caption(sample: Sample) -> str:
-    """Names a sample."""
-    return sample.name if sample.label is not None else f"{sample.name} (no label)"
+    for low in range(0, len(samples), per_row):
+        pictures, texts = [], []
+        for sample in samples[low : low + per_row]:
+            labeled = sample.label is not None
+            pictures += [sample.image, sample.overlay(label_map) if labeled else None][
+                : len(titles)
+            ]
+            texts += [sample.name, "" if labeled else drawing.NO_LABEL][: len(titles)]
+        free = _PICTURES - len(pictures)
+        rows.append(pictures + [None] * free)
+        captions.append(texts + [""] * free)
+    return drawing.sheet(rows, titles * per_row, captions)

@@ -46,7 +46,7 @@ def run(folder, repository):
 
 
 def shown(folder, monkeypatch, step=0, **options):
-    """Returns titles, pictures by column, and the batches they were drawn from."""
+    """Returns pictures by title, the captions of each row, and the batches they come from."""
     settings = Config().with_options(
         crop_height=SIZE[0],
         crop_width=SIZE[1],
@@ -61,8 +61,8 @@ def shown(folder, monkeypatch, step=0, **options):
     batches = pipeline.semi_supervised_batches(data, settings, step).take(2).cache()
     drawn = {}
 
-    def sheet(rows, titles, *_, **__):
-        drawn.update(zip(titles, zip(*rows, strict=True), strict=True))
+    def sheet(rows, titles, captions, *_, **__):
+        drawn.update(zip(titles, zip(*rows, strict=True), strict=True), captions=captions)
 
     monkeypatch.setattr(drawing, "sheet", sheet)
     preview.draw(batches, settings, manifest.label_map, 3, step)
@@ -70,12 +70,34 @@ def shown(folder, monkeypatch, step=0, **options):
 
 
 def test_command_draws_the_sheet(run, tmp_path):
-    path = tmp_path / "sheet.png"
-    done = run(f"--output={path}", "--rows=3")
+    path = tmp_path / "new" / "preview.png"
+    done = run(f"--output={path.parent}", "--rows=3")
     assert done.returncode == 0, done.stderr
     assert f"{path}: from step 2500 on, out of 3 labeled and 3 unlabeled" in done.stdout
     with Image.open(path) as sheet:
         assert sheet.width > 9 * 256
+
+
+@pytest.mark.parametrize(
+    ("output", "path"),
+    [
+        ("", "preview.png"),
+        ("a/sheet.png", "a/sheet.png"),
+        ("runs/camvid", "runs/camvid/preview.png"),
+        ("runs/v1.5/", "runs/v1.5/preview.png"),
+    ],
+)
+def test_output_is_the_sheet_or_its_folder(output, path):
+    assert preview.sheet_path(output) == path
+
+
+def test_a_place_that_cannot_be_written_is_reported_before_the_data_are_read(run, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    done = run("--data=absent", f"--output={tmp_path / 'file'}")
+    assert done.returncode == 2
+    place = tmp_path / "file" / "preview.png"
+    assert f"`--output` must name a place that can be written to. Received: {place}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -96,6 +118,11 @@ def test_mistakes_are_one_line(run, flags, named):
 def test_columns_show_the_batch(folder, monkeypatch):
     drawn, batches = shown(folder, monkeypatch)
     first = batches[0]
+    assert [texts[0] for texts in drawn["captions"]] == [
+        "step 0, labeled 0",
+        "step 0, labeled 1",
+        "step 1, labeled 0",
+    ]
     assert all(len(column) == 3 for column in drawn.values())
     for title, field in (
         ("labeled, weak view", "x"),
@@ -110,28 +137,31 @@ def test_columns_show_the_batch(folder, monkeypatch):
     np.testing.assert_array_equal(valid, first.u_valid)
 
 
-def test_cutmix_columns_hold_every_pixel_once(folder, monkeypatch):
+def test_a_mixed_image_stands_in_the_row_of_the_image_around_its_rectangle(folder, monkeypatch):
     drawn, batches = shown(folder, monkeypatch)
-    first = batches[0]
-    mixed = np.stack([drawn["CutMix, one"][:2], drawn["CutMix, other"][:2]])
-    originals = np.concatenate([first.x, first.u_s])
-    # At every place the group's images are shown once each, in some order.
-    for got, expected in zip(
-        np.moveaxis(mixed.reshape(4, -1, 3), 0, 1),
-        np.moveaxis(originals.reshape(4, -1, 3), 0, 1),
-        strict=True,
-    ):
-        assert sorted(map(tuple, got.tolist())) == sorted(map(tuple, expected.tolist()))
-    labels = np.stack(
-        [drawn["CutMix, labels of the one"][:2], drawn["CutMix, labels of the other"][:2]]
-    ).reshape(4, -1, 3)
-    black = (labels == tiny_network.LABEL_MAP.palette()[IGNORE]).all(axis=-1)
-    # Half of what is mixed is unlabeled, and some labels are missing by themselves.
-    expected = 2 + (first.y.numpy().reshape(2, -1) == IGNORE).sum(axis=0)
-    np.testing.assert_array_equal(black.sum(axis=0), expected)
+    batch, palette = batches[0], tiny_network.LABEL_MAP.palette()
+    nothing = np.full(batch.y.shape, IGNORE)
+    originals = np.concatenate([batch.x, batch.u_s])
+    labels = palette[np.concatenate([batch.y, nothing])]
+    names = ["labeled 0", "labeled 1", "unlabeled 0", "unlabeled 1"]
+    captions = drawn.pop("captions")
+    for own, name in enumerate(names):
+        kind, row = name.split()
+        row = int(row)
+        source = captions[row][list(drawn).index(f"CutMix into {kind}")]
+        other = names.index(source.removeprefix("rectangle from "))
+        assert captions[row][0] == f"step 0, labeled {row}"
+        for title, whole in (("", originals), (", labels", labels)):
+            mixed = drawn[f"CutMix into {kind}{title}"][row]
+            around = (mixed == whole[own]).all(axis=-1)
+            within = (mixed == whole[other]).all(axis=-1)
+            assert (around | within).all()
+            assert around.mean() >= 0.4
+            # Every image has a corner that its rectangle leaves free.
+            assert around[[0, 0, -1, -1], [0, -1, 0, -1]].any()
 
 
 def test_without_mixing_there_is_no_cutmix_column(folder, monkeypatch):
     drawn, _ = shown(folder, monkeypatch, mixing="none", student_view="weak")
-    assert len(drawn) == 5
+    assert len(drawn["captions"][0]) == len(drawn) - 1 == 5
     assert "unlabeled, student's (weak)" in drawn

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from c3tf.method.cutmix import MixPlan
+
 
 class SupervisedBatch(NamedTuple):
     """A batch of the supervised phase.
@@ -44,3 +46,13 @@ class SemiBatch(NamedTuple):
     mix_order: tf.Tensor
     mix_boxes: tf.Tensor
     seed: tf.Tensor
+
+    def mix_plan(self, group: int) -> MixPlan:
+        """Returns whom to mix in this batch, or in a part of it that holds whole groups.
+
+        Args:
+            group: labeled images of a group, `--mix_group`.
+        """
+        return MixPlan(
+            tf.reshape(self.mix_order, [-1, 2 * group]), tf.reshape(self.mix_boxes, [-1, group, 4])
+        )

@@ -9,10 +9,13 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from types import ModuleType
 from typing import BinaryIO
+
+from c3tf.errors import UserError
 
 _CHUNK_BYTES = 1 << 20
 _PARTIAL = ".partial-"
@@ -171,6 +174,30 @@ def write_bytes(path: str, data: bytes) -> None:
     with _opened(beside, "wb") as file:
         file.write(data)
     rename(beside, path)
+
+
+def check_writable(path: str, flag: str) -> None:
+    """Refuses a path that no file can be written to, before time is spent on what it would hold.
+
+    Args:
+        path: the file to write later; missing folders are made.
+        flag: the flag that names it or its folder, for the error.
+
+    Raises:
+        UserError: the path is a folder, or its folder cannot be made or takes no file.
+    """
+    folder = os.path.dirname(path) or os.curdir
+    try:
+        if is_dir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        make_dirs(folder)
+        if not is_remote(path):
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise UserError(
+            f"`--{flag}` must name a place that can be written to. Received: {path} ({error})"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from c3tf.labels import IGNORE, LabelMap
 
+# What people read where a pixel is `IGNORE`.
+NO_LABEL = "no label"
 _BACKGROUND = (250, 250, 250)
 _INK = (25, 25, 25)
 _RIGHT = (205, 205, 205)
@@ -20,13 +22,13 @@ def colorize(class_map: np.ndarray, label_map: LabelMap) -> np.ndarray:
     """Paints every pixel in the colour of its class; `IGNORE` is black.
 
     Args:
-        class_map: `(H, W)` uint8 train ids.
+        class_map: `(..., H, W)` uint8 train ids.
         label_map: whose colours.
 
     Returns:
-        `(H, W, 3)` uint8 RGB.
+        `(..., H, W, 3)` uint8 RGB.
     """
-    return label_map.palette()[_plane(class_map, "class_map")]
+    return label_map.palette()[_ids(class_map, "class_map")]
 
 
 def overlay(
@@ -59,13 +61,13 @@ def error_map(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Marks wrong pixels red, right ones light grey and ignored ones black.
 
     Args:
-        prediction: `(H, W)` uint8 train ids.
-        label: `(H, W)` uint8 train ids or `IGNORE`.
+        prediction: `(..., H, W)` uint8 train ids.
+        label: `(..., H, W)` uint8 train ids or `IGNORE`.
 
     Returns:
-        `(H, W, 3)` uint8 RGB.
+        `(..., H, W, 3)` uint8 RGB.
     """
-    prediction, label = _plane(prediction, "prediction"), _plane(label, "label")
+    prediction, label = _ids(prediction, "prediction"), _ids(label, "label")
     if prediction.shape != label.shape:
         raise ValueError(
             "`prediction` and `label` must have one size. "
@@ -79,21 +81,22 @@ def error_map(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def sheet(
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Sequence[Sequence[np.ndarray | None]],
     column_titles: Sequence[str],
-    row_captions: Sequence[str] | None = None,
+    captions: Sequence[Sequence[str]] | None = None,
     label_map: LabelMap | None = None,
     cell_width: int = 320,
 ) -> Image.Image:
     """Lays out pictures in a grid under column titles, with captions and a legend.
 
     Args:
-        rows: one list of `(H, W, 3)` uint8 pictures per row, as many as there are titles;
-            pictures are scaled to one width and keep their shape.
+        rows: one list of `(H, W, 3)` uint8 pictures per row, as many as there are titles; None
+            leaves a place free. Pictures keep their shape and fill a square, across or upright.
         column_titles: one text per column.
-        row_captions: one text per row, written above it; none when absent.
+        captions: one text per picture, written above it; none when absent. A text may reach over
+            the pictures to its right as far as their own texts are empty.
         label_map: whose classes the legend below the grid explains; no legend when absent.
-        cell_width: width of a picture in pixels.
+        cell_width: side of that square in pixels.
 
     Returns:
         An RGB Pillow image.
@@ -101,11 +104,10 @@ def sheet(
     Raises:
         ValueError: there is no picture, or the numbers of pictures, titles and captions differ.
     """
-    captions = row_captions or [""] * len(rows)
     _check_sheet(rows, column_titles, captions, cell_width)
-    grid = [[_scaled(picture, cell_width) for picture in row] for row in rows]
-    heights = [max(picture.height for picture in row) for row in grid]
-    caption_line = _LINE if row_captions else 0
+    grid = [[None if p is None else _scaled(p, cell_width) for p in row] for row in rows]
+    heights = [max((p.height for p in row if p is not None), default=0) for row in grid]
+    caption_line = _LINE if captions else 0
     width = _GAP + len(column_titles) * (cell_width + _GAP)
     key = legend(label_map, width) if label_map else None
     height = _GAP + _LINE + sum(h + caption_line + _GAP for h in heights)
@@ -114,10 +116,15 @@ def sheet(
     for column, title in enumerate(column_titles):
         _text(draw, (_GAP + column * (cell_width + _GAP), _GAP), title, cell_width)
     top = _GAP + _LINE
-    for row, caption, row_height in zip(grid, captions, heights, strict=True):
-        if caption_line:
-            _text(draw, (_GAP, top), caption, width - 2 * _GAP)
+    for index, (row, row_height) in enumerate(zip(grid, heights, strict=True)):
+        texts = captions[index] if captions else ()
+        for column, text in enumerate(texts):
+            free = next((c for c in range(column + 1, len(texts)) if texts[c]), len(texts))
+            room = (free - column) * (cell_width + _GAP) - _GAP
+            _text(draw, (_GAP + column * (cell_width + _GAP), top), text, room)
         for column, picture in enumerate(row):
+            if picture is None:
+                continue
             canvas.paste(picture, (_GAP + column * (cell_width + _GAP), top + caption_line))
         top += row_height + caption_line + _GAP
     if key:
@@ -125,53 +132,81 @@ def sheet(
     return canvas
 
 
-def legend(label_map: LabelMap, width: int) -> Image.Image:
+def legend(label_map: LabelMap, width: int, overlaid: bool = False) -> Image.Image:
     """Draws one coloured square and name per class, in as many lines as the width asks for.
+
+    The last square stands for `IGNORE`.
 
     Args:
         label_map: whose classes.
         width: width of the result in pixels; at least one entry stands in every line.
+        overlaid: whether it explains overlays, see `legend_entries`.
 
     Returns:
         An RGB Pillow image of that width.
     """
     font = _font()
     side = _FONT_SIZE
-    entry = side + 6 + max(int(font.getlength(name)) + 1 for name in label_map.class_names)
+    named = legend_entries(label_map, overlaid)
+    name_width = max(int(font.getlength(name)) + 1 for name, _ in named)
+    name_width = min(name_width, width - 2 * _GAP - side - 6)
+    entry = side + 6 + name_width
     columns = max(1, (width - _GAP) // (entry + 2 * _GAP))
-    lines = -(-label_map.num_classes // columns)
+    lines = -(-len(named) // columns)
     image = Image.new("RGB", (width, lines * _LINE + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    named = zip(label_map.class_names, label_map.colors, strict=True)
     for index, (name, color) in enumerate(named):
         line, column = divmod(index, columns)
         left, top = _GAP + column * (entry + 2 * _GAP), line * _LINE
         draw.rectangle((left, top, left + side, top + side), fill=color, outline=_INK)
-        _text(draw, (left + side + 6, top), name, entry)
+        _text(draw, (left + side + 6, top), name, name_width)
     return image
 
 
-def _check_sheet(rows: Sequence, titles: Sequence, captions: Sequence, cell_width: int) -> None:
+def legend_entries(
+    label_map: LabelMap, overlaid: bool = False
+) -> list[tuple[str, tuple[int, int, int] | None]]:
+    """Returns the name and RGB colour of every class, and last those of `IGNORE`.
+
+    Args:
+        label_map: whose classes.
+        overlaid: whether they explain overlays, in which `IGNORE` has no colour.
+    """
+    black = tuple(label_map.palette()[IGNORE].tolist())
+    ignored = (f"{NO_LABEL} (image alone)", None) if overlaid else (NO_LABEL, black)
+    return [*zip(label_map.class_names, label_map.colors, strict=True), ignored]
+
+
+def fitted(width: int, height: int, side: int) -> tuple[int, int]:
+    """Returns the width and height, of this shape, of the largest picture within a square."""
+    longest = max(width, height)
+    return tuple(max(1, round(length * side / longest)) for length in (width, height))
+
+
+def _check_sheet(
+    rows: Sequence, titles: Sequence, captions: Sequence | None, cell_width: int
+) -> None:
     if not rows or not titles:
         raise ValueError("`rows` and `column_titles` must not be empty.")
     if cell_width < 1:
         raise ValueError(f"`cell_width` must be positive. Received: cell_width={cell_width}")
-    if len(captions) != len(rows):
+    if captions is not None and len(captions) != len(rows):
         raise ValueError(f"{len(rows)} rows need as many captions. Received: {len(captions)}")
-    for row in rows:
-        if len(row) != len(titles):
-            raise ValueError(
-                f"Every row must hold {len(titles)} pictures, as there are titles. "
-                f"Received: a row of {len(row)}"
-            )
+    for what, lines in (("pictures", rows), ("captions", captions or ())):
+        for line in lines:
+            if len(line) != len(titles):
+                raise ValueError(
+                    f"Every row must hold {len(titles)} {what}, as there are titles. "
+                    f"Received: a row of {len(line)}"
+                )
 
 
-def _scaled(picture: np.ndarray, width: int) -> Image.Image:
+def _scaled(picture: np.ndarray, side: int) -> Image.Image:
     image = Image.fromarray(picture)
-    height = max(1, round(image.height * width / image.width))
+    size = fitted(*image.size, side)
     # Averaging keeps thin objects in sight when a picture shrinks; growing invents no colours.
-    resample = Image.Resampling.BOX if width < image.width else Image.Resampling.NEAREST
-    return image.resize((width, height), resample)
+    resample = Image.Resampling.BOX if side < max(image.size) else Image.Resampling.NEAREST
+    return image.resize(size, resample)
 
 
 def _text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int) -> None:
@@ -187,10 +222,10 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=_FONT_SIZE)
 
 
-def _plane(values: np.ndarray, name: str) -> np.ndarray:
+def _ids(values: np.ndarray, name: str) -> np.ndarray:
     values = np.asarray(values)
-    if values.ndim != 2 or values.dtype != np.uint8:
+    if values.ndim < 2 or values.dtype != np.uint8:
         raise ValueError(
-            f"`{name}` must be (H, W) uint8. Received: shape {values.shape}, {values.dtype}"
+            f"`{name}` must be (..., H, W) uint8. Received: shape {values.shape}, {values.dtype}"
         )
     return values

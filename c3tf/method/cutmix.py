@@ -81,6 +81,20 @@ def draw_order(uniform: tf.Tensor, mixing: str) -> tf.Tensor:
     raise ValueError(f"`mixing` must be 'cross_set' or 'intra_set'. Received: mixing={mixing!r}")
 
 
+def origins(plan: MixPlan) -> tuple[tf.Tensor, tf.Tensor]:
+    """Tells which two images each mixed image is made of.
+
+    Args:
+        plan: whom to mix.
+
+    Returns:
+        `(2 B,)` int32 twice, in the order of the mixed images: the image outside of the rectangle
+        and the one inside it, the labeled ones numbered from 0 and the unlabeled ones from B.
+    """
+    outside = _image_at(plan)
+    return tuple(tf.reshape(image, [-1]) for image in (outside, _partner(outside)))
+
+
 def mix(labeled: tf.Tensor, unlabeled: tf.Tensor, plan: MixPlan | None) -> tf.Tensor:
     """Mixes labeled and unlabeled images pairwise, both ways round (Eq. 4).
 
@@ -173,9 +187,8 @@ def sources(plan: MixPlan, height: int, width: int) -> tf.Tensor:
         `(2 B, height, width)` int32: pixels of the labeled and then of the unlabeled images,
         numbered image by image and row by row.
     """
-    image = _image_at(plan)
     boxes = tf.concat([plan.boxes, plan.boxes], axis=1)
-    return _exchanged(image, _partner(image), boxes, height, width)
+    return _exchanged(*origins(plan), boxes, height, width)
 
 
 def places(plan: MixPlan, height: int, width: int) -> tf.Tensor:
@@ -202,7 +215,7 @@ def _mixed_rows(plan: MixPlan) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     mixed = tf.reshape(tf.range(groups * size), [groups, size])
     boxes = tf.concat([plan.boxes, plan.boxes], axis=1)
     # Everything so far stands in the order of the mixed images.
-    back = _inverse(tf.reshape(_image_at(plan), [-1]))
+    back = _inverse(origins(plan)[0])
     own, partner = (tf.gather(tf.reshape(x, [-1]), back) for x in (mixed, _partner(mixed)))
     return own, partner, tf.gather(tf.reshape(boxes, [-1, 4]), back)
 

@@ -11,6 +11,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 12, 40
 # Colours that the style sheet defines as .s0, .s1, ...
 COLORS = 6
 _POINTS = 400
+# Of a name beside a heat map: the most of them, and room for one in pixels.
+_LETTERS, _LETTER_WIDTH = 40, 7
 
 
 class Line(NamedTuple):
@@ -179,7 +181,9 @@ def heat_map(
     """
     known = [v for values in rows.values() for v in values if v is not None]
     low, high = min(known), max(known)
-    left, right, cell = 120, 54, 18
+    names = {name: name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…" for name in rows}
+    left = 14 + _LETTER_WIDTH * max(map(len, names.values()))
+    right, cell = 54, 18
     width, height = 720, cell * len(rows) + 40
     column = (width - left - right) / len(steps)
 
@@ -193,7 +197,7 @@ def heat_map(
     parts = []
     for place, (name, values) in enumerate(rows.items()):
         y = place * cell
-        parts.append(_text(left - 6, y + 13, name, "end"))
+        parts.append(_text(left - 6, y + 13, names[name], "end"))
         for index, value in enumerate(values):
             if value is None:
                 continue

@@ -1,6 +1,10 @@
 """HTML elements as text, with everything escaped that is not HTML already."""
 
 import html
+from collections.abc import Sequence
+
+# Elements that have no end.
+_VOID = ("img", "meta")
 
 
 class Html(str):
@@ -30,7 +34,31 @@ def element(name: str, attributes: dict[str, object], *children: str) -> Html:
         for key, value in attributes.items()
         if value is not None
     )
+    if name in _VOID:
+        return Html(f"<{name}{held}>")
     return Html(f"<{name}{held}>{join(list(children))}</{name}>")
+
+
+def document(title: str, css: str, *body: str) -> str:
+    """Makes a whole document that needs no other file.
+
+    Args:
+        title: of the document, and its first heading.
+        css: its style sheet.
+        *body: texts and elements below the heading.
+
+    Returns:
+        HTML.
+    """
+    head = [
+        element("meta", {"charset": "utf-8"}),
+        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
+        element("title", {}, title),
+        element("style", {}, Html(css)),
+    ]
+    body = element("body", {}, element("h1", {}, title), *body)
+    page = element("html", {"lang": "en"}, element("head", {}, *head), body)
+    return f"<!DOCTYPE html>\n{page}\n"
 
 
 def table(head: list[str], rows: list[list[str]], css: str = "") -> Html:
@@ -59,3 +87,15 @@ def table(head: list[str], rows: list[list[str]], css: str = "") -> Html:
         "table", {"class": css or None}, element("thead", {}, element("tr", {}, *titles)), body
     )
     return element("div", {"class": "scroll"}, held)
+
+
+def swatch(color: Sequence[int] | None) -> Html:
+    """Makes a small square of an RGB colour, an empty one for None."""
+    style = None if color is None else f"background:rgb{tuple(color)}"
+    return element("span", {"class": "swatch", "style": style})
+
+
+def bar(share: float, css: str) -> Html:
+    """Makes a bar, filled up to a share (0 to 1) with a part of class `css`."""
+    filled = element("i", {"class": css, "style": f"width:{100 * share:.1f}%"})
+    return element("span", {"class": "bar", "aria-hidden": "true"}, filled)

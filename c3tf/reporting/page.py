@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import c3tf
 from c3tf.reporting import sections
-from c3tf.reporting.html import Html, element, join
+from c3tf.reporting.html import document, element
 from c3tf.reporting.runs import RunData
 from c3tf.reporting.style import CSS
 
@@ -45,21 +45,6 @@ def render(runs: Sequence[RunData], title: str) -> str:
         for anchor, heading, held in made
     ]
     names = ", ".join(run.name for run in runs)
-    head = join(
-        [
-            Html('<meta charset="utf-8">'),
-            Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-            element("title", {}, title),
-            element("style", {}, Html(CSS)),
-        ]
-    )
     said = element("p", {"class": "soft"}, f"{names}; made by c3tf {c3tf.__version__}")
     nav = element("nav", {"aria-label": "Sections"}, element("ul", {}, *links))
-    main = element("main", {}, *body)
-    page = element(
-        "html",
-        {"lang": "en"},
-        element("head", {}, head),
-        element("body", {}, element("h1", {}, title), said, nav, main),
-    )
-    return f"<!DOCTYPE html>\n{page}\n"
+    return document(title, CSS, said, nav, element("main", {}, *body))

@@ -1,7 +1,5 @@
 """The sections of the page, each made from the same list of runs."""
 
-import base64
-import io
 import os
 from collections.abc import Sequence
 
@@ -10,9 +8,11 @@ from PIL import Image
 
 from c3tf.config import Config
 from c3tf.evaluation import drawing, metrics
+from c3tf.labels import LabelMap
 from c3tf.reporting import charts
 from c3tf.reporting.charts import Line
-from c3tf.reporting.html import Html, element, join, table
+from c3tf.reporting.html import Html, bar, element, join, swatch, table
+from c3tf.reporting.images import data_url
 from c3tf.reporting.runs import Evaluation, RunData
 
 # Title of a chart and the scalar that it shows, in the order of the method.
@@ -38,7 +38,6 @@ _SUMMARY = (
 )
 _NETWORKS = ("student", "teacher")
 _COLUMNS = 60
-_PICTURE_WIDTH = 480
 
 
 def overview(runs: Sequence[RunData]) -> Html:
@@ -100,9 +99,8 @@ def classes(runs: Sequence[RunData]) -> Html:
     rows = []
     label_map = columns[0][2].label_map
     for name, rgb in zip(label_map.class_names, label_map.colors, strict=True):
-        swatch = element("span", {"class": "swatch", "style": f"background:rgb{tuple(rgb)}"})
         cells = [_bar(evaluation.iou.get(name), color) for _, color, evaluation in columns]
-        rows.append([join([swatch, name]), *cells])
+        rows.append([join([swatch(rgb), name]), *cells])
     for title, key in _SUMMARY:
         rows.append([element("b", {}, title), *(_bar(e.metrics[key], c) for _, c, e in columns)])
     return table(["class", *(title for title, _, _ in columns)], rows)
@@ -150,13 +148,15 @@ def examples(runs: Sequence[RunData]) -> Html:
     shown = {run.sheet for run in runs if run.sheet and not run.examples}
     for path in sorted(shown):
         with Image.open(path) as picture:
-            source = _embedded(np.asarray(picture.convert("RGB")), "png", width=0)
+            source = data_url(np.asarray(picture.convert("RGB")), side=0)
         text = f"Predictions, from {os.path.basename(path)}"
-        parts.append(element("p", {}, Html(f'<img class="sheet" alt="{text}" src="{source}">')))
+        image = element("img", {"class": "sheet", "alt": text, "src": source})
+        parts.append(element("p", {}, image))
     note = "Errors are red, right pixels grey, pixels without a label black."
     if not parts:
         return _nothing("There are no examples: runs write them when they end.")
-    return join([element("p", {"class": "soft"}, note), *parts])
+    label_maps = dict.fromkeys(e.label_map for run in runs if run.examples for e in run.evaluations)
+    return join([element("p", {"class": "soft"}, note), *map(_legend, label_maps), *parts])
 
 
 def differences(runs: Sequence[RunData]) -> Html:
@@ -227,8 +227,7 @@ def _bar(value: float | None, color: int) -> Html:
     if value is None:
         return join(["-"])
     css = f"s{color % charts.COLORS}"
-    filled = element("i", {"class": css, "style": f"width:{100 * value:.1f}%"})
-    return join([_percent(value), element("span", {"class": "bar", "aria-hidden": "true"}, filled)])
+    return join([_percent(value), bar(value, css)])
 
 
 def _matrix(evaluation: Evaluation) -> Html:
@@ -265,6 +264,13 @@ def _class_map(title: str, entries: list[dict], prefix: str, percent: bool) -> H
     return charts.heat_map(title, [entry["step"] for entry in kept], rows, percent)
 
 
+def _legend(label_map: LabelMap) -> Html:
+    """Lists the colours of the classes and of pixels without a label."""
+    named = drawing.legend_entries(label_map)
+    entries = [element("li", {}, swatch(color), name) for name, color in named]
+    return element("ul", {"class": "legend"}, *entries)
+
+
 def _strip(name: str, runs: Sequence[RunData]) -> Html:
     """Shows one image, its label, and every run's prediction and errors."""
     figures = []
@@ -274,34 +280,21 @@ def _strip(name: str, runs: Sequence[RunData]) -> Html:
             if example.name != name or label_map is None:
                 continue
             if not figures:
-                figures.append(_figure("image", _embedded(example.image, "jpeg")))
+                figures.append(_figure("image", data_url(example.image, "jpeg")))
                 figures.append(
-                    _figure("label", _embedded(drawing.colorize(example.label, label_map)))
+                    _figure("label", data_url(drawing.colorize(example.label, label_map)))
                 )
             for network, prediction in example.predictions.items():
                 what = _named(run, runs, network)
-                figures.append(_figure(what, _embedded(drawing.colorize(prediction, label_map))))
+                figures.append(_figure(what, data_url(drawing.colorize(prediction, label_map))))
                 wrong = drawing.error_map(prediction, example.label)
-                figures.append(_figure(f"{what}, errors", _embedded(wrong)))
+                figures.append(_figure(f"{what}, errors", data_url(wrong)))
     return element("div", {"class": "strip"}, *figures)
 
 
 def _figure(caption: str, source: str) -> Html:
-    image = Html(f'<img loading="lazy" alt="" src="{source}">')
+    image = element("img", {"loading": "lazy", "alt": "", "src": source})
     return element("figure", {}, image, element("figcaption", {}, caption))
-
-
-def _embedded(pixels: np.ndarray, kind: str = "png", width: int = _PICTURE_WIDTH) -> str:
-    """Returns a picture as a data URL, shrunk to a width unless that is 0."""
-    picture = Image.fromarray(pixels)
-    if width and picture.width > width:
-        resample = Image.Resampling.LANCZOS if kind == "jpeg" else Image.Resampling.NEAREST
-        picture = picture.resize((width, round(picture.height * width / picture.width)), resample)
-    if kind == "png":
-        picture = picture.quantize(256)
-    held = io.BytesIO()
-    picture.save(held, format=kind, optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(held.getvalue()).decode('ascii')}"
 
 
 def _flat(run: RunData) -> dict[str, str]:

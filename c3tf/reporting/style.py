@@ -68,7 +68,15 @@ table.confusion thead th:first-child { writing-mode: initial; transform: none; }
 .strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 10px;
   margin-bottom: 22px; break-inside: avoid; }
 .strip figcaption { font-weight: 400; font-size: 13px; color: var(--soft); }
+.strip img { max-height: 460px; object-fit: contain; object-position: left top; }
 .strip img, img.sheet { width: 100%; height: auto; display: block; border-radius: 4px; }
+.pairs { display: flex; flex-wrap: wrap; gap: 18px; margin-bottom: 22px; }
+.pairs figure { min-width: 256px; } .pairs img { max-width: 100%; vertical-align: top;
+  margin-right: 6px; } .pairs .grown { image-rendering: pixelated; }
+.pairs figcaption { width: 0; min-width: 100%; font-weight: 400; font-size: 13px;
+  overflow-wrap: anywhere; }
+table.described td:last-child, table.described th:last-child { text-align: left; white-space:
+  nowrap; }
 details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; }
 @media print {
   :root { --ink: #000; --soft: #333; --page: #fff; --panel: #fff; --edge: #bbb; --heat: #0b5cad;

@@ -59,7 +59,7 @@ class Pictures:
             "labeled/weak": batch.x.numpy(),
             "labeled/target": self._colored(label),
             "labeled/prediction": self._colored(prediction),
-            "labeled/error": _errors(prediction, label),
+            "labeled/error": drawing.error_map(prediction, label),
         }
 
     def _unlabeled(self, batch: SemiBatch) -> dict[str, np.ndarray]:
@@ -78,13 +78,15 @@ class Pictures:
             "unlabeled/target": self._colored(target),
             "unlabeled/confident": np.repeat(confident[..., None], 3, axis=-1) * np.uint8(white),
             "unlabeled/prediction": self._colored(prediction),
-            "unlabeled/error": _errors(prediction, np.where(confident, target, IGNORE)),
+            "unlabeled/error": drawing.error_map(
+                prediction, np.where(confident, target, np.uint8(IGNORE))
+            ),
         }
 
     def _mixed(self, batch: SemiBatch) -> dict[str, np.ndarray]:
         plan = None
         if self._model.options.mixing != "none":
-            plan = cutmix.MixPlan(tf.reshape(batch.mix_order, [1, -1]), batch.mix_boxes[None])
+            plan = batch.mix_plan(self._model.options.mix_group)
         images = cutmix.mix(batch.x, batch.u_s, plan)
         prediction = self._predict(images)
         return {"mixed/image": images.numpy(), "mixed/prediction": self._colored(prediction)}
@@ -93,9 +95,4 @@ class Pictures:
         return inference.class_map(self._model.student, images).numpy()
 
     def _colored(self, class_maps: np.ndarray) -> np.ndarray:
-        return np.stack([drawing.colorize(plane, self._label_map) for plane in class_maps])
-
-
-def _errors(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    pairs = zip(predictions, labels.astype(np.uint8), strict=True)
-    return np.stack([drawing.error_map(*pair) for pair in pairs])
+        return drawing.colorize(class_maps, self._label_map)

@@ -65,8 +65,9 @@ def draw(runs: Mapping[str, str], folder: str, network: str = "student") -> str:
         _row(group, label_map, network)
         for group in zip(*(shown for shown, _ in columns.values()), strict=True)
     ]
-    captions = [example.name for example in first]
-    sheet = drawing.sheet(rows, ["image", "truth", *runs], captions, label_map)
+    titles = ["image", "truth", *runs]
+    captions = [[example.name, *[""] * len(titles[1:])] for example in first]
+    sheet = drawing.sheet(rows, titles, captions, label_map)
     path = os.path.join(folder, FILE)
     writers.write_png(path, np.asarray(sheet))
     return path

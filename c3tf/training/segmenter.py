@@ -229,10 +229,7 @@ class Segmenter(keras.Model):
     def _mix_plan(self, batch: SemiBatch) -> cutmix.MixPlan | None:
         if self.options.mixing == "none":
             return None
-        size = self.options.mix_group
-        return cutmix.MixPlan(
-            tf.reshape(batch.mix_order, [-1, 2 * size]), tf.reshape(batch.mix_boxes, [-1, size, 4])
-        )
+        return batch.mix_plan(self.options.mix_group)
 
     def _counts(
         self, batch: SemiBatch, plan: cutmix.MixPlan | None, logits: tf.Tensor, targets: Targets

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from c3tf.data import files
+from c3tf.errors import UserError
 
 
 @pytest.fixture(params=["local", "ram"])
@@ -53,3 +54,21 @@ def test_a_failed_write_leaves_the_old_file(root, monkeypatch):
         with pytest.raises(OSError):  # noqa: PT011
             files.write_bytes(path, b"new")
     assert files.read_bytes(path) == b"old"
+
+
+def test_a_place_is_checked_without_leaving_anything_but_its_folder(root):
+    folder = files.join(root, "new", "folder")
+    files.check_writable(files.join(folder, "x.png"), "output")
+    assert files.list_dir(folder) == []
+    files.write_bytes(files.join(folder, "x.png"), b"old")
+    files.check_writable(files.join(folder, "x.png"), "output")
+    assert files.read_bytes(files.join(folder, "x.png")) == b"old"
+
+
+@pytest.mark.parametrize("name", ["x/y.png", "", "x/y/z.png"])
+def test_a_place_that_takes_no_file_is_refused_with_its_flag(tmp_path, name):
+    (tmp_path / "x").write_bytes(b"")
+    path = str(tmp_path / name).rstrip("/")
+    with pytest.raises(UserError, match=r"`--sheet` must name a place .* Received: ") as refused:
+        files.check_writable(path, "sheet")
+    assert path in str(refused.value)

@@ -89,6 +89,26 @@ def test_the_sheet_holds_overlays_and_the_legend(manifest):
     assert {tuple(color) for color in overlay.reshape(-1, 3).tolist()} <= held
 
 
+def test_images_without_labels_stand_alone_on_the_sheet(manifest, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        inspection.drawing, "sheet", lambda *parts: drawn.append(parts) or Image.new("RGB", (9, 9))
+    )
+    labeled = inspection.pick(manifest, "train", 2)
+    plain = inspection.pick(manifest, "unlabeled", 2)
+    inspection.sheet(manifest, {"unlabeled": plain * 3, "mixed": [labeled[0], plain[0], *labeled]})
+    (rows, titles, captions), (mixed, two_titles, two_captions) = drawn
+    assert titles == ["unlabeled: image"] * 4
+    assert [[picture is None for picture in row] for row in rows] == [
+        [False] * 4,
+        [False, False, True, True],
+    ]
+    assert captions[1] == [plain[0].name, plain[1].name, "", ""]
+    assert two_titles == ["mixed: image", "its label over it"] * 2
+    assert [picture is None for picture in mixed[0]] == [False, False, False, True]
+    assert two_captions[0] == [labeled[0].name, "", plain[0].name, "no label"]
+
+
 def test_the_page_stands_alone(manifest):
     picked = {split: inspection.pick(manifest, split, 2) for split in manifest.splits}
     page = inspection_page.page(manifest, picked)
@@ -96,17 +116,32 @@ def test_the_page_stands_alone(manifest):
     assert "<b>" not in page
     assert "&lt;b&gt; &amp; " in page
     pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
-    # Two of each split; unlabeled images have no overlay.
+    # Two of each split; unlabeled images have no overlay, nor do pixels have without a label.
     assert len(pictures) == 2 * 2 + 2 * 2 + 2
     assert all(Image.open(io.BytesIO(base64.b64decode(text))).size == (16, 12) for text in pictures)
     assert page.count("(no label)") == 2
+    assert re.search(r'<span class="swatch"></span>no label \(image alone\)</th><td>\d', page)
+    assert page.count('class="grown" alt="" width="256" height="192"') == len(pictures)
+
+
+@pytest.mark.parametrize("size", [(60, 900), (900, 60), (7, 5)])
+def test_the_page_shows_pictures_of_any_shape_within_a_square(manifest, size):
+    width, height = size
+    tall = inspection.Sample("tall", np.zeros((height, width, 3), np.uint8), None)
+    page = inspection_page.page(manifest, {"train": [tall]})
+    (shown,) = re.findall(r'width="(\d+)" height="(\d+)"', page)
+    assert max(map(int, shown)) == 256
+    assert int(shown[0]) == round(width * 256 / max(size))
+    (stored,) = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    assert max(Image.open(io.BytesIO(base64.b64decode(stored))).size) <= 480
 
 
 def test_the_command_draws(repository, manifest, tmp_path):
-    output = tmp_path / "sheet.png"
+    output = tmp_path / "new" / "sheet.png"
     done = _run(repository, manifest, f"--output={output}", "--images=2", "--split=val")
     assert done.returncode == 0, done.stderr
     assert "lawn" in done.stdout
+    assert f"written to {output} (0.0 MB)" in done.stdout
     assert Image.open(output).format == "PNG"
 
 
@@ -114,6 +149,7 @@ def test_the_command_draws(repository, manifest, tmp_path):
     ("flags", "message"),
     [
         (("--output=x.pdf",), "--output must end in .png or .html. Received: --output=x.pdf"),
+        (("--output=/dev/null/x.png",), "`--output` must name a place that can be written to"),
         (("--split=test",), "train, val, unlabeled. Received: --split=test"),
     ],
 )

@@ -169,6 +169,21 @@ def test_without_a_plan_nothing_is_mixed():
     np.testing.assert_array_equal(back[1], unlabeled)
 
 
+@pytest.mark.parametrize("mixing", ["cross_set", "intra_set"])
+def test_origins_name_the_image_outside_and_the_one_inside_each_rectangle(mixing):
+    plan = random_plan(groups=3, size=2, mixing=mixing)
+    images = np.broadcast_to(np.arange(12, dtype=np.int32)[:, None, None, None], (12, 16, 24, 1))
+    mixed = cutmix.mix(tf.constant(images[:6]), tf.constant(images[6:]), plan).numpy()[..., 0]
+    boxes = tf.reshape(tf.concat([plan.boxes, plan.boxes], axis=1), [-1, 4]).numpy()
+    outside, inside = cutmix.origins(plan)
+    for got, box, around, within in zip(mixed, boxes, outside, inside, strict=True):
+        top, left, height, width = box
+        expected = np.full((16, 24), around)
+        expected[top : top + height, left : left + width] = within
+        np.testing.assert_array_equal(got, expected)
+    assert sorted(outside.numpy()) == sorted(inside.numpy()) == list(range(12))
+
+
 @pytest.mark.parametrize("size", [2, 4])
 def test_intra_set_never_mixes_the_sets(size):
     for seed in range(20):

@@ -1,5 +1,7 @@
 """The report: what it reads, what it draws, and that it is one well-formed page."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -15,7 +17,7 @@ import tiny_network
 from c3tf.config import Config
 from c3tf.evaluation import writers
 from c3tf.evaluation.evaluator import EvaluationResult
-from c3tf.reporting import charts, html, page, runs
+from c3tf.reporting import charts, html, images, page, runs
 from c3tf.reporting.runs import ReportError
 
 LABEL_MAP = tiny_network.LABEL_MAP
@@ -88,6 +90,11 @@ def test_a_page_of_two_runs_is_well_formed_and_needs_nothing_else(tmp_path):
     assert not list(root.iter("script"))
     anchors = {link.get("href")[1:] for link in root.iter("a")}
     assert anchors == {section.get("id") for section in root.iter("section")}
+    (legend,) = [held for held in root.iter("ul") if list(held.iter("span"))]
+    swatches = {"".join(entry.itertext()): entry.find("span").get("style") for entry in legend}
+    assert list(swatches) == [*LABEL_MAP.class_names, "no label"]
+    assert swatches["no label"] == "background:rgb(0, 0, 0)"
+    assert swatches["ground"] == f"background:rgb{LABEL_MAP.colors[0]}"
     assert "<a> & b" in [heading.text for heading in root.iter("h3")]
 
 
@@ -150,6 +157,17 @@ def test_curves_lie_where_their_axes_say():
     assert drawn[1][0] == pytest.approx((xs[0] + xs[100]) / 2)
 
 
+def test_names_of_a_heat_map_have_room_and_long_ones_end_in_dots():
+    long, longer = "traffic light (pedestrians, temporary)", "x" * 100
+    figure = parsed(str(charts.heat_map("t", [1], {"road": [1.0], long: [2.0]}, False)))
+    names = {text.text: float(text.get("x")) for text in figure.iter("text")}
+    # At 12 pixels a letter of the page's fonts is about 6.5 wide.
+    assert names[long] >= 6.5 * len(long)
+    figure = parsed(str(charts.heat_map("t", [1], {longer: [1.0]}, False)))
+    assert "x" * 39 + "…" in [text.text for text in figure.iter("text")]
+    assert f"{longer}, step 1: 1.000" in [title.text for title in figure.iter("title")]
+
+
 @pytest.mark.parametrize(
     ("low", "high"), [(0, 1), (0.34, 0.5), (-3, 12345), (1e-9, 2e-9), (5, 5), (0, 0), (1e8, 1e9)]
 )
@@ -168,6 +186,17 @@ def test_long_curves_are_thinned_but_keep_their_ends():
     thinned = charts.thinned(points, 400)
     assert len(thinned) == 400
     assert (thinned[0], thinned[-1]) == (points[0], points[-1])
+
+
+@pytest.mark.parametrize(("kind", "size"), [("jpeg", (60, 900)), ("png", (900, 60))])
+def test_embedded_pictures_are_shrunk_within_a_square(kind, size):
+    pixels = np.zeros((*size, 3), np.uint8)
+    for side, expected in ((480, 480), (0, 900), (1000, 900)):
+        _, text = images.data_url(pixels, kind, side).split(",")
+        with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+            assert picture.format == kind.upper()
+            assert max(picture.size) == expected
+            assert picture.size == tuple(length * expected // 900 for length in size[::-1])
 
 
 def test_text_is_escaped_and_elements_are_not():
@@ -202,6 +231,12 @@ def test_the_command_writes_a_file_and_overwrites_only_when_asked(tmp_path, repo
     refused = report(str(tmp_path / "run"))
     assert (refused.returncode, output.read_bytes()) == (2, before)
     assert "exists. Give another --output, or add --overwrite." in refused.stderr
+    output = output / "below_a_file.html"
+    refused = report("absent")
+    assert refused.returncode == 2
+    assert f"`--output` must name a place that can be written to. Received: {output}" in (
+        refused.stderr
+    )
 
 
 def test_a_sheet_of_an_older_run_is_shown(tmp_path):
