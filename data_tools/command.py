@@ -7,10 +7,10 @@ from absl import flags
 
 from c3tf.data.errors import DataError
 from c3tf.data.example import IMAGE_FORMATS
-from c3tf.data.manifest import FILE_NAME, LeftOut, Manifest, SplitInfo
+from c3tf.data.manifest import FILE_NAME, LeftOut, Manifest
 from c3tf.labels import LabelMap
 from c3tf.progress import Progress
-from data_tools import convert, verification
+from data_tools import convert, description, verification
 from data_tools.discovery.common import Found
 from data_tools.example import VAL_LABEL_SIZES, Options
 from data_tools.runners import LocalRunner, Runner
@@ -140,11 +140,13 @@ def convert_found(
         shard_mb=FLAGS.shard_mb,
         strict=FLAGS.strict,
         skip_bad=FLAGS.skip_bad,
+        say=print,
     )
     for split, info in manifest.splits.items():
         known = set(found.left_out.get(split, ()))
         _print_left_out(split, [entry for entry in info.left_out if entry not in known])
-    print(summary(manifest))
+    print(description.text(manifest))
+    print(f"written to {manifest.data_dir}")
     if FLAGS.verify:
         verify(manifest.data_dir, FLAGS.num_workers)
     return manifest
@@ -203,34 +205,3 @@ def _print_left_out(split: str, entries: Sequence[LeftOut]) -> None:
         print(f"  {split}, left out: {entry.source}: {entry.reason}")
     if len(entries) > _SHOWN:
         print(f"  {split}, left out: {len(entries) - _SHOWN} more, listed in {FILE_NAME}")
-
-
-def summary(manifest: Manifest) -> str:
-    """Describes a data set: images and megabytes per split, share of pixels per class.
-
-    Args:
-        manifest: of the data set.
-
-    Returns:
-        Lines of text.
-    """
-    lines = []
-    for split, info in manifest.splits.items():
-        megabytes = sum(shard.bytes for shard in info.shards) / 1e6
-        lines.append(
-            f"{split}: {info.count} images ({info.labeled} labeled) in {len(info.shards)} shards, "
-            f"{megabytes:.1f} MB, {len(info.left_out)} files left out"
-        )
-    labeled = {split: info for split, info in manifest.splits.items() if info.labeled}
-    lines.append(f"{'share of label pixels':<24}" + "".join(f"{split:>10}" for split in labeled))
-    rows = [*enumerate(manifest.label_map.class_names), (None, "(ignored)")]
-    for index, name in rows:
-        shares = [_share(info, index) for info in labeled.values()]
-        lines.append(f"  {name:<22}" + "".join(f"{share:>10.3%}" for share in shares))
-    return "\n".join([*lines, f"written to {manifest.data_dir}"])
-
-
-def _share(info: SplitInfo, index: int | None) -> float:
-    """Returns the share of one class, or of the ignored pixels, in all label pixels."""
-    value = info.ignored_pixels if index is None else info.class_pixels[index]
-    return value / max(sum(info.class_pixels) + info.ignored_pixels, 1)

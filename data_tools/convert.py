@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -49,6 +50,7 @@ def convert(
     shard_mb: int = 128,
     strict: bool = False,
     skip_bad: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Converts the images a discovery found into a data set directory.
 
@@ -63,6 +65,7 @@ def convert(
         strict: refuse images without label, labels without image, and labels of another size than
             their image. Otherwise they are left out and listed in the manifest.
         skip_bad: leave unusable files out, and list them in the manifest, instead of stopping.
+        say: told in a line that a stopped run continues, and where.
 
     Returns:
         The manifest that was written.
@@ -84,6 +87,8 @@ def convert(
         with (runner or LocalRunner()).open(job) as session:
             plan = planning.make_plan(found.items, work_dir, shard_mb, session.convert)
             done = _finished(plan, output, work_dir, strict, skip_bad)
+            if done:
+                say(f"continues: {len(done)} of {len(plan)} shards are finished")
             session.write([shard for shard in plan if shard.name not in done], output, work_dir)
         splits = _finish_splits(plan, output, work_dir, found, options.label_map)
         manifest = Manifest(

@@ -11,7 +11,7 @@ from c3tf import cli
 from c3tf.data import files
 from c3tf.data import manifest as manifests
 from c3tf.errors import UserError
-from data_tools import inspection, inspection_page
+from data_tools import description, inspection, inspection_page
 
 FLAGS = flags.FLAGS
 _KINDS = (".png", ".html")
@@ -31,7 +31,7 @@ def main() -> None:
             f"--split must name a split of {FLAGS.data}: {', '.join(manifest.splits)}. "
             f"Received: --split={unknown[0]}"
         )
-    print(inspection.text(manifest))
+    print(description.text(manifest))
     if not output:
         return
     chosen = FLAGS.split or list(manifest.splits)

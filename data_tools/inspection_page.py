@@ -9,7 +9,7 @@ from c3tf.evaluation import drawing
 from c3tf.reporting import images
 from c3tf.reporting.html import Html, bar, document, element, join, swatch, table
 from c3tf.reporting.style import CSS
-from data_tools import inspection
+from data_tools import description
 from data_tools.inspection import Sample
 
 _SHOWN_SIDE = 256
@@ -26,10 +26,7 @@ def page(manifest: Manifest, picked: dict[str, Sequence[Sample]]) -> str:
     Returns:
         HTML.
     """
-    origin = (
-        f"Made by {manifest.converter} {manifest.converter_version} from {manifest.source}; "
-        f"contents {manifest.digest()}."
-    )
+    origin = f"Made by {description.made_by(manifest)}; contents {manifest.digest()}."
     parts = [element("p", {"class": "soft"}, origin)]
     parts += [element("h2", {}, "Splits"), _counts(manifest)]
     parts += [element("h2", {}, "Classes"), _classes(manifest)]
@@ -45,15 +42,15 @@ def _counts(manifest: Manifest) -> Html:
     rows = []
     for split, info in manifest.splits.items():
         counts = (info.count, info.labeled, len(info.left_out), len(info.shards))
-        megabytes = f"{inspection.megabytes(info):.1f}"
-        rows.append([split, *(f"{n:,}" for n in counts), megabytes, inspection.sizes(info)])
+        megabytes = f"{description.megabytes(info):.1f}"
+        rows.append([split, *(f"{n:,}" for n in counts), megabytes, description.sizes(info)])
     titles = ["split", "images", "labeled", "left out", "shards", "MB", "sizes"]
     return table(titles, rows, "described")
 
 
 def _classes(manifest: Manifest) -> Html:
     """Writes the table of the classes: colour, name, share of pixels per split."""
-    labeled = {s: inspection.class_shares(i) for s, i in manifest.splits.items() if i.labeled}
+    labeled = {s: description.class_shares(i) for s, i in manifest.splits.items() if i.labeled}
     rows = []
     for index, (name, color) in enumerate(
         drawing.legend_entries(manifest.label_map, overlaid=True)

@@ -12,6 +12,7 @@ import pytest
 
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
+from data_tools import description
 from raw_trees import write_bdd100k, write_camvid, write_cityscapes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ def test_conversion_end_to_end(tmp_path, module, write, height):
     assert manifest.converter == f"data_tools.{module}"
     expected = 0 if module != "cityscapes" else height
     assert manifest.options["height"] == expected
-    assert f"train: {manifest.count('train')} images" in done.stdout
+    assert description.text(manifest) in done.stdout
     assert all(name in done.stdout for name in manifest.label_map.class_names)
     assert f"{manifest.count('train') + manifest.count('val')}/" in done.stderr
 

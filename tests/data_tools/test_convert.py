@@ -141,9 +141,11 @@ def test_a_stopped_run_continues_to_the_same_bytes(source, tmp_path, three_shard
         _convert(source, tmp_path / "out", progress=_stop_after(stop))
     with pytest.raises(DataError, match="interrupted"):
         manifests.load(str(tmp_path / "out"))
-    seen = []
-    _convert(source, tmp_path / "out", progress=lambda total: seen.append)
+    seen, said = [], []
+    _convert(source, tmp_path / "out", progress=lambda total: seen.append, say=said.append)
     assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+    finished = stop // 3 if stop < 9 else 3 + stop - 9
+    assert said == [f"continues: {finished} of 6 shards are finished"][: finished > 0]
     # Train fills three shards of three images, val three of one.
     assert len(seen) == 12 - (3 * (stop // 3) if stop < 9 else stop)
 

@@ -12,7 +12,14 @@ from PIL import Image
 
 from c3tf.data import manifest as manifests
 from c3tf.data import records
-from data_tools import convert, inspection, inspection_page, label_map_file, planning
+from data_tools import (
+    convert,
+    description,
+    inspection,
+    inspection_page,
+    label_map_file,
+    planning,
+)
 from data_tools.discovery import folder
 from data_tools.example import Options
 from data_tools.runners import LocalRunner
@@ -66,7 +73,7 @@ def test_samples_are_spread_over_the_shards_and_whole(manifest):
 
 
 def test_text_states_counts_sizes_and_shares(manifest):
-    lines = inspection.text(manifest).splitlines()
+    lines = description.text(manifest).splitlines()
     (train,) = [line.split() for line in lines if line.startswith("train ")]
     info = manifest.splits["train"]
     assert train[1:5] == [str(info.count), str(info.count), "0", "3"]
@@ -168,6 +175,6 @@ def _run(repository, manifest, *flags):
 def test_a_set_without_sizes_is_described(manifest):
     info = manifest.splits["val"]
     assert manifests.SplitInfo(**{**vars(info), "image_sizes": {}}).image_sizes == {}
-    assert inspection.sizes(manifests.SplitInfo(**{**vars(info), "image_sizes": {}})) == (
+    assert description.sizes(manifests.SplitInfo(**{**vars(info), "image_sizes": {}})) == (
         "not counted"
     )
