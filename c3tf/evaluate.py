@@ -9,10 +9,14 @@ JSON file.
 import dataclasses
 import os
 
+from c3tf import cli
+
+# isort: split
+# TensorFlow reads what `cli` sets when it is imported.
 import tensorflow as tf
 from absl import flags
 
-from c3tf import cli, loading, protocol_flags
+from c3tf import loading, protocol_flags
 from c3tf import protocol as protocols
 from c3tf.data import manifest, validation
 from c3tf.errors import UserError

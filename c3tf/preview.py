@@ -6,12 +6,16 @@ Takes the flags of c3tf.train and draws the batches that training would get, on 
 
 from collections.abc import Iterable
 
+from c3tf import cli
+
+# isort: split
+# TensorFlow reads what `cli` sets when it is imported.
 import numpy as np
 import tensorflow as tf
 from absl import flags
 from PIL import Image
 
-from c3tf import cli, config_flags, preparation
+from c3tf import config_flags, preparation
 from c3tf.config import Config
 from c3tf.config_checks import ConfigError
 from c3tf.data import manifest as manifests
