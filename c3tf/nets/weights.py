@@ -9,9 +9,7 @@ saved from the reference library's own network (keras.applications, keras-cv).
 import dataclasses
 import importlib.util
 import json
-import os
 import pathlib
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ import h5py
 import keras
 import numpy as np
 
+from c3tf.data import files
 from c3tf.errors import UserError
 from c3tf.nets import backbones, torch_checkpoint, torch_names
 
@@ -144,12 +143,10 @@ def save(path: str | pathlib.Path, weights: BackboneWeights, base: keras.Model) 
         "layout": dataclasses.asdict(weights.layout),
         "source": weights.source,
     }
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".weights-") as folder:
-        partial = pathlib.Path(folder) / f"partial{SUFFIX}"
-        base.save_weights(partial)
-        with h5py.File(partial, "r+") as file:
+    with files.replacing(path) as beside:
+        base.save_weights(beside)
+        with h5py.File(beside, "r+") as file:
             file.attrs[_ATTRIBUTE] = json.dumps(note)
-        os.replace(partial, path)
 
 
 def check_output(path: str | pathlib.Path) -> None:

@@ -155,18 +155,13 @@ def _sweep(output: str) -> None:
     for folder, folders, names in os.walk(output):
         for name in [*folders, *names]:
             path = os.path.join(folder, name)
-            if not _is_leftover(name):
+            if not files.is_leftover(name):
                 continue
             if os.path.isdir(path):
                 shutil.rmtree(path)
                 folders.remove(name)
             else:
                 os.remove(path)
-
-
-def _is_leftover(name: str) -> bool:
-    # An exported model that is being replaced is set aside as `.NAME.earlier-PID`.
-    return files.is_partial(name) or (name.startswith(".") and ".earlier-" in name)
 
 
 def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
@@ -179,7 +174,7 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
         _refuse(output, changes, allow)
         return changes
     # A run that was killed while it wrote its first file has left only a part of it.
-    if os.path.isdir(output) and not all(map(_is_leftover, os.listdir(output))):
+    if os.path.isdir(output) and not all(map(files.is_leftover, os.listdir(output))):
         raise RunDirError(
             f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
         )
