@@ -12,6 +12,7 @@ from typing import Any
 from absl import flags
 
 from c3tf import cli, model_card, serving
+from c3tf.data import writable
 from c3tf.errors import UserError
 from c3tf.labels import LabelMap
 from c3tf.loading import WEIGHTS
@@ -85,6 +86,7 @@ def export(
             written.
     """
     serving.check_target(output, overwrite)
+    writable.check_folder(output, whole=True)
     result = _read_json(metrics) if metrics else None
     loaded = checkpoint.load_network(run, weights=weights)
     folder = run if os.path.isdir(run) else os.path.dirname(os.path.dirname(os.path.abspath(run)))

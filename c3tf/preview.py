@@ -19,7 +19,7 @@ from c3tf import config_flags, preparation
 from c3tf.config import Config
 from c3tf.config_checks import ConfigError
 from c3tf.data import manifest as manifests
-from c3tf.data import pipeline
+from c3tf.data import pipeline, writable
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
 from c3tf.evaluation import drawing, writers
@@ -46,6 +46,9 @@ def main() -> None:
     settings = config_flags.from_flags()
     step = _first_step(settings)
     _check(settings, step)
+    path = settings.training.output
+    path = path if path.endswith(_SUFFIX) else _DEFAULT_PATH
+    writable.check_file(path)
     preparation.ensure_data(settings)
     manifest = manifests.verify(settings.data.data)
     data = open_training_data(manifest, setup.open_split(manifest, settings), settings)
@@ -53,8 +56,6 @@ def main() -> None:
         batches = pipeline.supervised_batches(data, settings, step)
     else:
         batches = pipeline.semi_supervised_batches(data, settings, step)
-    path = settings.training.output
-    path = path if path.endswith(_SUFFIX) else _DEFAULT_PATH
     sheet = draw(batches, settings, manifest.label_map, FLAGS.rows, step)
     writers.write_png(path, np.asarray(sheet))
     print(

@@ -115,7 +115,6 @@ def save(
     if options.fold:
         network = folding.fold_batch_norm(network)
     card = model_card.build(label_map, _artifacts(network, options), source or {}, metrics or {})
-    path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as beside:
         folder = Path(beside)
         _write(network, folder, options)

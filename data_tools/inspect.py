@@ -8,7 +8,7 @@ import io
 from absl import flags
 
 from c3tf import cli
-from c3tf.data import files
+from c3tf.data import files, writable
 from c3tf.data import manifest as manifests
 from c3tf.errors import UserError
 from data_tools import inspection, inspection_page
@@ -22,6 +22,8 @@ def main() -> None:
     output = FLAGS.output
     if output and not output.endswith(_KINDS):
         raise UserError(f"--output must end in {' or '.join(_KINDS)}. Received: --output={output}")
+    if output:
+        writable.check_file(output)
     manifest = manifests.verify(FLAGS.data)
     unknown = [split for split in FLAGS.split if split not in manifest.splits]
     if unknown:

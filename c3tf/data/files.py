@@ -183,7 +183,7 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
     an error.
 
     Args:
-        path: the file or folder; an existing one is replaced. The folder it lies in must exist.
+        path: the file or folder; an existing one is replaced, missing folders above it are made.
         durable: flush everything to the disk, so that it outlives a power cut.
 
     Yields:
@@ -196,6 +196,7 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
     path = os.fspath(path)
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f"{_PARTIAL}{os.getpid()}-{name}")
+    os.makedirs(folder or os.curdir, exist_ok=True)
     with _named(path, beside):
         try:
             yield beside

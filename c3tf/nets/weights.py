@@ -124,7 +124,7 @@ def save(path: str | pathlib.Path, weights: BackboneWeights, base: keras.Model) 
     The file appears under its name only when it is whole.
 
     Args:
-        path: ends in `.weights.h5`; its directory exists, the file does not.
+        path: ends in `.weights.h5`; the file does not exist yet.
         weights: `arrays` must fit `base`.
         base: the model that `backbones.reference(weights.architecture)` returned; its variables
             are overwritten.
@@ -153,13 +153,11 @@ def check_output(path: str | pathlib.Path) -> None:
     """Refuses a path that `save` would not write to.
 
     Raises:
-        WeightsError: the suffix is not `.weights.h5`, the directory is missing or the file exists.
+        WeightsError: the suffix is not `.weights.h5`, or the file exists.
     """
     path = pathlib.Path(path)
     if not path.name.endswith(SUFFIX):
         raise WeightsError(f"`output` must end in {SUFFIX}. Received: output={str(path)!r}")
-    if not path.parent.is_dir():
-        raise WeightsError(f"`output` must be in an existing directory. Received: {path}")
     if path.exists():
         raise WeightsError(f"`output` must not exist yet. Received: output={str(path)!r}")
 

@@ -95,7 +95,6 @@ class CheckpointStore:
             if not np.all(np.isfinite(array)):
                 raise NonFiniteError(f"After step {step} {name} is not finite.", step, {})
         with storage.writing(path, self._kept()):
-            os.makedirs(self.folder, exist_ok=True)
             write(path, arrays, {**facts, "step": step})
             for other in self._superseded(step):
                 os.remove(self.path(other))

@@ -108,7 +108,6 @@ def record(output: str, config: Config, split_hash: str, data_hash: str) -> None
     """
     identity = {"config": config.to_dict(), "split": split_hash, "data": data_hash}
     try:
-        os.makedirs(output, exist_ok=True)
         writers.write_json(os.path.join(output, CONFIG), {**identity, "versions": versions()})
     except OSError as error:
         raise RunDirError(f"Cannot write to {output!r}: {error}") from error

@@ -100,8 +100,15 @@ def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
 
 def test_an_error_inside_of_a_folder_names_its_place_there(tmp_path):
     with pytest.raises(FileNotFoundError) as caught, files.replacing(tmp_path / "x") as beside:
-        files.write_text(os.path.join(beside, "no", "file"), "")
-    assert caught.value.filename == str(tmp_path / "x" / "no" / "file")
+        files.read_text(os.path.join(beside, "file"))
+    assert caught.value.filename == str(tmp_path / "x" / "file")
+
+
+def test_missing_folders_are_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("here", "new/newer/there"):
+        files.write_text(path, "x")
+        assert files.read_text(path) == "x"
 
 
 def test_an_error_of_another_file_stays_as_it_is(tmp_path):
