@@ -113,6 +113,13 @@ def record(output: str, config: Config, split_hash: str, data_hash: str) -> None
         raise RunDirError(f"Cannot write to {output!r}: {error}") from error
 
 
+def below(path: str) -> list[str]:
+    """Returns the run directories right below a path, in the order of their names."""
+    names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+    found = [os.path.join(path, name) for name in names]
+    return [run for run in found if os.path.isfile(os.path.join(run, CONFIG))]
+
+
 def evaluation_path(output: str, step: int, weights: str) -> str:
     """Returns where a run keeps what was measured of one of its networks after a step."""
     return os.path.join(output, "evaluations", f"step-{step:08d}-{weights}.json")
