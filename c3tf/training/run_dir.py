@@ -77,6 +77,27 @@ def check(output: str, config: Config) -> None:
     _check(output, {"config": config.to_dict()}, config.training.allow_changed_flags)
 
 
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+    """Lists what decides a run's weights and is not what it was.
+
+    Args:
+        before: the run's `"config"`, as `Config.to_dict` gives it, and the hashes of its
+            `"split"` and its `"data"`.
+        now: the same; a hash that is not known is left out.
+    """
+    found = [
+        Change(f"--{name}", before["config"].get(section, {}).get(name), value)
+        for section, options in now["config"].items()
+        for name, value in options.items()
+        if name not in _FREE and before["config"].get(section, {}).get(name) != value
+    ]
+    return found + [
+        Change(name, before.get(name), now[name])
+        for name in ("split", "data")
+        if name in now and before.get(name) != now[name]
+    ]
+
+
 def claim(output: str, config: Config, split_hash: str, data_hash: str) -> list[Change]:
     """Makes a directory this run's, or checks that it is already.
 
@@ -176,7 +197,7 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
         raise RunDirError(f"`--output` must be a directory, but {output!r} is a file.")
     path = os.path.join(output, CONFIG)
     if os.path.exists(path):
-        changes = _changes(_read(path), facts)
+        changes = differences(_read(path), facts)
         _refuse(output, changes, allow)
         return changes
     # A run that was killed while it wrote its first file has left only a part of it.
@@ -196,20 +217,6 @@ def _read(path: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read: {error}. Choose another --output.") from error
     return facts
-
-
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
-    found = [
-        Change(f"--{name}", before["config"].get(section, {}).get(name), value)
-        for section, options in now["config"].items()
-        for name, value in options.items()
-        if name not in _FREE and before["config"].get(section, {}).get(name) != value
-    ]
-    return found + [
-        Change(name, before.get(name), now[name])
-        for name in ("split", "data")
-        if name in now and before.get(name) != now[name]
-    ]
 
 
 def _refuse(output: str, changes: list[Change], allow: bool) -> None:
