@@ -7,14 +7,17 @@ JSON file.
 """
 
 import dataclasses
-import os
 
+from c3tf import cli
+
+# isort: split
+# TensorFlow reads what `cli` sets when it is imported.
 import tensorflow as tf
 from absl import flags
 
-from c3tf import cli, loading, protocol_flags
+from c3tf import loading, protocol_flags
 from c3tf import protocol as protocols
-from c3tf.data import manifest, validation
+from c3tf.data import manifest, validation, writable
 from c3tf.errors import UserError
 from c3tf.evaluation import error_maps, metrics, steps, thresholds, writers
 from c3tf.evaluation.evaluator import EvaluationResult, Evaluator
@@ -174,9 +177,11 @@ def from_flags() -> Options:
 def main() -> None:
     """Runs the command from its flags."""
     values = flags.FLAGS
-    if values.output and os.path.exists(values.output) and not values.overwrite:
-        raise UserError(f"{values.output} exists. Give another --output, or add --overwrite.")
     options = from_flags()
+    if values.output:
+        writable.check_file(values.output, replace=values.overwrite)
+    if options.error_maps:
+        writable.check_folder(options.error_maps, "--error_maps")
     result = evaluate_split(values.model, values.data, values.split, values.weights, options)
     print(result.table())
     print(f"{result.images} images of {values.data}, split {values.split}")

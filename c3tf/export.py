@@ -11,17 +11,17 @@ from typing import Any
 
 from absl import flags
 
-from c3tf import cli, model_card, serving
+from c3tf import cli, loading, model_card, serving
+from c3tf.data import writable
 from c3tf.errors import UserError
 from c3tf.labels import LabelMap
-from c3tf.loading import WEIGHTS
 from c3tf.training import checkpoint, run_dir
 
 
 def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("run", None, "Folder of a run, or one checkpoint.", required=True)
-    flags.DEFINE_enum("weights", "student", WEIGHTS, "Which of the two networks.")
+    flags.DEFINE_enum("weights", "student", loading.WEIGHTS, "Which of the two networks.")
     flags.DEFINE_string("output", None, "Folder to make.", required=True)
     flags.DEFINE_bool("overwrite", False, "Replace an earlier export at --output.")
     flags.DEFINE_list(
@@ -85,6 +85,8 @@ def export(
             written.
     """
     serving.check_target(output, overwrite)
+    writable.check_folder(output, whole=True)
+    loading.check_run(run, "--run")
     result = _read_json(metrics) if metrics else None
     loaded = checkpoint.load_network(run, weights=weights)
     folder = run if os.path.isdir(run) else os.path.dirname(os.path.dirname(os.path.abspath(run)))

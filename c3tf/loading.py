@@ -42,8 +42,9 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedMod
         weights: one of `WEIGHTS`, for runs and checkpoints only; the student when absent.
 
     Raises:
-        UserError: there is nothing at `path`, it cannot be read, it was exported in other formats
-            alone, or `weights` is named for a SavedModel, which holds one network.
+        UserError: there is nothing at `path`, it is something else, it holds several runs, it
+            cannot be read, it was exported in other formats alone, or `weights` is named for a
+            SavedModel, which holds one network.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
@@ -65,6 +66,7 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedMod
     # Imported here because a SavedModel must do without what networks are built from.
     from c3tf.training import checkpoint
 
+    check_run(path, "--model", _or_saved_model(path))
     weights = weights or WEIGHTS[0]
     loaded = checkpoint.load_network(path, weights=weights)
     source = {"model": path, "kind": "checkpoint", "weights": weights, "step": loaded.step}
@@ -75,3 +77,37 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedMod
         source,
         loaded.thresholds,
     )
+
+
+def check_run(path: str, flag: str, otherwise: str = "") -> None:
+    """Refuses what is neither a run's folder nor a checkpoint, and says what to name instead.
+
+    Args:
+        path: what the user named; whether it exists is not checked.
+        flag: what the user named it with.
+        otherwise: what else the flag takes.
+
+    Raises:
+        UserError: `path` is another kind of file, or the folder that runs lie in.
+    """
+    from c3tf.training import checkpoint, run_dir
+
+    if os.path.isfile(path) and not path.endswith(checkpoint.SUFFIX):
+        raise UserError(
+            f"`{flag}` must name a run's folder or a checkpoint (*{checkpoint.SUFFIX}){otherwise}. "
+            f"Received: {flag}={path}"
+        )
+    runs = run_dir.below(path)
+    if runs and not os.path.isdir(os.path.join(path, checkpoint.FOLDER)):
+        raise UserError(
+            f"`{flag}` must name one run, and {path} holds {len(runs)}: give "
+            f"{' or '.join(f'{flag}={run}' for run in runs)}"
+        )
+
+
+def _or_saved_model(path: str) -> str:
+    folder = os.path.dirname(path) or os.curdir
+    advice = "`python -m c3tf.export --run=RUN --output=FOLDER` makes one of a run"
+    if serving.is_saved_model(folder):
+        advice = f"give --model={folder}"
+    return f", or the folder of a SavedModel ({advice})"

@@ -24,6 +24,7 @@ from absl import flags
 
 from c3tf import cli, loading, protocol_flags
 from c3tf import protocol as protocols
+from c3tf.data import writable
 from c3tf.loading import OpenedModel
 from c3tf.prediction import job
 from c3tf.prediction.inputs import find_images
@@ -124,6 +125,7 @@ def predict_images(
         UserError: model, images or options cannot be used, or files are in the way.
     """
     options = options or Options()
+    writable.check_folder(output)
     found = find_images(images, exclude=[Path(output) / name for name in FORMATS])
     opened = loading.open_model(model, weights)
     outputs = Outputs(Path(output), opened.label_map, options.formats, options.opacity)

@@ -10,16 +10,20 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from c3tf import cli
+
+# isort: split
+# TensorFlow reads what `cli` sets when it is imported.
 import numpy as np
 import tensorflow as tf
 from absl import flags
 from PIL import Image
 
-from c3tf import cli, config_flags, preparation
+from c3tf import config_flags, preparation
 from c3tf.config import Config
 from c3tf.config_checks import ConfigError
-from c3tf.data import files, pipeline
 from c3tf.data import manifest as manifests
+from c3tf.data import pipeline, writable
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
 from c3tf.evaluation import drawing, writers
@@ -46,7 +50,7 @@ def main() -> None:
     step = _first_step(settings)
     _check(settings, step)
     path = sheet_path(settings.training.output)
-    files.check_writable(path, "output")
+    writable.check_file(path)
     preparation.ensure_data(settings)
     manifest = manifests.verify(settings.data.data)
     data = open_training_data(manifest, setup.open_split(manifest, settings), settings)

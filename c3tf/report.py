@@ -1,11 +1,9 @@
 """Reports on runs in one HTML page: `python -m c3tf.report RUN... --output=report.html`."""
 
-import os
-
 from absl import flags
 
 from c3tf import cli
-from c3tf.data import files
+from c3tf.data import files, writable
 from c3tf.errors import UserError
 from c3tf.reporting import page, runs
 
@@ -28,9 +26,7 @@ def main(paths: list[str]) -> None:
         raise UserError(
             "Name at least one run: `python -m c3tf.report RUN... --output=report.html`"
         )
-    if os.path.exists(values.output) and not values.overwrite:
-        raise UserError(f"{values.output} exists. Give another --output, or add --overwrite.")
-    files.check_writable(values.output, "output")
+    writable.check_file(values.output, replace=values.overwrite)
     found = runs.find(paths)
     loaded = [runs.load(p, name) for p, name in zip(found, runs.short_names(found), strict=True)]
     text = page.render(loaded, values.title)

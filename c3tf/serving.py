@@ -16,7 +16,6 @@ comes from, and what every file hashes to.
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import keras
 import tensorflow as tf
 
 from c3tf import model_card, portable, signatures
+from c3tf.data import files
 from c3tf.errors import UserError
 from c3tf.evaluation import writers
 from c3tf.inference import Predictor, Probabilities, logits_network, output_stride
@@ -115,15 +115,11 @@ def save(
     if options.fold:
         network = folding.fold_batch_norm(network)
     card = model_card.build(label_map, _artifacts(network, options), source or {}, metrics or {})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        _write(network, partial, options)
-        writers.write_json(partial / LABEL_MAP_FILE, label_map.to_json())
-        model_card.write(partial, card)
-        _move(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with files.replacing(path) as beside:
+        folder = Path(beside)
+        _write(network, folder, options)
+        writers.write_json(folder / LABEL_MAP_FILE, label_map.to_json())
+        model_card.write(folder, card)
     return path
 
 
@@ -230,18 +226,3 @@ def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
     }
     kept = {name: described[name] for name in FORMATS if name in options.formats}
     return {"batch_norm_folded": options.fold, "output_stride": stride, **kept}
-
-
-def _move(partial: Path, path: Path) -> None:
-    """Puts a finished folder in its place; an earlier one goes only when this has worked."""
-    if not path.exists():
-        partial.rename(path)
-        return
-    earlier = path.with_name(f".{path.name}.earlier-{os.getpid()}")
-    path.rename(earlier)
-    try:
-        partial.rename(path)
-    except OSError:
-        earlier.rename(path)
-        raise
-    shutil.rmtree(earlier)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from c3tf.data import records
+from c3tf.data import files, records
 from c3tf.inference import IMAGES, SIZE, class_map, logits_at
 
 SIGNATURES = ("serving_default", "probabilities", "image_bytes", "resized")
@@ -30,12 +30,16 @@ def write(network: keras.Model, folder: str | os.PathLike) -> None:
     Args:
         network: maps images to logits at its output stride.
         folder: is made; must not hold a SavedModel yet.
+
+    Raises:
+        OSError: it cannot be written.
     """
     # Only the variables are tracked: with the Keras model itself its metadata would be written
     # too, which plain TensorFlow warns about.
     module = tf.Module()
     module.weights = {variable.path: variable.value for variable in network.weights}
-    tf.saved_model.save(module, os.fspath(folder), signatures=_functions(network))
+    with files.through_tensorflow(os.fspath(folder)):
+        tf.saved_model.save(module, os.fspath(folder), signatures=_functions(network))
 
 
 def _functions(network: keras.Model) -> dict[str, Callable]:

@@ -10,8 +10,9 @@ from absl import flags
 from c3tf import cli, config_flags, preparation
 from c3tf.config import Config, MethodConfig
 from c3tf.config_checks import ConfigError
+from c3tf.data import writable
 from c3tf.evaluation import metrics
-from c3tf.training import distribution, results_sheet, run_dir, runner
+from c3tf.training import distribution, finished, results_sheet, run_dir, runner
 from c3tf.training.interruption import StopRequest
 from c3tf.training.results import RunResult
 
@@ -25,25 +26,39 @@ def main() -> None:
     plans = [_in_its_folder(plan) for plan in [*plans, settings]]
     for plan in plans:
         run_dir.check(plan.training.output, plan)
-    if distribution.read_cluster().num_workers == 1:
-        preparation.ensure_data(settings)
-    else:
-        print(f"{distribution.read_cluster()}: waits for the other hosts", file=sys.stderr)
-    # Several hosts meet here, and TensorFlow must not have computed anything before.
+    results = {plan.method.method: finished.read(plan) for plan in plans}
+    held = {name: result is not None for name, result in results.items()}
+    _make_ready(settings, distribution.read_cluster(), all(held.values()))
+    # Several hosts meet here, and TensorFlow must not have computed anything before. What is
+    # finished is so for all of them, or one that does not see it would wait for the others.
     devices = distribution.create_devices(settings)
+    left = [plan for plan in plans if not all(devices.gather(int(held[plan.method.method])))]
     # All runs are opened before the first one is trained, so that none fails after an hour.
-    for plan in plans[1:]:
+    for plan in left[1:]:
         runner.Run(plan, plan.method.method, devices)
         _free_memory()
     with StopRequest() as stop:
-        results = {plan.method.method: _train(plan, devices, stop) for plan in plans}
+        results |= {plan.method.method: _train(plan, devices, stop) for plan in left}
     if not devices.cluster.is_chief:
         return
+    for plan in plans:
+        if plan not in left:
+            print(f"{plan.method.method}: finished already, all of it is in {plan.training.output}")
     _print_results(results)
     outputs = {plan.method.method: plan.training.output for plan in plans}
     sheet = results_sheet.draw(outputs, plans[-1].training.output)
     print(f"SavedModel: {results[plans[-1].method.method].saved_model}")
     print(f"Predictions: {sheet}")
+
+
+def _make_ready(settings: Config, cluster: distribution.Cluster, is_finished: bool) -> None:
+    """Sees to what training needs, where there is something left to train."""
+    if cluster.is_chief and not is_finished:
+        writable.check_folder(settings.training.output)
+    if cluster.num_workers > 1:
+        print(f"{cluster}: waits for the other hosts", file=sys.stderr)
+    elif not is_finished:
+        preparation.ensure_data(settings)
 
 
 def _train(plan: Config, devices: distribution.Devices, stop: StopRequest) -> RunResult | None:

@@ -14,6 +14,7 @@ import pathlib
 from absl import flags
 
 from c3tf import cli
+from c3tf.data import writable
 from c3tf.nets import backbones, weights
 
 FLAGS = flags.FLAGS
@@ -48,6 +49,7 @@ def convert(
             taken.
     """
     weights.check_output(output)
+    writable.check_file(str(output))
     base = backbones.reference(architecture)
     found = weights.from_checkpoint(checkpoint, architecture, base)
     path = pathlib.Path(checkpoint)

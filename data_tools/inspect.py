@@ -8,7 +8,7 @@ import io
 from absl import flags
 
 from c3tf import cli
-from c3tf.data import files
+from c3tf.data import files, writable
 from c3tf.data import manifest as manifests
 from c3tf.errors import UserError
 from data_tools import description, inspection, inspection_page
@@ -23,7 +23,7 @@ def main() -> None:
     if output and not output.endswith(_KINDS):
         raise UserError(f"--output must end in {' or '.join(_KINDS)}. Received: --output={output}")
     if output:
-        files.check_writable(output, "output")
+        writable.check_file(output)
     manifest = manifests.verify(FLAGS.data)
     unknown = [split for split in FLAGS.split if split not in manifest.splits]
     if unknown:

@@ -6,7 +6,7 @@ python -m data_tools.splits --data=data/cityscapes --labeled=372 --seed=12345 --
 from absl import flags
 
 from c3tf import cli
-from c3tf.data import manifest, splits
+from c3tf.data import manifest, splits, writable
 from c3tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -14,6 +14,7 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     """Draws the split the flags describe."""
+    writable.check_file(FLAGS.output)
     names = manifest.load(FLAGS.data).names("train")
     if FLAGS.labeled > len(names):
         raise UserError(

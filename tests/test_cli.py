@@ -311,3 +311,48 @@ def test_the_home_directory_is_expanded(command, tmp_path):
     assert command("--data=~/data").stdout == f"steps=1 data={home}/data\n"
     assert command("--flagfile=home.flags").stdout == f"steps=1 data={home}/from_file\n"
     assert command("--data=a~/b").stdout == "steps=1 data=a~/b\n"
+
+
+# Imports commands until one reaches for TensorFlow, which reads its settings then.
+IMPORT = """
+import importlib, os, sys
+
+VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
+
+class Reached(Exception):
+    pass
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("tensorflow", "keras", "keras_cv"):
+            raise Reached
+
+sys.meta_path.insert(0, Watch())
+for command in sys.argv[1:]:
+    os.environ.pop(VARIABLE, None)
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("c3tf", "data_tools")]:
+        del sys.modules[name]
+    try:
+        importlib.import_module(command)
+    except Reached:
+        pass
+    print(command, os.environ.get(VARIABLE))
+"""
+
+
+def test_every_command_silences_tensorflow_before_it_is_imported(repository):
+    commands = [
+        f"{path.parent.name}.{path.stem}"
+        for package in ("c3tf", "data_tools")
+        for path in sorted((repository / package).glob("*.py"))
+        if "    cli.run(" in path.read_text()
+    ]
+    assert {"c3tf.train", "c3tf.evaluate", "data_tools.convert_weights"} <= set(commands)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, *commands],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{command} 2" for command in commands]

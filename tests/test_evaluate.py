@@ -11,13 +11,14 @@ from PIL import Image
 import tiny_data
 import tiny_network
 from c3tf import evaluate, export, inference, loading, serving
+from c3tf.config import Config
 from c3tf.data import validation
 from c3tf.data.errors import DataError
 from c3tf.errors import UserError
 from c3tf.evaluation import drawing, evaluator
 from c3tf.labels import LabelMap
 from c3tf.protocol import Protocol
-from c3tf.training import checkpoint
+from c3tf.training import checkpoint, run_dir
 from tiny_network import LABEL_MAP
 
 THRESHOLDS = np.array([0.5, 0.6, 0.7, 0.4], np.float32)
@@ -88,6 +89,37 @@ def test_missing_model_data_and_split(run, data, tmp_path):
         evaluate.evaluate_split(str(run), str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="'test' is empty"):
         evaluate.evaluate_split(str(run), str(data), "test")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".tflite", ".weights.h5", ".pb"])
+def test_a_file_of_another_kind_is_told_what_is_wanted(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(b"PK")
+    with pytest.raises(UserError) as caught:
+        loading.open_model(path)
+    said = str(caught.value)
+    assert said.startswith("`--model` must name a run's folder or a checkpoint (*.npz), or")
+    assert "the folder of a SavedModel (`python -m c3tf.export --run=RUN" in said
+    assert said.endswith(f"Received: --model={path}")
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(UserError, match=rf"SavedModel \(give --model={tmp_path}\)"):
+        loading.open_model(path)
+    with pytest.raises(UserError, match=r"^`--run` must name .* \(\*\.npz\)\. Received"):
+        export.export(str(path), "student", str(tmp_path / "out"))
+
+
+def test_a_folder_of_runs_is_told_apart(tmp_path):
+    for name in ("c3", "supervised"):
+        run_dir.claim(str(tmp_path / name), Config(), "5b117", "da7a")
+    one, other = tmp_path / "c3", tmp_path / "supervised"
+    with pytest.raises(UserError) as caught:
+        loading.open_model(tmp_path)
+    assert str(caught.value) == (
+        f"`--model` must name one run, and {tmp_path} holds 2: give --model={one} or "
+        f"--model={other}"
+    )
+    with pytest.raises(UserError, match=f"give --run={one} or --run={other}"):
+        export.export(str(tmp_path), "student", str(tmp_path / "out"))
 
 
 def test_every_way_to_look_at_an_image_gives_the_same_from_a_savedmodel(run, data, tmp_path):

@@ -1,6 +1,7 @@
 """SavedModels: equal to the network, in a process with neither c3tf nor Keras."""
 
 import json
+import resource
 import subprocess
 import sys
 
@@ -195,6 +196,21 @@ def test_a_failed_export_leaves_nothing(network, tmp_path, monkeypatch):
         serving.save(network, LABEL_MAP, path, overwrite=True)
     assert serving.load(path).card["source"] == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("most", [4_000, 60_000])
+def test_a_full_disk_is_an_error_of_the_path_that_was_asked_for(network, tmp_path, most):
+    """Within the variables, then within the graph, which TensorFlow itself writes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            serving.save(network, LABEL_MAP, tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(tmp_path / "model")
+    assert "partial" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_networks_that_do_not_fit_are_refused(network, tmp_path):

@@ -9,16 +9,14 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from types import ModuleType
 from typing import BinaryIO
 
-from c3tf.errors import UserError
-
 _CHUNK_BYTES = 1 << 20
-_PARTIAL = ".partial-"
+# In the names of what is being made, and of what is set aside for it.
+_PARTIAL, _EARLIER = ".partial-", ".earlier-"
 # What a file system that cannot flush a file or folder answers.
 _NO_FLUSH = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)
 
@@ -29,8 +27,15 @@ def is_remote(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _remote(path: str) -> Iterator[ModuleType]:
-    """Imports TensorFlow's file layer, whose errors become the `OSError` of local files."""
+def through_tensorflow(path: str) -> Iterator[ModuleType]:
+    """Imports TensorFlow's file layer, whose errors become the `OSError` of local files.
+
+    Args:
+        path: the file or folder that an error names.
+
+    Yields:
+        `tf.io.gfile`.
+    """
     from tensorflow import errors
     from tensorflow.io import gfile
 
@@ -56,7 +61,7 @@ def exists(path: str) -> bool:
     """Tells whether a file or directory is there."""
     if not is_remote(path):
         return os.path.exists(path)
-    with _remote(path) as gfile:
+    with through_tensorflow(path) as gfile:
         return gfile.exists(path)
 
 
@@ -64,7 +69,7 @@ def is_dir(path: str) -> bool:
     """Tells whether `path` is a directory."""
     if not is_remote(path):
         return os.path.isdir(path)
-    with _remote(path) as gfile:
+    with through_tensorflow(path) as gfile:
         return gfile.isdir(path)
 
 
@@ -80,7 +85,7 @@ def _names(path: str) -> list[str]:
     """Returns all names in a directory."""
     if not is_remote(path):
         return os.listdir(path)
-    with _remote(path) as gfile:
+    with through_tensorflow(path) as gfile:
         return [name.rstrip("/") for name in gfile.listdir(path)]
 
 
@@ -88,7 +93,7 @@ def size(path: str) -> int:
     """Returns the length of a file in bytes."""
     if not is_remote(path):
         return os.path.getsize(path)
-    with _remote(path) as gfile:
+    with through_tensorflow(path) as gfile:
         return gfile.stat(path).length
 
 
@@ -97,7 +102,7 @@ def make_dirs(path: str) -> None:
     if not is_remote(path):
         os.makedirs(path, exist_ok=True)
         return
-    with _remote(path) as gfile:
+    with through_tensorflow(path) as gfile:
         gfile.makedirs(path)
 
 
@@ -106,7 +111,7 @@ def rename(source: str, target: str) -> None:
     if not is_remote(source):
         os.replace(source, target)
         return
-    with _remote(source) as gfile:
+    with through_tensorflow(source) as gfile:
         gfile.rename(source, target, overwrite=True)
 
 
@@ -115,13 +120,13 @@ def remove(path: str) -> None:
     if not is_remote(path):
         os.remove(path)
         return
-    with _remote(path) as gfile:
+    with through_tensorflow(path) as gfile:
         gfile.remove(path)
 
 
 def remove_partials(path: str) -> None:
     """Deletes what a killed process left of unfinished files in a directory."""
-    for name in filter(is_partial, _names(path)):
+    for name in filter(is_leftover, _names(path)):
         remove(join(path, name))
 
 
@@ -132,7 +137,7 @@ def remove_tree(path: str) -> None:
     if not is_remote(path):
         shutil.rmtree(path)
         return
-    with _remote(path) as gfile:
+    with through_tensorflow(path) as gfile:
         gfile.rmtree(path)
 
 
@@ -143,7 +148,7 @@ def _opened(path: str, mode: str) -> Iterator[BinaryIO]:
         with open(path, mode) as file:
             yield file
         return
-    with _remote(path) as gfile, gfile.GFile(path, mode) as file:
+    with through_tensorflow(path) as gfile, gfile.GFile(path, mode) as file:
         yield file
 
 
@@ -170,69 +175,116 @@ def write_bytes(path: str, data: bytes) -> None:
             file.write(data)
         return
     folder, name = os.path.split(path)
-    beside = join(folder, f".{name}{_PARTIAL}{uuid.uuid4().hex}")
-    with _opened(beside, "wb") as file:
-        file.write(data)
-    rename(beside, path)
-
-
-def check_writable(path: str, flag: str) -> None:
-    """Refuses a path that no file can be written to, before time is spent on what it would hold.
-
-    Args:
-        path: the file to write later; missing folders are made.
-        flag: the flag that names it or its folder, for the error.
-
-    Raises:
-        UserError: the path is a folder, or its folder cannot be made or takes no file.
-    """
-    folder = os.path.dirname(path) or os.curdir
-    try:
-        if is_dir(path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        make_dirs(folder)
-        if not is_remote(path):
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-    except OSError as error:
-        raise UserError(
-            f"`--{flag}` must name a place that can be written to. Received: {path} ({error})"
-        ) from error
+    beside = join(folder, f"{_PARTIAL}{uuid.uuid4().hex}-{name}")
+    with _named(path, beside):
+        with _opened(beside, "wb") as file:
+            file.write(data)
+        rename(beside, path)
 
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike, durable: bool = True) -> Iterator[BinaryIO]:
     """Opens a local file that takes the place of `path` when the block ends without an error.
 
-    It is written beside `path` and renamed, so that no reader ever sees half of it.
-
     Args:
-        path: the file; an existing one is replaced. Its folder must exist.
-        durable: flush the file and its folder to the disk, so that it outlives a power cut.
+        path: the file, see `replacing`.
+        durable: as there.
 
     Yields:
         The file, open for writing and reading.
+
+    Raises:
+        OSError: it cannot be written; names `path`.
     """
-    folder, name = os.path.split(os.fspath(path))
-    beside = os.path.join(folder, f".{name}{_PARTIAL}{os.getpid()}")
-    try:
-        with open(beside, "w+b") as file:
-            yield file
+    with replacing(path, durable) as beside, open(beside, "w+b") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
+    """Names a place beside `path` for a local file or folder that takes its place when it is done.
+
+    No reader ever sees half of it, and what was at `path` stays until the block has ended without
+    an error.
+
+    Args:
+        path: the file or folder; an existing one is replaced, missing folders above it are made.
+        durable: flush everything to the disk, so that it outlives a power cut.
+
+    Yields:
+        Where the block is to make it. The name ends as that of `path`, because some writers go
+        by the ending.
+
+    Raises:
+        OSError: it cannot be written; names `path`.
+    """
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f"{_PARTIAL}{os.getpid()}-{name}")
+    os.makedirs(folder or os.curdir, exist_ok=True)
+    with _named(path, beside):
+        try:
+            yield beside
             if durable:
-                file.flush()
-                os.fsync(file.fileno())
+                _sync_tree(beside)
+            _move(beside, path)
+        except BaseException:
+            _remove(beside)
+            raise
+        if durable:
+            sync(folder or os.curdir)
+
+
+@contextlib.contextmanager
+def _named(path: str, beside: str) -> Iterator[None]:
+    """Lets errors name the file that the user asked for, not the one beside it."""
+    try:
+        yield
+    except OSError as error:
+        name = path if error.filename is None else str(error.filename)
+        if not name.startswith((path, beside)):
+            raise
+        text = (error.strerror or str(error)).replace(beside, path)
+        raise OSError(error.errno or errno.EIO, text, name.replace(beside, path)) from error
+
+
+def _move(beside: str, path: str) -> None:
+    """Puts what is finished in its place; an earlier folder goes only when this has worked."""
+    if not (os.path.isdir(beside) and os.path.isdir(path)):
         os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(beside)
+        return
+    folder, name = os.path.split(path)
+    earlier = os.path.join(folder, f".{name}{_EARLIER}{os.getpid()}")
+    os.rename(path, earlier)
+    try:
+        os.rename(beside, path)
+    except OSError:
+        os.rename(earlier, path)
         raise
-    if durable:
-        sync(folder or os.curdir)
+    shutil.rmtree(earlier)
 
 
-def is_partial(name: str) -> bool:
-    """Tells whether a file or folder name is that of an unfinished result, as `whole` names it."""
-    return name.startswith(".") and _PARTIAL in name
+def _remove(path: str) -> None:
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        os.remove(path)
+
+
+def is_leftover(name: str) -> bool:
+    """Tells whether a file or folder name is one that `replacing` leaves when it is killed."""
+    return name.startswith(".") and (_PARTIAL in name or _EARLIER in name)
+
+
+def _sync_tree(path: str) -> None:
+    """Flushes a local file, or a folder with all it holds."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            sync(os.path.join(folder, name))
+        sync(folder)
+    if not os.path.isdir(path):
+        sync(path)
 
 
 def sync(path: str) -> None:

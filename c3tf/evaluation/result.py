@@ -66,6 +66,24 @@ class EvaluationResult:
             }
         return data
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "EvaluationResult":
+        """Reads what `to_json` returned.
+
+        Raises:
+            ValueError, KeyError, TypeError: `data` is something else, or of another schema.
+        """
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"`schema` must be {SCHEMA}. Received: schema={data['schema']}")
+        confident = data.get("confident")
+        return cls(
+            confusion=np.array(data["confusion"], np.int64),
+            label_map=LabelMap.from_json(data["label_map"]),
+            images=data["images"],
+            protocol=data["protocol"],
+            confident=None if confident is None else np.array(confident["confusion"], np.int64),
+        )
+
     def _metrics(self, confusion: np.ndarray) -> dict[str, Any]:
         named = zip(self.label_map.class_names, map(_number, metrics.iou(confusion)), strict=True)
         return {

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -74,6 +73,5 @@ def write_json(path: str | os.PathLike, data: Any) -> None:
 
 
 def _write(path: str | os.PathLike, fill: Callable[[IO[bytes]], object], *, durable: bool) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with files.whole(path, durable) as file:
         fill(file)

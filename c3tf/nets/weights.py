@@ -9,9 +9,7 @@ saved from the reference library's own network (keras.applications, keras-cv).
 import dataclasses
 import importlib.util
 import json
-import os
 import pathlib
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ import h5py
 import keras
 import numpy as np
 
+from c3tf.data import files
 from c3tf.errors import UserError
 from c3tf.nets import backbones, torch_checkpoint, torch_names
 
@@ -125,7 +124,7 @@ def save(path: str | pathlib.Path, weights: BackboneWeights, base: keras.Model) 
     The file appears under its name only when it is whole.
 
     Args:
-        path: ends in `.weights.h5`; its directory exists, the file does not.
+        path: ends in `.weights.h5`; the file does not exist yet.
         weights: `arrays` must fit `base`.
         base: the model that `backbones.reference(weights.architecture)` returned; its variables
             are overwritten.
@@ -144,25 +143,21 @@ def save(path: str | pathlib.Path, weights: BackboneWeights, base: keras.Model) 
         "layout": dataclasses.asdict(weights.layout),
         "source": weights.source,
     }
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".weights-") as folder:
-        partial = pathlib.Path(folder) / f"partial{SUFFIX}"
-        base.save_weights(partial)
-        with h5py.File(partial, "r+") as file:
+    with files.replacing(path) as beside:
+        base.save_weights(beside)
+        with h5py.File(beside, "r+") as file:
             file.attrs[_ATTRIBUTE] = json.dumps(note)
-        os.replace(partial, path)
 
 
 def check_output(path: str | pathlib.Path) -> None:
     """Refuses a path that `save` would not write to.
 
     Raises:
-        WeightsError: the suffix is not `.weights.h5`, the directory is missing or the file exists.
+        WeightsError: the suffix is not `.weights.h5`, or the file exists.
     """
     path = pathlib.Path(path)
     if not path.name.endswith(SUFFIX):
         raise WeightsError(f"`output` must end in {SUFFIX}. Received: output={str(path)!r}")
-    if not path.parent.is_dir():
-        raise WeightsError(f"`output` must be in an existing directory. Received: {path}")
     if path.exists():
         raise WeightsError(f"`output` must not exist yet. Received: output={str(path)!r}")
 

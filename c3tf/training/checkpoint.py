@@ -24,9 +24,9 @@ from c3tf.training.nonfinite import NonFiniteError
 from c3tf.training.optimizer import steps_done
 from c3tf.versions import versions
 
-_NAME = re.compile(r"^step-(\d{8})\.npz$")
-_BEST = "best.npz"
-FOLDER = "checkpoints"
+FOLDER, SUFFIX = "checkpoints", ".npz"
+_NAME = re.compile(rf"^step-(\d{{8}}){re.escape(SUFFIX)}$")
+_BEST = f"best{SUFFIX}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class CheckpointStore:
 
     def path(self, step: int) -> str:
         """Returns the path of the checkpoint of a step."""
-        return os.path.join(self.folder, f"step-{step:08d}.npz")
+        return os.path.join(self.folder, f"step-{step:08d}{SUFFIX}")
 
     def save(self, model: keras.Model, facts: dict[str, Any]) -> str:
         """Writes a checkpoint of the model at its current step and drops the oldest.
@@ -95,7 +95,6 @@ class CheckpointStore:
             if not np.all(np.isfinite(array)):
                 raise NonFiniteError(f"After step {step} {name} is not finite.", step, {})
         with storage.writing(path, self._kept()):
-            os.makedirs(self.folder, exist_ok=True)
             write(path, arrays, {**facts, "step": step})
             for other in self._superseded(step):
                 os.remove(self.path(other))
@@ -200,8 +199,8 @@ def find(path: str) -> str:
     if steps := store.steps():
         return store.path(steps[-1])
     raise CheckpointError(
-        f"No checkpoint at {path!r}: it must be a run directory with {FOLDER}/step-*.npz, or one "
-        "of these files."
+        f"No checkpoint at {path!r}: it must be a run directory with {FOLDER}/step-*{SUFFIX}, or "
+        "one of these files."
     )
 
 

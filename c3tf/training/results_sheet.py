@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from c3tf import inference
 from c3tf.data.validation import val_dataset
@@ -69,8 +70,18 @@ def draw(runs: Mapping[str, str], folder: str, network: str = "student") -> str:
     captions = [[example.name, *[""] * len(titles[1:])] for example in first]
     sheet = drawing.sheet(rows, titles, captions, label_map)
     path = os.path.join(folder, FILE)
-    writers.write_png(path, np.asarray(sheet))
+    if not _shows(path, np.asarray(sheet)):
+        writers.write_png(path, np.asarray(sheet))
     return path
+
+
+def _shows(path: str, pixels: np.ndarray) -> bool:
+    """Whether a picture is there already; a finished run's files are left as they are."""
+    try:
+        with Image.open(path) as picture:
+            return np.array_equal(picture, pixels)
+    except OSError:
+        return False
 
 
 def _row(group: Sequence[Example], label_map: LabelMap, network: str) -> list[np.ndarray]:

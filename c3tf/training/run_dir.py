@@ -77,6 +77,27 @@ def check(output: str, config: Config) -> None:
     _check(output, {"config": config.to_dict()}, config.training.allow_changed_flags)
 
 
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+    """Lists what decides a run's weights and is not what it was.
+
+    Args:
+        before: the run's `"config"`, as `Config.to_dict` gives it, and the hashes of its
+            `"split"` and its `"data"`.
+        now: the same; a hash that is not known is left out.
+    """
+    found = [
+        Change(f"--{name}", before["config"].get(section, {}).get(name), value)
+        for section, options in now["config"].items()
+        for name, value in options.items()
+        if name not in _FREE and before["config"].get(section, {}).get(name) != value
+    ]
+    return found + [
+        Change(name, before.get(name), now[name])
+        for name in ("split", "data")
+        if name in now and before.get(name) != now[name]
+    ]
+
+
 def claim(output: str, config: Config, split_hash: str, data_hash: str) -> list[Change]:
     """Makes a directory this run's, or checks that it is already.
 
@@ -108,10 +129,16 @@ def record(output: str, config: Config, split_hash: str, data_hash: str) -> None
     """
     identity = {"config": config.to_dict(), "split": split_hash, "data": data_hash}
     try:
-        os.makedirs(output, exist_ok=True)
         writers.write_json(os.path.join(output, CONFIG), {**identity, "versions": versions()})
     except OSError as error:
         raise RunDirError(f"Cannot write to {output!r}: {error}") from error
+
+
+def below(path: str) -> list[str]:
+    """Returns the run directories right below a path, in the order of their names."""
+    names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+    found = [os.path.join(path, name) for name in names]
+    return [run for run in found if os.path.isfile(os.path.join(run, CONFIG))]
 
 
 def evaluation_path(output: str, step: int, weights: str) -> str:
@@ -155,7 +182,7 @@ def _sweep(output: str) -> None:
     for folder, folders, names in os.walk(output):
         for name in [*folders, *names]:
             path = os.path.join(folder, name)
-            if not _is_leftover(name):
+            if not files.is_leftover(name):
                 continue
             if os.path.isdir(path):
                 shutil.rmtree(path)
@@ -164,22 +191,17 @@ def _sweep(output: str) -> None:
                 os.remove(path)
 
 
-def _is_leftover(name: str) -> bool:
-    # An exported model that is being replaced is set aside as `.NAME.earlier-PID`.
-    return files.is_partial(name) or (name.startswith(".") and ".earlier-" in name)
-
-
 def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
     """Refuses a directory that holds something else than what `facts` describe."""
     if os.path.exists(output) and not os.path.isdir(output):
         raise RunDirError(f"`--output` must be a directory, but {output!r} is a file.")
     path = os.path.join(output, CONFIG)
     if os.path.exists(path):
-        changes = _changes(_read(path), facts)
+        changes = differences(_read(path), facts)
         _refuse(output, changes, allow)
         return changes
     # A run that was killed while it wrote its first file has left only a part of it.
-    if os.path.isdir(output) and not all(map(_is_leftover, os.listdir(output))):
+    if os.path.isdir(output) and not all(map(files.is_leftover, os.listdir(output))):
         raise RunDirError(
             f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
         )
@@ -195,20 +217,6 @@ def _read(path: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read: {error}. Choose another --output.") from error
     return facts
-
-
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
-    found = [
-        Change(f"--{name}", before["config"].get(section, {}).get(name), value)
-        for section, options in now["config"].items()
-        for name, value in options.items()
-        if name not in _FREE and before["config"].get(section, {}).get(name) != value
-    ]
-    return found + [
-        Change(name, before.get(name), now[name])
-        for name in ("split", "data")
-        if name in now and before.get(name) != now[name]
-    ]
 
 
 def _refuse(output: str, changes: list[Change], allow: bool) -> None:

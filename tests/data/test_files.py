@@ -1,12 +1,12 @@
 """File access: the same answers and errors for local paths and for TensorFlow's file systems."""
 
+import errno
 import hashlib
 import os
 
 import pytest
 
 from c3tf.data import files
-from c3tf.errors import UserError
 
 
 @pytest.fixture(params=["local", "ram"])
@@ -56,19 +56,75 @@ def test_a_failed_write_leaves_the_old_file(root, monkeypatch):
     assert files.read_bytes(path) == b"old"
 
 
-def test_a_place_is_checked_without_leaving_anything_but_its_folder(root):
-    folder = files.join(root, "new", "folder")
-    files.check_writable(files.join(folder, "x.png"), "output")
-    assert files.list_dir(folder) == []
-    files.write_bytes(files.join(folder, "x.png"), b"old")
-    files.check_writable(files.join(folder, "x.png"), "output")
-    assert files.read_bytes(files.join(folder, "x.png")) == b"old"
+FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("name", ["x/y.png", "", "x/y/z.png"])
-def test_a_place_that_takes_no_file_is_refused_with_its_flag(tmp_path, name):
-    (tmp_path / "x").write_bytes(b"")
-    path = str(tmp_path / name).rstrip("/")
-    with pytest.raises(UserError, match=r"`--sheet` must name a place .* Received: ") as refused:
-        files.check_writable(path, "sheet")
-    assert path in str(refused.value)
+def fill(path):
+    with files.whole(path) as file:
+        file.write(b"new")
+        raise FULL
+
+
+def fill_folder(path):
+    with files.replacing(path) as beside:
+        make(beside, "new")
+        raise FULL
+
+
+@pytest.mark.parametrize(("write", "name"), [(fill, "x/inside"), (fill_folder, "x")])
+def test_what_cannot_be_finished_leaves_what_was_there_and_names_it(tmp_path, write, name):
+    make(tmp_path / "x", "old")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write(tmp_path / name)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path / name)
+    assert (tmp_path / "x" / "inside").read_text() == "old"
+    assert os.listdir(tmp_path) == ["x"]
+    assert os.listdir(tmp_path / "x") == ["inside"]
+
+
+def make(folder, text):
+    os.mkdir(folder)
+    files.write_text(os.path.join(folder, "inside"), text)
+
+
+def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
+    make(tmp_path / "x", "old")
+    for text in ("new", "newer"):
+        with files.replacing(tmp_path / "x") as beside:
+            assert files.is_leftover(os.path.basename(beside))
+            make(beside, text)
+        assert (tmp_path / "x" / "inside").read_text() == text
+        assert os.listdir(tmp_path) == ["x"]
+
+
+def test_an_error_inside_of_a_folder_names_its_place_there(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, files.replacing(tmp_path / "x") as beside:
+        files.read_text(os.path.join(beside, "file"))
+    assert caught.value.filename == str(tmp_path / "x" / "file")
+
+
+def test_missing_folders_are_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("here", "new/newer/there"):
+        files.write_text(path, "x")
+        assert files.read_text(path) == "x"
+
+
+def test_an_error_of_another_file_stays_as_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, files.whole(tmp_path / "x"):
+        files.read_bytes(str(tmp_path / "other"))
+    assert caught.value.filename == str(tmp_path / "other")
+
+
+def test_a_name_keeps_its_ending_while_it_is_made(tmp_path):
+    with files.replacing(tmp_path / "a.weights.h5") as beside:
+        assert beside.endswith(".weights.h5")
+        open(beside, "w").close()
+    assert os.listdir(tmp_path) == ["a.weights.h5"]
+
+
+@pytest.mark.parametrize("name", [".partial-12-x.npz", ".x.npz.partial-12", ".x.earlier-12"])
+def test_leftovers_of_this_and_earlier_versions_are_known(name):
+    assert files.is_leftover(name)
+    assert not files.is_leftover(name[1:])

@@ -12,6 +12,7 @@ from c3tf import inference
 from c3tf.data import validation
 from c3tf.data.errors import DataError
 from c3tf.evaluation.evaluator import EvaluationError, Evaluator, evaluate
+from c3tf.evaluation.result import EvaluationResult
 from c3tf.labels import IGNORE
 from tiny_network import LABEL_MAP
 
@@ -115,6 +116,11 @@ def test_result_states_protocol_and_is_plain_json():
     assert data["confusion"][0] == [0, 128, 0, 0]
     assert seen == [1, 2]
     assert "ground" in result.table()
+    again = EvaluationResult.from_json(data)
+    assert again.to_json() == data
+    assert again.table() == result.table()
+    with pytest.raises(ValueError, match="schema=1"):
+        EvaluationResult.from_json({**data, "schema": 1})
 
 
 @pytest.mark.parametrize(

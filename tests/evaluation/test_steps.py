@@ -9,6 +9,7 @@ import tiny_network
 from c3tf import inference, protocol
 from c3tf.evaluation import metrics, steps, thresholds
 from c3tf.evaluation.evaluator import EvaluationError, Evaluator
+from c3tf.evaluation.result import EvaluationResult
 from c3tf.labels import IGNORE
 from c3tf.method import confidence
 from c3tf.protocol import Protocol
@@ -70,6 +71,8 @@ def test_low_confidence_pixels_are_left_out(score, pairs):
     assert data["metrics"]["mean_iou_cityscapes"] == metrics.mean_iou(expected)
     heading, *_ = result.table().splitlines()
     assert heading.split()[-2:] == ["IoU", "confident"]
+    again = EvaluationResult.from_json(result.to_json())
+    np.testing.assert_array_equal(again.confident, result.confident)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.8])
