@@ -28,19 +28,15 @@ from c3tf.training import (
     results,
     run_dir,
     setup,
-    statistics,
     summary,
 )
 from c3tf.training.checkpoint import CheckpointStore
-from c3tf.training.console import Console
 from c3tf.training.interruption import StopRequest
 from c3tf.training.journal import Journal
-from c3tf.training.pictures import Pictures
-from c3tf.training.tensorboard import EventLog
+from c3tf.training.run_log import RunLog
 from c3tf.training.validator import Validator
 from c3tf.versions import versions
 
-METRICS = "metrics.jsonl"
 # Steps after which several hosts tell each other whether one was asked to stop.
 _AGREE_EVERY = 10
 # What TensorFlow's messages name when an error came from the input pipeline.
@@ -83,8 +79,7 @@ class Run:
             self.model = setup.build_model(config, self.label_map)
         self._store = CheckpointStore(self.output, config.training.keep_checkpoints)
         self._journal = Journal(self.output)
-        writes_events = config.training.tensorboard and self.is_chief
-        self._events = EventLog(self.output) if writes_events else None
+        self._log = RunLog(config, title, self.label_map, self.is_chief)
         self._validator = Validator(config.data.data, self.manifest, self.output, title)
         self._full = precision.FullPrecision()
         self._stop = StopRequest()
@@ -133,8 +128,7 @@ class Run:
                     "the data set again; training continues from its newest checkpoint."
                 ) from error
             finally:
-                if self._events:
-                    self._events.close()
+                self._log.close()
             result = self._finish() if self.is_chief else None
             # The other hosts wait here, so that a launcher sees all processes end together.
             self.devices.gather(step)
@@ -192,7 +186,10 @@ class Run:
         """Runs what is left of the supervised phase, then of the semi-supervised one."""
         config = self.config
         boundary, last = config.supervised_steps, config.training.steps
-        hooks = self._callbacks(step)
+        hooks = [
+            *self._log.callbacks(self.model, step, self._first_batch),
+            callbacks.At(1, last, self._after_step),
+        ]
         if self._evaluation_due:
             self._after_step(step)
         if step < boundary:
@@ -215,36 +212,6 @@ class Run:
             self.config.labeled_batch_size,
         )
         self.model.fit(served, steps_per_epoch=steps, verbose=0, callbacks=hooks, shuffle=False)
-
-    def _callbacks(self, step: int) -> list[keras.callbacks.Callback]:
-        training, last = self.config.training, self.config.training.steps
-        after_step = callbacks.At(1, last, self._after_step)
-        if not self.is_chief:
-            # A loss that is not finite must end this process as well.
-            self._log = callbacks.ScalarLog(training.log_every, last, [], self._scalars)
-            return [self._log, after_step]
-        listeners = [
-            Console(self.title, last, self.config.labeled_batch_size),
-            callbacks.JsonLines(os.path.join(self.output, METRICS), step),
-        ]
-        self._log = callbacks.ScalarLog(training.log_every, last, listeners, self._scalars)
-        hooks = [self._log, after_step]
-        if self._events:
-            listeners.append(self._events)
-        if self._events and training.image_log_interval:
-            pictures = Pictures(self.model, self.label_map, self._first_batch)
-
-            def draw(step: int) -> None:
-                self._events.pictures(step, pictures.draw())
-
-            hooks.insert(1, callbacks.At(training.image_log_interval, last, draw))
-        return hooks
-
-    def _scalars(self, logs: dict[str, Any]) -> dict[str, float]:
-        thresholds = None
-        if self.model.semi_supervised:
-            thresholds = tf.convert_to_tensor(self.model.thresholds).numpy()
-        return statistics.describe(logs, self.label_map.class_names, thresholds)
 
     def _first_batch(self) -> SemiBatch | SupervisedBatch:
         """Returns the batch whose images the pictures show: the method's first."""
@@ -286,12 +253,9 @@ class Run:
     def _evaluate(self, step: int) -> bool:
         """Evaluates student and teacher; returns whether there was time to finish."""
         done = self._validator.run(self._networks(), step, self._stop)
-        if done and self._events:
-            scores = {
-                f"mean_iou/{name}": result.mean_iou()
-                for name, result in self._validator.results.items()
-            }
-            self._events(step, scores)
+        if done:
+            evaluated = self._validator.results.items()
+            self._log.scores(step, {name: result.mean_iou() for name, result in evaluated})
         return done
 
     def _save(self, step: int, evaluation_due: bool) -> None:
