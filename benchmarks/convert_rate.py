@@ -136,7 +136,8 @@ def _link_val(root: Path) -> None:
     """Gives the data set one validation image, which the layouts must have."""
     for train in sorted(root.rglob("train")):
         first = min(path for path in train.rglob("*") if path.is_file())
-        val = train.parent / "val" / first.relative_to(train)
+        name = first.name.replace("00000", "99999", 1)
+        val = train.parent / "val" / first.relative_to(train).with_name(name)
         val.parent.mkdir(parents=True, exist_ok=True)
         os.link(first, val)
 

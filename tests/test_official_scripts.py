@@ -48,10 +48,10 @@ def convert_tree(found, output, dataset, height=0):
 
 
 def write_pairs(root, image_name, label_name, ids):
-    """Writes three validation pairs and a training pair; names are made of split and index."""
+    """Writes validation pairs 0 to 2 and training pair 3; names are made of split and index."""
     rng = np.random.default_rng(8)
-    for split, count in (("train", 1), ("val", 3)):
-        for index in range(count):
+    for split, indices in (("train", [3]), ("val", range(3))):
+        for index in indices:
             blocks = rng.integers(0, 256, (10, 14, 3), np.uint8)
             image = blocks.repeat(4, axis=0).repeat(4, axis=1)
             mask = rng.choice(np.asarray(ids, np.uint8), (20, 28)).repeat(2, 0).repeat(2, 1)

@@ -95,8 +95,7 @@ def test_a_place_that_cannot_be_written_is_reported_before_the_data_are_read(run
     (tmp_path / "file").write_bytes(b"")
     done = run("--data=absent", f"--output={tmp_path / 'file'}")
     assert done.returncode == 2
-    place = tmp_path / "file" / "preview.png"
-    assert f"`--output` must name a place that can be written to. Received: {place}" in done.stderr
+    assert f"`--output` cannot be written, because {tmp_path / 'file'} is no folder" in done.stderr
     assert "Traceback" not in done.stderr
 
 

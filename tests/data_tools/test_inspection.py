@@ -156,7 +156,10 @@ def test_the_command_draws(repository, manifest, tmp_path):
     ("flags", "message"),
     [
         (("--output=x.pdf",), "--output must end in .png or .html. Received: --output=x.pdf"),
-        (("--output=/dev/null/x.png",), "`--output` must name a place that can be written to"),
+        (
+            ("--output=/dev/null/x.png",),
+            "because /dev/null is no folder",
+        ),
         (("--split=test",), "train, val, unlabeled. Received: --split=test"),
     ],
 )

@@ -234,9 +234,7 @@ def test_the_command_writes_a_file_and_overwrites_only_when_asked(tmp_path, repo
     output = output / "below_a_file.html"
     refused = report("absent")
     assert refused.returncode == 2
-    assert f"`--output` must name a place that can be written to. Received: {output}" in (
-        refused.stderr
-    )
+    assert f"`--output` cannot be written, because {output.parent} is no folder" in refused.stderr
 
 
 def test_a_sheet_of_an_older_run_is_shown(tmp_path):

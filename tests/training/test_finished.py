@@ -1,5 +1,7 @@
 """The training command on a run that is finished, and on one whose end is not whole."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -14,17 +16,7 @@ from c3tf.config import Config
 from c3tf.evaluation import examples
 from c3tf.training import finished, run_dir, runner, setup
 
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished") / "data"
-    tiny_command.write_data(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setattr(setup, "build_model", tiny_command.build_model)
+pytestmark = pytest.mark.usefixtures("tiny_networks")
 
 
 def settings(data, output, **options) -> Config:
@@ -43,19 +35,19 @@ def said(config, capsys):
 
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
-    """A folder with a finished run and its finished baseline."""
+    """A folder with a finished run and its finished baseline, and what the command printed."""
     output = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as text:
         patch.setattr(setup, "build_model", tiny_command.build_model)
         patch.setattr(train.config_flags, "from_flags", lambda: settings(data, output))
         train.main()
-    return output
+    return output, text.getvalue()
 
 
 @pytest.fixture
 def done(trained, tmp_path):
-    """A copy of it."""
-    return shutil.copytree(trained, tmp_path / "run")
+    """A copy of the folder."""
+    return shutil.copytree(trained[0], tmp_path / "run")
 
 
 def contents(folder):
@@ -101,10 +93,10 @@ def test_it_needs_neither_data_nor_checkpoints(data, done, tmp_path, monkeypatch
     assert "c3: finished already" in said(settings(tmp_path / "gone", done), capsys)
 
 
-def test_the_table_is_that_of_the_training(data, tmp_path, capsys):
-    config = settings(data, tmp_path / "run")
-    first = said(config, capsys).splitlines()
-    again = said(config, capsys).splitlines()
+def test_the_table_is_that_of_the_training(data, trained, capsys):
+    output, printed = trained
+    first = printed.splitlines()
+    again = said(settings(data, output), capsys).splitlines()
     assert [line.split(":")[0] for line in again[:2]] == ["supervised", "c3"]
     assert len(again) > 10
     assert again[2:] == first[2 - len(again) :]

@@ -17,13 +17,6 @@ from c3tf.training import checkpoint
 TIMEOUT = 900
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("killed") / "data"
-    tiny_command.write_data(folder)
-    return folder
-
-
 @pytest.fixture
 def start(repository, data, tmp_path):
     """Starts the training command with its output below `tmp_path`."""

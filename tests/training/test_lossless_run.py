@@ -23,17 +23,7 @@ from c3tf.training.nonfinite import NonFiniteError
 from c3tf.training.run_dir import RunDirError
 from c3tf.training.segmenter import Segmenter
 
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lossless") / "data"
-    tiny_command.write_data(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setattr(setup, "build_model", tiny_command.build_model)
+pytestmark = pytest.mark.usefixtures("tiny_networks")
 
 
 def settings(data, output, **options) -> Config:
