@@ -26,7 +26,7 @@ def main(paths: list[str]) -> None:
         raise UserError(
             "Name at least one run: `python -m c3tf.report RUN... --output=report.html`"
         )
-    writable.check_file(values.output, replace=values.overwrite)
+    writable.check_file(values.output, replace=values.overwrite, remote=True)
     found = runs.find(paths)
     loaded = [runs.load(p, name) for p, name in zip(found, runs.short_names(found), strict=True)]
     text = page.render(loaded, values.title)

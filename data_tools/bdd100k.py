@@ -15,9 +15,10 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     """Converts the data set the flags name."""
-    found = bdd100k.discover(FLAGS.source, extra=FLAGS.extra)
     # The masks hold the train ids of Cityscapes.
-    command.convert_found(found, "bdd100k", CITYSCAPES)
+    command.convert_found(
+        lambda: bdd100k.discover(FLAGS.source, extra=FLAGS.extra), "bdd100k", CITYSCAPES
+    )
 
 
 if __name__ == "__main__":

@@ -162,8 +162,11 @@ def write_planned_shard(name: str, output: str, work_dir: str, job: Job) -> str:
     try:
         shards.write_shard(output, work_dir, name, results)
     except DataError as error:
-        files.write_text(_error_path(work_dir, name), str(error))
-        if isinstance(error, UnavailableError | shards.OutputError):
+        another_try = isinstance(error, UnavailableError | shards.OutputError)
+        # On a full disk the complaint cannot be left either; the error itself says enough then.
+        with contextlib.suppress(OSError) if another_try else contextlib.nullcontext():
+            files.write_text(_error_path(work_dir, name), str(error))
+        if another_try:
             raise
     return name
 

@@ -15,7 +15,7 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     """Converts the data set the flags name."""
-    command.convert_found(camvid.discover(FLAGS.source), "camvid", CAMVID)
+    command.convert_found(lambda: camvid.discover(FLAGS.source), "camvid", CAMVID)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,11 @@ _DEFAULT_HEIGHT = 512
 
 def main() -> None:
     """Converts the data set the flags name."""
-    found = cityscapes.discover(FLAGS.source, FLAGS.labels, FLAGS.extra, FLAGS.coarse)
-    command.convert_found(found, "cityscapes", CITYSCAPES)
+    command.convert_found(
+        lambda: cityscapes.discover(FLAGS.source, FLAGS.labels, FLAGS.extra, FLAGS.coarse),
+        "cityscapes",
+        CITYSCAPES,
+    )
 
 
 if __name__ == "__main__":

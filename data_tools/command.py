@@ -1,10 +1,11 @@
 """What the conversion commands share: flags, progress, the summary."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from c3tf.data import files, writable
 from c3tf.data.errors import DataError
 from c3tf.data.example import IMAGE_FORMATS
 from c3tf.data.manifest import FILE_NAME, LeftOut, Manifest
@@ -89,16 +90,16 @@ def define_flags(default_height: int = 0, source: bool = True) -> None:
 
 
 def convert_found(
-    found: Found,
+    discover: Callable[[], Found],
     dataset: str,
     label_map: LabelMap,
     ignored_colors: tuple[tuple[int, int, int], ...] = (),
     converter: str | None = None,
 ) -> Manifest:
-    """Converts what a discovery found, as the flags say, and prints a summary.
+    """Converts what a discovery finds, as the flags say, and prints a summary.
 
     Args:
-        found: images and labels.
+        discover: finds images and labels; called when the flags are known to fit.
         dataset: short name of the data set.
         label_map: its classes.
         ignored_colors: colours of painted masks that belong to no class.
@@ -108,13 +109,16 @@ def convert_found(
         The manifest that was written.
 
     Raises:
-        DataError: the data or the output are not acceptable.
+        UserError: the data or the output are not acceptable.
     """
     runner = _runner()
     if not FLAGS.output:
         raise DataError("--output must name a directory. Received: --output=")
     if FLAGS.strict and FLAGS.skip_bad:
         raise DataError("--strict and --skip_bad exclude each other.")
+    if not files.is_remote(FLAGS.output):
+        writable.check_folder(FLAGS.output)
+    found = discover()
     if FLAGS.palette_masks and found.label_ids == "colors":
         raise DataError("--palette_masks is for masks of ids; leave it out for painted masks.")
     _print_found(found)

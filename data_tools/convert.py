@@ -30,7 +30,7 @@ from data_tools.example import (
     Refused,
     SizeMismatchError,
     convert_example,
-    source_bytes,
+    source_lengths,
 )
 from data_tools.notes import ShardNotes
 from data_tools.runners import LocalRunner, Runner
@@ -89,7 +89,9 @@ def convert(
             done = _finished(plan, output, work_dir, strict, skip_bad)
             if done:
                 say(f"continues: {len(done)} of {len(plan)} shards are finished")
-            session.write([shard for shard in plan if shard.name not in done], output, work_dir)
+            left = [shard for shard in plan if shard.name not in done]
+            notes.forget(work_dir, [shard.name for shard in left])
+            session.write(left, output, work_dir)
         splits = _finish_splits(plan, output, work_dir, found, options.label_map)
         manifest = Manifest(
             dataset=options.dataset,
@@ -118,7 +120,7 @@ def _convert_or_leave_out(item: Item, options: Options, strict: bool, skip: bool
         mismatch = isinstance(error, SizeMismatchError) and not strict
         if not (skip or mismatch):
             raise
-        return Refused(LeftOut(item.source, str(error)), not mismatch, source_bytes(item))
+        return Refused(LeftOut(item.source, str(error)), not mismatch, source_lengths(item))
 
 
 def _refuse_left_out(found: Found) -> None:
@@ -202,12 +204,13 @@ def _finish_split(
 ) -> SplitInfo:
     """Writes the names of a split and sums up its shards."""
     names = sorted(name for part in parts for name in part.names)
-    left_out = [*found.left_out.get(split, ()), *(e for part in parts for e in part.left_out)]
+    unusable = [entry for part in parts for entry in part.left_out]
     if not names:
         raise DataError(
-            f"Split {split!r} is empty: none of its {len(left_out)} images could be used. "
-            f"The first: {left_out[0].reason}"
+            f"Split {split!r} is empty: none of its {len(unusable)} images could be used. "
+            f"The first: {unusable[0].reason}"
         )
+    left_out = [*found.left_out.get(split, ()), *unusable]
     names_file = f"{split}.names.txt"
     files.write_text(files.join(output, names_file), "".join(f"{name}\n" for name in names))
     histogram = [sum(values) for values in zip(*(p.label_histogram for p in parts), strict=True)]

@@ -4,7 +4,6 @@ It runs in local workers and in any other runner alike: NumPy, OpenCV and Pillow
 shared state.
 """
 
-import contextlib
 import dataclasses
 
 import cv2
@@ -109,12 +108,12 @@ class Converted:
     Attributes:
         record: what is stored.
         label_histogram: its label pixels per stored value: `(256,)` int64, all 0 without a label.
-        source_bytes: length of its files, as `source_bytes` counts it.
+        source_lengths: of its files, see `source_lengths`.
     """
 
     record: Record
     label_histogram: np.ndarray
-    source_bytes: int
+    source_lengths: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,12 +123,12 @@ class Refused:
     Attributes:
         left_out: its path and the reason.
         skipped: it is left out only because the user asked for it (`--skip_bad`).
-        source_bytes: length of its files, as `source_bytes` counts it.
+        source_lengths: of its files, see `source_lengths`.
     """
 
     left_out: LeftOut
     skipped: bool
-    source_bytes: int
+    source_lengths: tuple[int, ...]
 
 
 # What becomes of an image.
@@ -140,17 +139,20 @@ class SizeMismatchError(DataError):
     """A mask has another size than its image."""
 
 
-def source_bytes(item: Item) -> int:
-    """Returns the length of the local files of an image, so that a changed file is noticed.
+def source_lengths(item: Item) -> tuple[int, ...]:
+    """Returns the lengths in bytes of the local files of an image; -1 for one that is not there.
 
-    Remote files count nothing: asking for the length of many takes too long.
+    They tell whether a file has changed. Remote files are left out: asking for many takes too long.
     """
-    total = 0
-    for path in (item.image, item.label):
-        if path is not None and not files.is_remote(path):
-            with contextlib.suppress(OSError):
-                total += files.size(path)
-    return total
+    paths = (item.image, item.label)
+    return tuple(_length(path) for path in paths if path is not None and not files.is_remote(path))
+
+
+def _length(path: str) -> int:
+    try:
+        return files.size(path)
+    except OSError:
+        return -1
 
 
 def convert_example(item: Item, options: Options) -> Converted:
@@ -175,7 +177,7 @@ def convert_example(item: Item, options: Options) -> Converted:
         ids = _train_ids(item, image.size, image.size if original else size, options)
         label, histogram = images.encode_ids(ids), _histogram(ids)
     record = Record(
-        image=_encode(image, size, options),
+        image=_encode(item.image, image, size, options),
         image_format=options.image_format,
         label=label,
         name=item.name,
@@ -184,17 +186,23 @@ def convert_example(item: Item, options: Options) -> Converted:
         dataset=options.dataset,
         source=item.source,
     )
-    return Converted(record, histogram, source_bytes(item))
+    return Converted(record, histogram, source_lengths(item))
 
 
-def _encode(image: images.SourceImage, size: tuple[int, int], options: Options) -> bytes:
+def _encode(path: str, image: images.SourceImage, size: tuple[int, int], options: Options) -> bytes:
     """Encodes an image; a file that already is what is wanted is kept."""
     if size == image.size and image.storable_as == options.image_format:
         return image.encoded
     pixels = images.resize_image(image.pixels, size)
     if options.image_format == "png":
         return encode_png(pixels, compress_level=_PNG_IMAGE_LEVEL)
-    return encode_jpeg(pixels, quality=options.jpeg_quality)
+    try:
+        return encode_jpeg(pixels, quality=options.jpeg_quality)
+    except OSError as error:
+        raise DataError(
+            f"{path} would be {size[1]}x{size[0]} pixels large, which no JPEG can be ({error}). "
+            "Use --image_format=png, or a smaller --height."
+        ) from error
 
 
 def _train_ids(

@@ -23,16 +23,15 @@ def main() -> None:
     validation = folder.Validation(
         FLAGS.val_images, FLAGS.val_masks, FLAGS.val_list, FLAGS.val_fraction
     )
-    found = folder.discover(
-        FLAGS.images,
-        FLAGS.masks,
-        validation,
-        FLAGS.unlabeled,
-        _LABEL_IDS[FLAGS.masks_are],
-        FLAGS.mask_suffix,
-    )
     command.convert_found(
-        found,
+        lambda: folder.discover(
+            FLAGS.images,
+            FLAGS.masks,
+            validation,
+            FLAGS.unlabeled,
+            _LABEL_IDS[FLAGS.masks_are],
+            FLAGS.mask_suffix,
+        ),
         described.label_map.name,
         described.label_map,
         converter="data_tools.folder",

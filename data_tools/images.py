@@ -313,5 +313,7 @@ def encode_ids(ids: np.ndarray) -> bytes:
         raise ValueError(
             f"`ids` must be uint8 (H, W). Received: ids of {ids.dtype}, shape {ids.shape}"
         )
-    _, encoded = cv2.imencode(".png", ids, _PNG_OF_IDS)
+    done, encoded = cv2.imencode(".png", ids, _PNG_OF_IDS)
+    if not done:
+        raise RuntimeError(f"OpenCV cannot encode a mask of {ids.shape} pixels.")
     return encoded.tobytes()

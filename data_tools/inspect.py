@@ -23,7 +23,7 @@ def main() -> None:
     if output and not output.endswith(_KINDS):
         raise UserError(f"--output must end in {' or '.join(_KINDS)}. Received: --output={output}")
     if output:
-        writable.check_file(output)
+        writable.check_file(output, remote=True)
     manifest = manifests.verify(FLAGS.data)
     unknown = [split for split in FLAGS.split if split not in manifest.splits]
     if unknown:

@@ -4,6 +4,7 @@ Free of TensorFlow: the runners and what workers import come here.
 """
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,12 +16,12 @@ import numpy as np
 from c3tf.data import files
 from c3tf.data.errors import DataError
 from c3tf.data.manifest import LeftOut, Shard
-from data_tools.example import Item, Outcome, Refused, source_bytes
+from data_tools.example import Item, Outcome, Refused, source_lengths
 
 # Notes lie in small files, which remote file systems are slow to find.
 _THREADS = 32
 # A file whose notes these are is damaged, and its shard is written again.
-_DAMAGED = (ValueError, KeyError, TypeError)
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ShardNotes:
         image_sizes: records per size of image, `WIDTHxHEIGHT`.
         left_out: items that are not among the records.
         skipped: how many of these would have stopped a run without `--skip_bad`.
-        source_bytes: length of the local source files of all its items together.
+        sources: digest over the lengths of the local source files of its items, in order.
     """
 
     shard: Shard
@@ -45,7 +46,22 @@ class ShardNotes:
     image_sizes: dict[str, int]
     left_out: tuple[LeftOut, ...]
     skipped: int
-    source_bytes: int
+    sources: str
+
+
+class _Sources:
+    """Sums up the lengths of source files, so that a shard whose sources changed is noticed."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, lengths: tuple[int, ...]) -> None:
+        """Adds the files of the next item."""
+        self._digest.update(f"{lengths}".encode())
+
+    def digest(self) -> str:
+        """Returns 16 hex digits."""
+        return self._digest.hexdigest()[:16]
 
 
 class Tally:
@@ -57,11 +73,11 @@ class Tally:
         self._sizes: Counter[str] = Counter()
         self._labeled = self._skipped = 0
         self._histogram = np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
-        self._source_bytes = 0
+        self._sources = _Sources()
 
     def add(self, outcome: Outcome) -> None:
         """Counts one image."""
-        self._source_bytes += outcome.source_bytes
+        self._sources.add(outcome.source_lengths)
         if isinstance(outcome, Refused):
             self._left_out.append(outcome.left_out)
             self._skipped += outcome.skipped
@@ -82,7 +98,7 @@ class Tally:
             image_sizes=dict(self._sizes),
             left_out=tuple(self._left_out),
             skipped=self._skipped,
-            source_bytes=self._source_bytes,
+            sources=self._sources.digest(),
         )
 
 
@@ -116,6 +132,19 @@ def write(work_dir: str, notes: ShardNotes) -> None:
     """
     text = json.dumps(dataclasses.asdict(notes), ensure_ascii=False)
     files.write_text(_path(work_dir, notes.shard.file), text)
+
+
+def forget(work_dir: str, names: Iterable[str]) -> None:
+    """Deletes the notes of shards that are to be written again, so that none passes for finished.
+
+    Args:
+        work_dir: where the notes are.
+        names: file names of the shards.
+    """
+    noted = set(files.list_dir(work_dir))
+    for name in names:
+        if _path("", name) in noted:
+            files.remove(_path(work_dir, name))
 
 
 def read_all(data_dir: str, work_dir: str, names: Sequence[str]) -> dict[str, ShardNotes]:
@@ -159,7 +188,10 @@ def are_of(notes: ShardNotes, items: Iterable[Item]) -> bool:
         notes: of the shard.
         items: all images that were meant for it.
     """
-    return notes.source_bytes == sum(map(source_bytes, items))
+    sources = _Sources()
+    for item in items:
+        sources.add(source_lengths(item))
+    return notes.sources == sources.digest()
 
 
 def _path(work_dir: str, name: str) -> str:

@@ -14,7 +14,7 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     """Draws the split the flags describe."""
-    writable.check_file(FLAGS.output)
+    writable.check_file(FLAGS.output, remote=True)
     names = manifest.load(FLAGS.data).names("train")
     if FLAGS.labeled > len(names):
         raise UserError(

@@ -27,7 +27,7 @@ _Out = TypeVar("_Out")
 # handles a result.
 _AHEAD, _PORTIONS_AHEAD = 4, 2
 _NOT_STARTED = (
-    "A conversion worker ended before its first result. Either memory is short: use a smaller "
+    "A worker process ended before its first result. Either memory is short: use a smaller "
     '--num_workers. Or a program of your own calls this without `if __name__ == "__main__":`, '
     "which starting processes needs."
 )
@@ -105,6 +105,7 @@ class Mapper:
 
     def __init__(self, executor: Executor | None, num_workers: int) -> None:
         self._executor, self._num_workers = executor, num_workers
+        self._started = False
 
     def map(
         self, function: Callable[[_In], _Out], values: Iterable[_In], portion: int = 1
@@ -127,20 +128,19 @@ class Mapper:
         portions = iter(lambda: list(itertools.islice(values, portion)), [])
         tasks = (self._executor.submit(_map_portion, function, part) for part in portions)
         ahead = self._num_workers * max(_AHEAD // portion, _PORTIONS_AHEAD)
-        started = False
         try:
             waiting = collections.deque(itertools.islice(tasks, ahead))
             while waiting:
                 results = waiting.popleft().result()
-                started = True
+                self._started = True
                 waiting.extend(itertools.islice(tasks, 1))
                 yield from results
         except BrokenProcessPool as error:
-            if not started:
+            if not self._started:
                 raise DataError(_NOT_STARTED) from error
             raise DataError(
-                "A conversion worker was killed, most likely for want of memory. Run the same "
-                "command again with a smaller --num_workers; it continues."
+                "A worker process was killed, most likely for want of memory. Run the same command "
+                "again with a smaller --num_workers; a conversion continues."
             ) from error
 
 

@@ -31,6 +31,9 @@ COMMANDS = {
     "c3tf.export": ("--run=absent", "--output={}/x"),
     "c3tf.preview": ("--data=absent", "--output={}/x.png"),
     "c3tf.report": ("absent", "--output={}/x.html"),
+    "data_tools.camvid": ("--source=absent", "--output={}/x"),
+    "data_tools.cityscapes": ("--source=absent", "--output={}/x"),
+    "data_tools.bdd100k": ("--source=absent", "--output={}/x"),
     "data_tools.inspect": ("--data=absent", "--output={}/x.png"),
     "data_tools.splits": ("--data=absent", "--labeled=3", "--output={}/x.txt"),
     "data_tools.convert_weights": (

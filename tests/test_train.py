@@ -162,8 +162,8 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(trained, tmp_path, monkeypatc
 
         return [*original(*hooks), Stop()]
 
-    original = run._callbacks
-    monkeypatch.setattr(run, "_callbacks", interrupted)
+    original = run._log.callbacks
+    monkeypatch.setattr(run._log, "callbacks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.train()
     runner.Run(again, "c3").train()
@@ -263,7 +263,8 @@ def run_on(replicas, processes, config, repository, folder):
     ]
 
 
-@pytest.mark.parametrize("source", ["stream", pytest.param("memory", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["stream", "memory"])
 def test_replicas_and_hosts_train_as_one_device(data, repository, tmp_path, source):
     setups = {(1, 1): {}, (1, 2): {}}
     if source == "memory":

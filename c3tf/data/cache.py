@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -142,7 +143,7 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
 
 def _fill(shards: Sequence[str], folder: str) -> None:
     """Decodes shards into a directory that appears when it is whole."""
-    beside = f"{folder}.{os.getpid()}.partial"
+    beside = f"{folder}.{uuid.uuid4().hex}.partial"
     index = {"format": _FORMAT, "names": [], "sizes": [], "has_label": [], "shards": []}
     logging.info("Decoding %d shards into %s.", len(shards), folder)
     os.makedirs(beside)

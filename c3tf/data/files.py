@@ -42,7 +42,12 @@ def through_tensorflow(path: str) -> Iterator[ModuleType]:
     try:
         yield gfile
     except errors.OpError as error:
-        code = errno.ENOENT if isinstance(error, errors.NotFoundError) else errno.EIO
+        kinds = {
+            errors.NotFoundError: errno.ENOENT,
+            errors.PermissionDeniedError: errno.EACCES,
+            errors.UnauthenticatedError: errno.EACCES,
+        }
+        code = kinds.get(type(error), errno.EIO)
         text = error.message.partition("\n")[0] or os.strerror(code)
         raise OSError(code, text, path) from error
 
@@ -177,9 +182,14 @@ def write_bytes(path: str, data: bytes) -> None:
     folder, name = os.path.split(path)
     beside = join(folder, f"{_PARTIAL}{uuid.uuid4().hex}-{name}")
     with _named(path, beside):
-        with _opened(beside, "wb") as file:
-            file.write(data)
-        rename(beside, path)
+        try:
+            with _opened(beside, "wb") as file:
+                file.write(data)
+            rename(beside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                remove(beside)
+            raise
 
 
 @contextlib.contextmanager
@@ -219,8 +229,13 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
         OSError: it cannot be written; names `path`.
     """
     path = os.fspath(path)
+    if is_remote(path):
+        raise OSError(errno.EINVAL, "Only local files can be written here", path)
+    # What a link leads to is replaced, not the link.
+    path = os.path.realpath(path) if os.path.islink(path) else path
     folder, name = os.path.split(path)
-    beside = os.path.join(folder, f"{_PARTIAL}{os.getpid()}-{name}")
+    # Threads, and processes on several hosts, may write one path at a time.
+    beside = os.path.join(folder, f"{_PARTIAL}{uuid.uuid4().hex}-{name}")
     os.makedirs(folder or os.curdir, exist_ok=True)
     with _named(path, beside):
         try:
@@ -254,7 +269,7 @@ def _move(beside: str, path: str) -> None:
         os.replace(beside, path)
         return
     folder, name = os.path.split(path)
-    earlier = os.path.join(folder, f".{name}{_EARLIER}{os.getpid()}")
+    earlier = os.path.join(folder, f".{name}{_EARLIER}{uuid.uuid4().hex}")
     os.rename(path, earlier)
     try:
         os.rename(beside, path)

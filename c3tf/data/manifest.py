@@ -68,7 +68,8 @@ class SplitInfo:
         shards: the TFRecord files.
         class_pixels: label pixels per train id, as stored.
         ignored_pixels: label pixels that belong to no class.
-        left_out: files that were skipped or had no partner.
+        left_out: files that were unusable, had no partner, or were no images, and unlabeled images
+            of a name that train or val has.
         image_sizes: images per stored size, `WIDTHxHEIGHT`; empty where it was not counted.
     """
 

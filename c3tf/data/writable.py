@@ -10,19 +10,24 @@ from c3tf.data import files
 from c3tf.errors import UserError
 
 
-def check_file(path: str, flag: str = "--output", replace: bool = True) -> None:
+def check_file(
+    path: str, flag: str = "--output", replace: bool = True, remote: bool = False
+) -> None:
     """Checks that a file can be written; nothing is left behind.
 
     Args:
-        path: the file as the user named it. A remote one (`gs://...`) is not checked.
+        path: the file as the user named it.
         flag: what the user named it with.
         replace: whether an earlier file may be replaced.
+        remote: whether it may be a remote one (`gs://...`), which is not checked further.
 
     Raises:
         UserError: something else is there, an earlier file may not be replaced, or its folder
             can be neither made nor written to.
     """
     if files.is_remote(path):
+        if not remote:
+            _refuse_remote(path, flag)
         return
     if not os.path.basename(path) or (os.path.lexists(path) and not os.path.isfile(path)):
         there = "a folder" if os.path.isdir(path) else "no file"
@@ -46,8 +51,17 @@ def check_folder(path: str, flag: str = "--output", whole: bool = False) -> None
     Raises:
         UserError: it can be neither made nor written to.
     """
+    if files.is_remote(path):
+        _refuse_remote(path, flag)
     above = os.path.dirname(path.rstrip(os.sep))
     _check_place(above if whole else path, path, flag)
+
+
+def _refuse_remote(path: str, flag: str) -> None:
+    raise UserError(
+        f"`{flag}` must name a local place: this command writes nowhere else. "
+        f"Received: {flag}={path}"
+    )
 
 
 def _check_place(folder: str, path: str, flag: str) -> None:

@@ -76,7 +76,8 @@ def read(run_dir: str) -> tuple[list[Example], LabelMap] | None:
             for place, name in enumerate(facts["names"])
         ]
         return examples, LabelMap.from_json(facts["label_map"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
+        # Pillow calls some damaged files a `SyntaxError`.
         raise UserError(f"The examples in {folder} cannot be read: {error}") from error
 
 

@@ -53,7 +53,7 @@ def read(config: Config) -> results.RunResult | None:
             saved_model=str(saved_model),
             label_map=evaluations["student"].label_map,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # Missing or damaged, by the names that readers have for it.
         return None
     return found if all(facts) else None

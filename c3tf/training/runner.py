@@ -112,7 +112,7 @@ class Run:
             UserError: the data turn out to be damaged, or a loss is not finite.
         """
         self._stop = stop or self._stop
-        with self._claimed() as changes:
+        with self._claimed() as changes, contextlib.closing(self._log):
             step = self._restore()
             if self.is_chief:
                 self._note_start(step, changes)
@@ -127,8 +127,6 @@ class Run:
                     f"{self.config.data.data}: a record cannot be used: {_reason(error)}. Convert "
                     "the data set again; training continues from its newest checkpoint."
                 ) from error
-            finally:
-                self._log.close()
             result = self._finish() if self.is_chief else None
             # The other hosts wait here, so that a launcher sees all processes end together.
             self.devices.gather(step)

@@ -13,7 +13,8 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
 MASK_EXTENSIONS = (".png",)
 # Why a file is not in the data set.
 NO_IMAGE = "not a JPEG or PNG file"
-_NO_LABEL, _NO_IMAGE_OF_IT = NO_PARTNER = ("image without a label", "label without image")
+KNOWN = "an image of this name is in train or val"
+NO_LABEL, _NO_IMAGE_OF_IT = NO_PARTNER = ("image without a label", "label without image")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Found:
         layout: one line that says what was recognised.
         label_ids: `"raw"`, `"train"` or `"colors"`, the kind of values in the masks.
         items: the images, sorted by split and name.
-        left_out: per split, files without a partner.
+        left_out: per split, files without a partner, files that are no images, and unlabeled
+            images of a name that train or val has.
         published: pairs per split in the published data set; empty for a user's own.
 
     Raises:
@@ -200,7 +202,7 @@ def pair(
             f"Split {split!r} in {root} is empty: none of its {len(named)} images (such as "
             f"{min(named.values())}) has a mask. Wanted: {wanted}. Found: {held}."
         )
-    lost = [LeftOut(path, _NO_LABEL) for n, path in named.items() if n not in labels]
+    lost = [LeftOut(path, NO_LABEL) for n, path in named.items() if n not in labels]
     lost += [LeftOut(path, _NO_IMAGE_OF_IT) for n, path in labels.items() if n not in named]
     lost += images.left_out()
     return items, tuple(sorted(lost, key=lambda entry: entry.source))
@@ -236,10 +238,6 @@ def unlabeled(
             f"{files.join(root, folder)} adds no unlabeled image: the names of all "
             f"{len(found.named)}, such as {min(found.named)!r}, are in train or val."
         )
-    lost = [
-        LeftOut(p, "an image of this name is in train or val")
-        for n, p in found.named.items()
-        if n in taken
-    ]
+    lost = [LeftOut(p, KNOWN) for n, p in found.named.items() if n in taken]
     lost += [LeftOut(p, _NO_IMAGE_OF_IT) for n, p in (labels or {}).items() if n not in found.named]
     return items, (*lost, *found.left_out())

@@ -72,7 +72,12 @@ def discover(
         DataError: a folder is missing or empty, an image is in two folders, or none is left to
             train on.
     """
+    places = [_divide(folder) for folder in unlabeled]
     items, lost = _pairs("train", images, masks, mask_suffix)
+    both = _divide(images) if _divide(images) in places else None
+    if both:
+        # They are not left out, but unlabeled.
+        lost = tuple(entry for entry in lost if entry.reason != common.NO_LABEL)
     left_out: dict[str, tuple[LeftOut, ...]] = {"train": lost}
     if validation.images:
         more, left_out["val"] = _pairs("val", validation.images, validation.masks, mask_suffix)
@@ -84,7 +89,7 @@ def discover(
             for item in items
         ]
         items.sort(key=lambda item: (item.split != "train", item.name))
-    extra, lost = _unlabeled(unlabeled, {item.name for item in items})
+    extra, lost = _unlabeled(places, {item.name for item in items}, both)
     if unlabeled:
         left_out["unlabeled"] = lost
     folders = [images, masks, validation.images, validation.masks, *unlabeled]
@@ -153,13 +158,21 @@ def _draw(name: str) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def _unlabeled(folders: Sequence[str], taken: set[str]) -> tuple[list[Item], tuple[LeftOut, ...]]:
-    """Lists the images without masks of all folders."""
+def _unlabeled(
+    places: Sequence[tuple[str, str]], taken: set[str], both: tuple[str, str] | None
+) -> tuple[list[Item], tuple[LeftOut, ...]]:
+    """Lists the images without masks of all folders.
+
+    Args:
+        places: the folders, each as its parent and its name.
+        taken: names of labeled and validation images.
+        both: the folder among them that holds the labeled images as well.
+    """
     items: list[Item] = []
     lost: list[LeftOut] = []
     first: dict[str, Item] = {}
-    for folder in folders:
-        found, left = common.unlabeled(*_divide(folder), taken)
+    for place in places:
+        found, left = common.unlabeled(*place, taken)
         for item in found:
             if item.name in first:
                 raise DataError(
@@ -168,5 +181,6 @@ def _unlabeled(folders: Sequence[str], taken: set[str]) -> tuple[list[Item], tup
                 )
             first[item.name] = item
         items += found
-        lost += left
+        # The labeled images of a folder are stored, as such.
+        lost += [entry for entry in left if place != both or entry.reason != common.KNOWN]
     return items, tuple(lost)

@@ -1,5 +1,6 @@
 """Which layout a directory of raw data has, and what to say when it has none."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 from c3tf.data import files
@@ -71,4 +72,6 @@ def _nearby(source: str, held: Sequence[str]) -> Iterator[str]:
     below = [path for name in held[:_MOST_BELOW] if files.is_dir(path := files.join(source, name))]
     yield from below
     for path in below:
-        yield from (files.join(path, name) for name in files.list_dir(path)[:_MOST_BELOW])
+        # What may not be looked into is not meant.
+        with contextlib.suppress(OSError):
+            yield from (files.join(path, name) for name in files.list_dir(path)[:_MOST_BELOW])

@@ -116,7 +116,6 @@ def test_two_runs_may_fill_one_cache(manifest, tmp_path, monkeypatch):
     def overtaken(path):
         if path.endswith("pixels.bin") and not once:
             once.append(path)
-            monkeypatch.setattr(os, "getpid", lambda: 1)
             cache.on_disk(shards, "digest", folder)
         sync(path)
 

@@ -54,6 +54,7 @@ def test_a_failed_write_leaves_the_old_file(root, monkeypatch):
         with pytest.raises(OSError):  # noqa: PT011
             files.write_bytes(path, b"new")
     assert files.read_bytes(path) == b"old"
+    assert files._names(root) == ["x"]
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -102,6 +103,25 @@ def test_an_error_inside_of_a_folder_names_its_place_there(tmp_path):
     with pytest.raises(FileNotFoundError) as caught, files.replacing(tmp_path / "x") as beside:
         files.read_text(os.path.join(beside, "file"))
     assert caught.value.filename == str(tmp_path / "x" / "file")
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path):
+    make(tmp_path / "real", "old")
+    (tmp_path / "link").symlink_to("real")
+    with files.replacing(tmp_path / "link") as beside:
+        make(beside, "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "inside").read_text() == "new"
+    assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+def test_threads_may_write_one_file_at_a_time(tmp_path):
+    path = str(tmp_path / "x")
+    with files.whole(path) as first, files.whole(path) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert files.read_text(path) == "first"
+    assert os.listdir(tmp_path) == ["x"]
 
 
 def test_missing_folders_are_made(tmp_path, monkeypatch):

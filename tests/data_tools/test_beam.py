@@ -109,6 +109,27 @@ def test_beam_leaves_bad_files_out_when_asked(apache_beam, source, tmp_path):
     assert manifest.splits["train"].left_out[0].source == "train/train 04.png"
 
 
+def test_a_shard_that_must_be_written_again_is_not_taken_as_it_was(
+    apache_beam, source, tmp_path, monkeypatch
+):
+    bad = source / "train/train 04.png"
+    whole = bad.read_bytes()
+    bad.write_bytes(b"")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifests, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _convert(source, tmp_path / "out", beam.BeamRunner("DirectRunner"), skip_bad=True)
+    with pytest.raises(DataError, match=r"train 04\.png is empty"):
+        _convert(source, tmp_path / "out", beam.BeamRunner("DirectRunner"))
+    bad.write_bytes(whole)
+    manifest = _convert(source, tmp_path / "out", beam.BeamRunner("DirectRunner"))
+    assert manifest.count("train") == 9
+
+
 def test_what_another_try_may_mend_is_raised_in_the_worker(source, tmp_path, monkeypatch):
     found = camvid.discover(str(source))
     output, work_dir = tmp_path / "out", tmp_path / "out/_incomplete"

@@ -103,6 +103,14 @@ def test_quality_changes_the_bytes(item):
     assert sizes[0] < sizes[1]
 
 
+def test_an_image_that_no_jpeg_can_hold_is_named(item, tmp_path):
+    Image.new("RGB", (66_000, 20)).save(tmp_path / "wide.png")
+    wide = dataclasses.replace(item, image=str(tmp_path / "wide.png"), label=None)
+    with pytest.raises(DataError, match=r"wide\.png would be 66000x20 .*--image_format=png"):
+        convert_example(wide, Options("x", CAMVID))
+    assert convert_example(wide, Options("x", CAMVID, image_format="png")).record.width == 66_000
+
+
 def test_an_image_needs_no_label(item):
     converted = convert_example(dataclasses.replace(item, label=None), OPTIONS)
     assert converted.record.label is None

@@ -113,6 +113,15 @@ def test_images_and_masks_may_share_a_folder(root):
     assert not found.left_out["train"]
 
 
+def test_a_folder_may_give_labeled_and_unlabeled_images(root):
+    for name in ("03", "07"):
+        (root / "masks" / f"{name}.png").unlink()
+    found = _discover(root, unlabeled=[str(root / "photos"), str(root / "more")])
+    assert _names(found, "unlabeled")[:2] == ["03", "07"]
+    assert not any(found.left_out.values())
+    assert len(found.items) == 14
+
+
 def test_an_empty_name_is_no_folder(root):
     with pytest.raises(DataError, match="given as ''"):
         folder.discover("", str(root / "masks"), HALF)

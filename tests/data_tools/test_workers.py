@@ -14,7 +14,7 @@ from data_tools import workers
 def test_a_killed_worker_is_explained():
     with (
         workers.pool(2) as mapper,
-        pytest.raises(DataError, match=r"worker was killed.*memory.*smaller --num_workers"),
+        pytest.raises(DataError, match=r"worker process was killed.*memory.*smaller --num_workers"),
     ):
         list(mapper.map(_work_then_die, range(20)))
 
@@ -37,7 +37,7 @@ def test_workers_that_died_between_two_maps_are_explained():
         list(mapper.map(abs, [1]))
         with pytest.raises(DataError):
             list(mapper.map(os._exit, [9]))
-        with pytest.raises(DataError, match="ended before"):
+        with pytest.raises(DataError, match="was killed"):
             list(mapper.map(abs, [1]))
 
 
