@@ -146,7 +146,7 @@ def test_saved_model_serves_without_this_package(trained, tmp_path):
     assert load(result.saved_model).label_map == CITYSCAPES
 
 
-@pytest.mark.parametrize("stop", [2, 5])
+@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 5])
 def test_a_stopped_run_ends_as_the_undisturbed_one(trained, tmp_path, monkeypatch, stop):
     config, _ = trained
     again = config.with_options(output=str(tmp_path / "run"))
