@@ -21,7 +21,7 @@ from data_tools.example import Item, Outcome, Refused, source_lengths
 # Notes lie in small files, which remote file systems are slow to find.
 _THREADS = 32
 # A file whose notes these are is damaged, and its shard is written again.
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGED = (DataError, KeyError, TypeError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +116,21 @@ def read_json(path: str) -> dict[str, Any]:
         if not isinstance(noted, dict):
             raise ValueError("no JSON object")
     except ValueError as error:
-        raise DataError(
-            f"{path} is damaged ({error}), so the conversion cannot continue. Delete the directory "
-            "of the data set, or choose another --output, and convert again."
-        ) from error
+        raise damaged(path, str(error)) from error
     return noted
+
+
+def damaged(path: str, reason: str) -> DataError:
+    """Makes the complaint that a note of the whole run is damaged.
+
+    Args:
+        path: of the file.
+        reason: what is wrong with it, in a few words.
+    """
+    return DataError(
+        f"{path} is damaged ({reason}), so the conversion cannot continue. Delete the directory of "
+        "the data set, or choose another --output, and convert again."
+    )
 
 
 def write(work_dir: str, notes: ShardNotes) -> None:
@@ -168,7 +178,7 @@ def read_all(data_dir: str, work_dir: str, names: Sequence[str]) -> dict[str, Sh
 def _read(data_dir: str, work_dir: str, name: str) -> ShardNotes | None:
     """Reads the notes of one shard; None where they do not fit it."""
     try:
-        data = json.loads(files.read_text(_path(work_dir, name)))
+        data = read_json(_path(work_dir, name))
         notes = ShardNotes(
             shard=Shard(**data.pop("shard")),
             names=tuple(data.pop("names")),

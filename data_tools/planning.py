@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 from c3tf.data import files
-from c3tf.data.errors import DataError
 from data_tools import notes
 from data_tools.example import Converted, Item, Outcome
 
@@ -72,10 +71,7 @@ def _num_shards(path: str, most: int) -> int:
     """Reads how many shards a split has: 1 to `most`."""
     total = notes.read_json(path).get("num_shards")
     if not isinstance(total, int) or not 1 <= total <= most:
-        raise DataError(
-            f"{path} is damaged: it notes {total!r} shards. Delete the directory of the data set, "
-            "or choose another --output, and convert again."
-        )
+        raise notes.damaged(path, f"it notes {total!r} shards")
     return total
 
 

@@ -179,8 +179,7 @@ def write_bytes(path: str, data: bytes) -> None:
         with whole(path) as file:
             file.write(data)
         return
-    folder, name = os.path.split(path)
-    beside = join(folder, f"{_PARTIAL}{uuid.uuid4().hex}-{name}")
+    beside = _beside(path)
     with _named(path, beside):
         try:
             with _opened(beside, "wb") as file:
@@ -233,9 +232,7 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
         raise OSError(errno.EINVAL, "Only local files can be written here", path)
     # What a link leads to is replaced, not the link.
     path = os.path.realpath(path) if os.path.islink(path) else path
-    folder, name = os.path.split(path)
-    # Threads, and processes on several hosts, may write one path at a time.
-    beside = os.path.join(folder, f"{_PARTIAL}{uuid.uuid4().hex}-{name}")
+    folder, beside = os.path.dirname(path), _beside(path)
     os.makedirs(folder or os.curdir, exist_ok=True)
     with _named(path, beside):
         try:
@@ -248,6 +245,12 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
             raise
         if durable:
             sync(folder or os.curdir)
+
+
+def _beside(path: str) -> str:
+    """Names a place beside `path` that is nobody else's: threads and hosts may write at a time."""
+    folder, name = os.path.split(path)
+    return join(folder, f"{_PARTIAL}{uuid.uuid4().hex}-{name}")
 
 
 @contextlib.contextmanager
