@@ -36,10 +36,10 @@ import numpy as np
 from PIL import Image
 
 from c3tf.labels import CITYSCAPES
-from data_tools import convert, workers
-from data_tools.discovery import bdd100k, cityscapes
-from data_tools.example import Item, Options
-from data_tools.runners import LocalRunner
+from data_tools.conversion import convert, workers
+from data_tools.conversion.example import Item, Options
+from data_tools.conversion.layouts import bdd100k, cityscapes
+from data_tools.conversion.runners import LocalRunner
 
 ROOT = Path(__file__).resolve().parent.parent
 _HEIGHT = 512
@@ -76,7 +76,7 @@ def main() -> None:
     images = arguments.images or (40 if arguments.quick else 300)
     rounds = arguments.rounds or (2 if arguments.quick else 5)
     # Imported before any clock starts, as in a conversion of many images.
-    import data_tools.shards  # noqa: F401
+    import data_tools.conversion.shards  # noqa: F401
 
     results = []
     with tempfile.TemporaryDirectory() as folder:

@@ -32,12 +32,12 @@ from PIL import Image
 from c3tf import cli
 from c3tf.config import Config
 from c3tf.data import manifest as manifests
-from c3tf.data import pipeline, records, samples, splits
+from c3tf.data import pipeline, samples, splits, tfrecord
 from c3tf.data.sources import Positions
 from c3tf.data.training_data import TrainingData, open_training_data
 from c3tf.errors import UserError
 from c3tf.labels import CITYSCAPES
-from data_tools.scenes.render import render
+from data_tools.street_scenes.render import render
 from input_reference import Reference
 
 FLAGS = flags.FLAGS
@@ -231,8 +231,8 @@ def _open(
         for name, image, label in zip(names, images, labels, strict=True):
             kind = "jpeg" if tf.io.is_jpeg(image) else "png"
             writer.write(
-                records.serialize(
-                    records.Record(image, kind, label, name, *setting.stored, "benchmark", name)
+                tfrecord.serialize(
+                    tfrecord.Record(image, kind, label, name, *setting.stored, "benchmark", name)
                 )
             )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -274,7 +274,7 @@ def make_pictures(setting: Setting, folder: str | None, count: int) -> Pictures:
     return Pictures(
         [_png(image) for image in drawn],
         [_png(label) for label in labels],
-        [records.encode_jpeg(np.asarray(image)) for image in stored],
+        [tfrecord.encode_jpeg(np.asarray(image)) for image in stored],
         [_png(image) for image in stored],
         [_png(label) for label in stored_labels],
     )

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 import plain_method
-from c3tf.method import confidence, cutmix, resize
+from c3tf.method import confidence, cutmix
 from c3tf.method.contrast import BLOCK_PAIRS, ContrastInputs, pixel_contrast
-from c3tf.method.grid import FeatureGrid
+from c3tf.method.kernels import resize
+from c3tf.method.kernels.grid import FeatureGrid
 
 Case = dict[str, Callable[[], object]]
 

@@ -122,9 +122,9 @@ def _answer(pipe: Connection, answers: dict[str, Callable[[np.ndarray], np.ndarr
 
 def start(backbone: str, folder: Path, threads: int, with_torch: bool) -> dict[str, Contestant]:
     """Exports a random network in all forms and starts a process for each."""
-    from c3tf import serving
     from c3tf.labels import CITYSCAPES
     from c3tf.nets import backbones, deeplab
+    from c3tf.serving import saved_model
 
     output_stride = OUTPUT_STRIDES[backbone]
     network = deeplab.build(backbone, CITYSCAPES.num_classes, output_stride, None, "random")
@@ -132,8 +132,8 @@ def start(backbone: str, folder: Path, threads: int, with_torch: bool) -> dict[s
     context = multiprocessing.get_context("spawn")
     contestants = {}
     for name in ("folded", "unfolded"):
-        options = serving.ExportOptions(fold=name == "folded")
-        path = serving.save(network, CITYSCAPES, folder / f"{backbone}_{name}", options=options)
+        options = saved_model.ExportOptions(fold=name == "folded")
+        path = saved_model.save(network, CITYSCAPES, folder / f"{backbone}_{name}", options=options)
         contestants[name] = Contestant(context, serve_saved_model, threads, str(path))
     if not with_torch:
         return contestants

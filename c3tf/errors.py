@@ -11,6 +11,10 @@ class UserError(ValueError):
     exit_code = 2
 
 
+class DataError(UserError):
+    """Data on disk is missing, damaged, or not what was asked for; the message names the file."""
+
+
 class StorageError(UserError):
     """A result cannot be written: the disk is full, or may not be written to."""
 

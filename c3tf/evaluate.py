@@ -15,15 +15,17 @@ from c3tf import cli
 import tensorflow as tf
 from absl import flags
 
-from c3tf import loading, protocol_flags
-from c3tf import protocol as protocols
-from c3tf.data import manifest, validation, writable
+from c3tf.data import manifest, validation
 from c3tf.errors import UserError
-from c3tf.evaluation import error_maps, metrics, steps, thresholds, writers
+from c3tf.evaluation import metrics, steps, thresholds
 from c3tf.evaluation.evaluator import EvaluationResult, Evaluator
-from c3tf.loading import OpenedModel
+from c3tf.inference import models, test_time_flags
+from c3tf.inference import test_time as protocols
+from c3tf.inference.models import OpenedModel
+from c3tf.inference.test_time import Protocol
+from c3tf.io import json_files, writable
 from c3tf.progress import Progress
-from c3tf.protocol import Protocol
+from c3tf.visualization import error_maps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +72,11 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("data", None, "Folder of a data set that a converter made.", required=True)
     flags.DEFINE_string("split", "val", "Split of the data set; all its images need labels.")
-    flags.DEFINE_enum("weights", None, loading.WEIGHTS, "Which network of a checkpoint [student].")
+    flags.DEFINE_enum("weights", None, models.WEIGHTS, "Which network of a checkpoint [student].")
     flags.DEFINE_integer(
         "batch_size", 1, "Images at once; more than one needs images of one size.", lower_bound=1
     )
-    protocol_flags.define()
+    test_time_flags.define()
     flags.DEFINE_enum(
         "label_size",
         steps.ORIGINAL,
@@ -164,7 +166,7 @@ def from_flags() -> Options:
     values = flags.FLAGS
     return Options(
         batch_size=values.batch_size,
-        protocol=protocol_flags.read(),
+        protocol=test_time_flags.read(),
         label_size=values.label_size,
         ignore_low_confidence=values.ignore_low_confidence,
         confident_share=values.confident_share,
@@ -190,7 +192,7 @@ def main() -> None:
     if values.output:
         data = result.to_json()
         chosen = {"averaging": rule, "mean_iou": data["metrics"][f"mean_iou_{rule}"]}
-        writers.write_json(values.output, {**chosen, **data})
+        json_files.write(values.output, {**chosen, **data})
         print(f"Result written to {values.output}")
 
 
@@ -212,7 +214,7 @@ def _open(model: str, weights: str | None, devices: list[str | None]) -> list[Op
     opened = []
     for device in devices:
         with tf.device(device):
-            opened.append(loading.open_model(model, weights))
+            opened.append(models.open_model(model, weights))
     return opened
 
 

@@ -11,24 +11,28 @@ from typing import Any
 
 from absl import flags
 
-from c3tf import cli, loading, model_card, serving
-from c3tf.data import writable
+from c3tf import cli
 from c3tf.errors import UserError
+from c3tf.inference import models
+from c3tf.io import writable
 from c3tf.labels import LabelMap
-from c3tf.training import checkpoint, run_dir
+from c3tf.runs import checkpoints, run_dir
+from c3tf.serving import model_card, saved_model
 
 
 def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("run", None, "Folder of a run, or one checkpoint.", required=True)
-    flags.DEFINE_enum("weights", "student", loading.WEIGHTS, "Which of the two networks.")
+    flags.DEFINE_enum("weights", "student", models.WEIGHTS, "Which of the two networks.")
     flags.DEFINE_string("output", None, "Folder to make.", required=True)
     flags.DEFINE_bool("overwrite", False, "Replace an earlier export at --output.")
     flags.DEFINE_list(
-        "format", [serving.SAVED_MODEL], f"What to write: some of {', '.join(serving.FORMATS)}."
+        "format",
+        [saved_model.SAVED_MODEL],
+        f"What to write: some of {', '.join(saved_model.FORMATS)}.",
     )
     flags.DEFINE_bool("fold", True, "Fold batch norm into the convolutions, which is faster.")
-    size = "x".join(map(str, serving.TFLITE_SIZE))
+    size = "x".join(map(str, saved_model.TFLITE_SIZE))
     flags.DEFINE_string(
         "tflite_size", None, f"Height x width that the TensorFlow Lite files take [{size}]."
     )
@@ -39,17 +43,19 @@ def define_flags() -> None:
     )
 
 
-def parse_options(formats: list[str], fold: bool, tflite_size: str | None) -> serving.ExportOptions:
+def parse_options(
+    formats: list[str], fold: bool, tflite_size: str | None
+) -> saved_model.ExportOptions:
     """Reads what `--format`, `--fold` and `--tflite_size` say.
 
     Raises:
         UserError: a format is unknown, the size is none, or nothing would read it.
     """
     if tflite_size is None:
-        return serving.ExportOptions(formats, fold)
-    if serving.TFLITE not in formats:
+        return saved_model.ExportOptions(formats, fold)
+    if saved_model.TFLITE not in formats:
         raise UserError(
-            f"`--tflite_size` needs --format={serving.TFLITE}. Received: "
+            f"`--tflite_size` needs --format={saved_model.TFLITE}. Received: "
             f"--tflite_size={tflite_size} --format={','.join(formats)}"
         )
     match = re.fullmatch(r"(\d+)x(\d+)", tflite_size)
@@ -58,7 +64,7 @@ def parse_options(formats: list[str], fold: bool, tflite_size: str | None) -> se
             "`--tflite_size` must be a height and a width in pixels, such as 512x1024. "
             f"Received: --tflite_size={tflite_size}"
         )
-    return serving.ExportOptions(formats, fold, (int(match[1]), int(match[2])))
+    return saved_model.ExportOptions(formats, fold, (int(match[1]), int(match[2])))
 
 
 def export(
@@ -66,7 +72,7 @@ def export(
     weights: str,
     output: str,
     overwrite: bool = False,
-    options: serving.ExportOptions | None = None,
+    options: saved_model.ExportOptions | None = None,
     metrics: str | None = None,
 ) -> None:
     """Exports one network of a run.
@@ -84,11 +90,11 @@ def export(
         UserError: the run cannot be read, `metrics` are another network's, or `output` may not be
             written.
     """
-    serving.check_target(output, overwrite)
+    saved_model.check_target(output, overwrite)
     writable.check_folder(output, whole=True)
-    loading.check_run(run, "--run")
+    models.check_run(run, "--run")
     result = _read_json(metrics) if metrics else None
-    loaded = checkpoint.load_network(run, weights=weights)
+    loaded = checkpoints.load_network(run, weights=weights)
     folder = run if os.path.isdir(run) else os.path.dirname(os.path.dirname(os.path.abspath(run)))
     if result is not None:
         _check_result(metrics, result, loaded.label_map, weights, loaded.step)
@@ -103,7 +109,7 @@ def export(
         "split": loaded.split,
         "data": facts.get("data", ""),
     }
-    serving.save(
+    saved_model.save(
         loaded.model,
         loaded.label_map,
         output,

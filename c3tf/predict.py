@@ -3,7 +3,7 @@
 python -m c3tf.predict --model=exported/camvid --images=photos --output=predicted
 
 For an image `street/a.jpg` the output folder gets, under the same relative name and for every
-`--format` (see `c3tf.prediction.outputs`):
+`--format` (see `c3tf.inference.prediction_files`):
   train_ids/street/a.png      class of every pixel, 8-bit grey
   label_ids/street/a.png      the same in the data set's own ids, as its server wants them
   color/street/a.png          in the colours of the classes
@@ -22,15 +22,15 @@ from typing import Any
 
 from absl import flags
 
-from c3tf import cli, loading, protocol_flags
-from c3tf import protocol as protocols
-from c3tf.data import writable
-from c3tf.loading import OpenedModel
-from c3tf.prediction import job
-from c3tf.prediction.inputs import find_images
-from c3tf.prediction.outputs import DEFAULT_FORMATS, FORMATS, Outputs
+from c3tf import cli
+from c3tf.inference import models, prediction, test_time_flags
+from c3tf.inference import test_time as protocols
+from c3tf.inference.image_files import find_images
+from c3tf.inference.models import OpenedModel
+from c3tf.inference.prediction_files import DEFAULT_FORMATS, FORMATS, Outputs
+from c3tf.inference.test_time import Protocol
+from c3tf.io import writable
 from c3tf.progress import Progress
-from c3tf.protocol import Protocol
 
 EXIT_SOME_SKIPPED = 1
 
@@ -48,7 +48,7 @@ def define_flags() -> None:
         required=True,
     )
     flags.DEFINE_string("output", None, "Folder to write to.", required=True)
-    flags.DEFINE_enum("weights", None, loading.WEIGHTS, "Which network of a checkpoint [student].")
+    flags.DEFINE_enum("weights", None, models.WEIGHTS, "Which network of a checkpoint [student].")
     flags.DEFINE_list("format", list(DEFAULT_FORMATS), f"What to write: {', '.join(FORMATS)}.")
     flags.DEFINE_float("opacity", 0.5, "Share of colour in overlays.", 0.0, 1.0)
     flags.DEFINE_integer("batch_size", 1, "Images of one size at once.", lower_bound=1)
@@ -59,7 +59,7 @@ def define_flags() -> None:
         "results have the image's size.",
         lower_bound=0,
     )
-    protocol_flags.define()
+    test_time_flags.define()
     flags.DEFINE_bool("resume", False, "Go on with an earlier prediction of the same settings.")
     flags.DEFINE_bool("overwrite", False, "Replace files of an earlier prediction.")
 
@@ -127,17 +127,17 @@ def predict_images(
     options = options or Options()
     writable.check_folder(output)
     found = find_images(images, exclude=[Path(output) / name for name in FORMATS])
-    opened = loading.open_model(model, weights)
+    opened = models.open_model(model, weights)
     outputs = Outputs(Path(output), opened.label_map, options.formats, options.opacity)
     work = _job(opened, outputs, options)
     settings = _settings(opened, options)
-    inputs = job.remaining(
+    inputs = prediction.remaining(
         found.inputs, outputs, settings, resume=options.resume, overwrite=options.overwrite
     )
     report = progress(len(inputs), "images") if progress else None
     skipped = found.left_out | work.run(inputs, report)
     total = len(found.inputs) + len(found.left_out)
-    job.finish(outputs, settings, total - len(skipped), skipped)
+    prediction.finish(outputs, settings, total - len(skipped), skipped)
     return Summary(total, len(found.inputs) - len(inputs), skipped)
 
 
@@ -149,7 +149,7 @@ def main() -> int:
         opacity=values.opacity,
         batch_size=values.batch_size,
         height=values.height,
-        protocol=protocol_flags.read(),
+        protocol=test_time_flags.read(),
         resume=values.resume,
         overwrite=values.overwrite,
     )
@@ -164,10 +164,10 @@ def main() -> int:
     return EXIT_SOME_SKIPPED if summary.skipped else 0
 
 
-def _job(opened: OpenedModel, outputs: Outputs, options: Options) -> job.Job:
+def _job(opened: OpenedModel, outputs: Outputs, options: Options) -> prediction.Job:
     classes = opened.label_map.num_classes
     score = protocols.scorer(opened.probabilities, options.protocol, classes)
-    return job.Job(
+    return prediction.Job(
         protocols.predictor(score) if options.protocol.averages else opened.predict,
         outputs,
         protocols.compiled(score),

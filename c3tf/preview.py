@@ -19,17 +19,18 @@ import tensorflow as tf
 from absl import flags
 from PIL import Image
 
-from c3tf import config_flags, preparation
-from c3tf.config import Config
-from c3tf.config_checks import ConfigError
+from c3tf.config import Config, absl_flags
+from c3tf.config.checks import ConfigError
 from c3tf.data import manifest as manifests
-from c3tf.data import pipeline, writable
+from c3tf.data import pipeline
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
-from c3tf.evaluation import drawing, writers
+from c3tf.io import writable
+from c3tf.io.images import write_png
 from c3tf.labels import IGNORE, LabelMap
 from c3tf.method import cutmix
-from c3tf.training import setup
+from c3tf.runs import embedded_data, setup
+from c3tf.visualization import drawing
 
 FLAGS = flags.FLAGS
 _SUFFIX, _NAME = ".png", "preview.png"
@@ -46,12 +47,12 @@ def define_flags() -> None:
 
 def main() -> None:
     """Draws the sheet that the flags describe."""
-    settings = config_flags.from_flags()
+    settings = absl_flags.from_flags()
     step = _first_step(settings)
     _check(settings, step)
     path = sheet_path(settings.training.output)
     writable.check_file(path)
-    preparation.ensure_data(settings)
+    embedded_data.ensure_data(settings)
     manifest = manifests.verify(settings.data.data)
     data = open_training_data(manifest, setup.open_split(manifest, settings), settings)
     if step < settings.supervised_steps:
@@ -59,7 +60,7 @@ def main() -> None:
     else:
         batches = pipeline.semi_supervised_batches(data, settings, step)
     sheet = draw(batches, settings, manifest.label_map, FLAGS.rows, step)
-    writers.write_png(path, np.asarray(sheet))
+    write_png(path, np.asarray(sheet))
     print(
         f"{path}: from step {step} on, out of {data.num_labeled} labeled and "
         f"{data.num_unlabeled} unlabeled images"
@@ -190,7 +191,7 @@ def _check(settings: Config, step: int) -> None:
 
 
 if __name__ == "__main__":
-    config_flags.define_flags()
-    flags.adopt_module_key_flags(config_flags)
+    absl_flags.define_flags()
+    flags.adopt_module_key_flags(absl_flags)
     define_flags()
     cli.run(main)

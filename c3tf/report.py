@@ -3,8 +3,8 @@
 from absl import flags
 
 from c3tf import cli
-from c3tf.data import files, writable
 from c3tf.errors import UserError
+from c3tf.io import files, writable
 from c3tf.reporting import page, runs
 
 

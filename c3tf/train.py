@@ -7,21 +7,24 @@ import sys
 
 from absl import flags
 
-from c3tf import cli, config_flags, preparation
-from c3tf.config import Config, MethodConfig
-from c3tf.config_checks import ConfigError
-from c3tf.data import writable
+from c3tf import cli
+from c3tf.config import Config, MethodConfig, absl_flags
+from c3tf.config.checks import ConfigError
 from c3tf.evaluation import metrics
-from c3tf.training import distribution, finished, results_sheet, run_dir, runner
-from c3tf.training.interruption import StopRequest
-from c3tf.training.results import RunResult
+from c3tf.io import writable
+from c3tf.runs import embedded_data, finished, run_dir
+from c3tf.runs.results import RunResult
+from c3tf.runs.run import Run
+from c3tf.runs.stopping import StopRequest
+from c3tf.training import distribution
+from c3tf.visualization import results_sheet
 
 BASELINE = "supervised"
 
 
 def main() -> None:
     """Trains as the flags say and prints what came out."""
-    settings = config_flags.from_flags()
+    settings = absl_flags.from_flags()
     plans = [_baseline_of(settings)] if settings.training.baseline else []
     plans = [_in_its_folder(plan) for plan in [*plans, settings]]
     for plan in plans:
@@ -35,7 +38,7 @@ def main() -> None:
     left = [plan for plan in plans if not all(devices.gather(int(held[plan.method.method])))]
     # All runs are opened before the first one is trained, so that none fails after an hour.
     for plan in left[1:]:
-        runner.Run(plan, plan.method.method, devices)
+        Run(plan, plan.method.method, devices)
         _free_memory()
     with StopRequest() as stop:
         results |= {plan.method.method: _train(plan, devices, stop) for plan in left}
@@ -58,12 +61,12 @@ def _make_ready(settings: Config, cluster: distribution.Cluster, is_finished: bo
     if cluster.num_workers > 1:
         print(f"{cluster}: waits for the other hosts", file=sys.stderr)
     elif not is_finished:
-        preparation.ensure_data(settings)
+        embedded_data.ensure_data(settings)
 
 
 def _train(plan: Config, devices: distribution.Devices, stop: StopRequest) -> RunResult | None:
     """Trains one run and frees its memory, so that two runs need no more than one."""
-    run = runner.Run(plan, plan.method.method, devices)
+    run = Run(plan, plan.method.method, devices)
     if devices.cluster.is_chief:
         print(run.describe(), flush=True)
     result = run.train(stop)
@@ -121,6 +124,6 @@ def _print_results(results: dict[str, RunResult]) -> None:
 
 
 if __name__ == "__main__":
-    config_flags.define_flags()
-    flags.adopt_module_key_flags(config_flags)
+    absl_flags.define_flags()
+    flags.adopt_module_key_flags(absl_flags)
     cli.run(main)

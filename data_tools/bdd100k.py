@@ -8,7 +8,7 @@ from absl import flags
 from c3tf import cli
 from c3tf.labels import CITYSCAPES
 from data_tools import command
-from data_tools.discovery import bdd100k
+from data_tools.conversion.layouts import bdd100k
 
 FLAGS = flags.FLAGS
 

@@ -8,7 +8,7 @@ from absl import flags
 from c3tf import cli
 from c3tf.labels import CAMVID
 from data_tools import command
-from data_tools.discovery import camvid
+from data_tools.conversion.layouts import camvid
 
 FLAGS = flags.FLAGS
 

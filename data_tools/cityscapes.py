@@ -8,7 +8,7 @@ from absl import flags
 from c3tf import cli
 from c3tf.labels import CITYSCAPES
 from data_tools import command
-from data_tools.discovery import cityscapes
+from data_tools.conversion.layouts import cityscapes
 
 FLAGS = flags.FLAGS
 _DEFAULT_HEIGHT = 512

@@ -5,16 +5,16 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from c3tf.data import files, writable
-from c3tf.data.errors import DataError
-from c3tf.data.example import IMAGE_FORMATS
 from c3tf.data.manifest import FILE_NAME, LeftOut, Manifest
+from c3tf.data.record import IMAGE_FORMATS
+from c3tf.errors import DataError
+from c3tf.io import files, writable
 from c3tf.labels import LabelMap
 from c3tf.progress import Progress
-from data_tools import convert, description, verification
-from data_tools.discovery.common import Found
-from data_tools.example import VAL_LABEL_SIZES, Options
-from data_tools.runners import LocalRunner, Runner
+from data_tools.conversion import convert, description, verification
+from data_tools.conversion.example import VAL_LABEL_SIZES, Options
+from data_tools.conversion.pairing import Found
+from data_tools.conversion.runners import LocalRunner, Runner
 
 FLAGS = flags.FLAGS
 _SHOWN = 5
@@ -169,7 +169,7 @@ def _runner() -> Runner:
             "--beam_option=direct_num_workers=2."
         )
     # Imports Apache Beam, which only this needs.
-    from data_tools import beam
+    from data_tools.conversion import beam
 
     return beam.BeamRunner(FLAGS.beam_runner, FLAGS.beam_option)
 

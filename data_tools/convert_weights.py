@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 
 from c3tf import cli
-from c3tf.data import writable
+from c3tf.io import writable
 from c3tf.nets import backbones, weights
 
 FLAGS = flags.FLAGS

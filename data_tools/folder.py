@@ -9,8 +9,9 @@ docs/data.md describes the label-map file.
 from absl import flags
 
 from c3tf import cli
-from data_tools import command, label_map_file
-from data_tools.discovery import folder
+from data_tools import command
+from data_tools.conversion import label_map_file
+from data_tools.conversion.layouts import folder
 
 FLAGS = flags.FLAGS
 # What the user calls the values in masks -> what the conversion calls them.

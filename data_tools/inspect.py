@@ -8,10 +8,10 @@ import io
 from absl import flags
 
 from c3tf import cli
-from c3tf.data import files, writable
 from c3tf.data import manifest as manifests
 from c3tf.errors import UserError
-from data_tools import description, inspection, inspection_page
+from c3tf.io import files, writable
+from data_tools.conversion import description, inspection, inspection_page
 
 FLAGS = flags.FLAGS
 _KINDS = (".png", ".html")

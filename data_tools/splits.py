@@ -6,8 +6,9 @@ python -m data_tools.splits --data=data/cityscapes --labeled=372 --seed=12345 --
 from absl import flags
 
 from c3tf import cli
-from c3tf.data import manifest, splits, writable
+from c3tf.data import manifest, splits
 from c3tf.errors import UserError
+from c3tf.io import writable
 
 FLAGS = flags.FLAGS
 

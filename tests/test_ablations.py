@@ -10,12 +10,12 @@ import flag_files
 import short_run
 from c3tf.config import Config
 from c3tf.labels import CITYSCAPES
-from c3tf.training import runner
-from data_tools import convert
-from data_tools.discovery import bdd100k
-from data_tools.example import Options
-from data_tools.runners import LocalRunner
-from data_tools.scenes.tree import Plan, write_tree
+from c3tf.runs.run import Run
+from data_tools.conversion import convert
+from data_tools.conversion.example import Options
+from data_tools.conversion.layouts import bdd100k
+from data_tools.conversion.runners import LocalRunner
+from data_tools.street_scenes.tree import Plan, write_tree
 
 FULL = "configs/cityscapes_1_8.flags"
 SUPERVISED = {"method": "supervised"}
@@ -151,7 +151,7 @@ def scenes(tmp_path_factory):
 
 def run(config):
     """Trains a configuration and returns the last line of its metrics."""
-    runner.Run(config, config.method.method).train()
+    Run(config, config.method.method).train()
     with open(f"{config.training.output}/metrics.jsonl", encoding="utf-8") as file:
         return json.loads(file.readlines()[-1])
 

@@ -271,9 +271,10 @@ def test_help(command):
 
 
 CONFIGURE = """
-from c3tf import cli, config_flags
-config_flags.define_flags()
-cli.run(lambda: print(config_flags.from_flags().to_dict()))
+from c3tf import cli
+from c3tf.config import absl_flags
+absl_flags.define_flags()
+cli.run(lambda: print(absl_flags.from_flags().to_dict()))
 """
 
 

@@ -10,15 +10,18 @@ from PIL import Image
 
 import tiny_data
 import tiny_network
-from c3tf import evaluate, export, inference, loading, serving
+from c3tf import evaluate, export
 from c3tf.config import Config
 from c3tf.data import validation
-from c3tf.data.errors import DataError
-from c3tf.errors import UserError
-from c3tf.evaluation import drawing, evaluator
+from c3tf.errors import DataError, UserError
+from c3tf.evaluation import evaluator
+from c3tf.inference import models
+from c3tf.inference.networks import predictor
+from c3tf.inference.test_time import Protocol
 from c3tf.labels import LabelMap
-from c3tf.protocol import Protocol
-from c3tf.training import checkpoint, run_dir
+from c3tf.runs import checkpoints, run_dir
+from c3tf.serving import saved_model
+from c3tf.visualization import drawing
 from tiny_network import LABEL_MAP
 
 THRESHOLDS = np.array([0.5, 0.6, 0.7, 0.4], np.float32)
@@ -43,9 +46,9 @@ def run(tmp_path, monkeypatch):
 
     def load_network(path, weights="student"):
         assert path == str(folder)
-        return checkpoint.LoadedNetwork(networks[weights], LABEL_MAP, 12, {"seed": 3}, THRESHOLDS)
+        return checkpoints.LoadedNetwork(networks[weights], LABEL_MAP, 12, {"seed": 3}, THRESHOLDS)
 
-    monkeypatch.setattr(checkpoint, "load_network", load_network)
+    monkeypatch.setattr(checkpoints, "load_network", load_network)
     return folder
 
 
@@ -77,14 +80,14 @@ def test_student_teacher_and_savedmodel(run, data, tmp_path):
 
 def test_a_model_of_other_classes_is_refused(data, tmp_path):
     other = LabelMap("other", ("x", "y", "z", "w"), LABEL_MAP.colors, LABEL_MAP.raw_ids)
-    saved = serving.save(tiny_network.build(), other, tmp_path / "saved")
+    saved = saved_model.save(tiny_network.build(), other, tmp_path / "saved")
     with pytest.raises(UserError, match=r"knows the classes x, y.*labeled with ground, wall"):
         evaluate.evaluate_split(str(saved), str(data))
 
 
 def test_missing_model_data_and_split(run, data, tmp_path):
     with pytest.raises(UserError, match="There is no model at"):
-        loading.open_model(tmp_path / "nothing")
+        models.open_model(tmp_path / "nothing")
     with pytest.raises(DataError, match="no data set directory"):
         evaluate.evaluate_split(str(run), str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="'test' is empty"):
@@ -96,14 +99,14 @@ def test_a_file_of_another_kind_is_told_what_is_wanted(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(b"PK")
     with pytest.raises(UserError) as caught:
-        loading.open_model(path)
+        models.open_model(path)
     said = str(caught.value)
     assert said.startswith("`--model` must name a run's folder or a checkpoint (*.npz), or")
     assert "the folder of a SavedModel (`python -m c3tf.export --run=RUN" in said
     assert said.endswith(f"Received: --model={path}")
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(UserError, match=rf"SavedModel \(give --model={tmp_path}\)"):
-        loading.open_model(path)
+        models.open_model(path)
     with pytest.raises(UserError, match=r"^`--run` must name .* \(\*\.npz\)\. Received"):
         export.export(str(path), "student", str(tmp_path / "out"))
 
@@ -113,7 +116,7 @@ def test_a_folder_of_runs_is_told_apart(tmp_path):
         run_dir.claim(str(tmp_path / name), Config(), "5b117", "da7a")
     one, other = tmp_path / "c3", tmp_path / "supervised"
     with pytest.raises(UserError) as caught:
-        loading.open_model(tmp_path)
+        models.open_model(tmp_path)
     assert str(caught.value) == (
         f"`--model` must name one run, and {tmp_path} holds 2: give --model={one} or "
         f"--model={other}"
@@ -176,7 +179,7 @@ def test_error_maps(run, data, tmp_path):
     example = next(iter(validation.val_dataset(str(data))))
     name, label = example["name"][0].numpy().decode(), example["label"].numpy()[0, ..., 0]
     size = np.array(label.shape, np.int32)
-    predicted = inference.predictor(tiny_network.build(0))(example["image"], size)[0].numpy()
+    predicted = predictor(tiny_network.build(0))(example["image"], size)[0].numpy()
     with Image.open(folder / f"{name}.png") as drawn:
         np.testing.assert_array_equal(np.asarray(drawn), drawing.error_map(predicted, label))
     with pytest.raises(UserError, match="3 of the error maps exist"):
@@ -288,7 +291,7 @@ def test_a_damaged_shard_is_named_before_anything_is_measured(run, data, monkeyp
     content = bytearray(shard.read_bytes())
     content[-100] ^= 1
     shard.write_bytes(content)
-    monkeypatch.setattr(loading, "open_model", None)
+    monkeypatch.setattr(models, "open_model", None)
     with pytest.raises(DataError, match=rf"{shard.name} is damaged"):
         evaluate.evaluate_split(str(run), str(data))
 
@@ -303,14 +306,14 @@ def test_a_shard_cut_at_a_record_is_refused(run, data):
 def test_export_checks_its_target_first(run, tmp_path, monkeypatch):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/file").write_text("mine")
-    monkeypatch.setattr(checkpoint, "load_network", None)
+    monkeypatch.setattr(checkpoints, "load_network", None)
     with pytest.raises(UserError, match="no SavedModel"):
         export.export(str(run), "student", str(tmp_path / "taken"), overwrite=True)
 
 
 def test_a_predictor_of_a_network_is_traced_once():
     model = tiny_network.build()
-    predict = inference.predictor(model)
+    predict = predictor(model)
     for size in ((8, 8), (12, 20)):
         predict(tiny_network.noise(0, *size, batch=2), np.array(size, np.int32))
     assert predict.experimental_get_tracing_count() == 1

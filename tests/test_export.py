@@ -13,12 +13,15 @@ import tensorflow as tf
 import alone
 import tiny_network
 import tiny_segmenter
-from c3tf import export, inference, loading, model_card, portable, serving
+from c3tf import export
 from c3tf.errors import UserError
+from c3tf.inference import models, networks
 from c3tf.nets import deeplab
-from c3tf.serving import ExportOptions
-from c3tf.training import checkpoint, optimizer, run_dir
-from c3tf.training.segmenter import Segmenter
+from c3tf.runs import checkpoints, run_dir
+from c3tf.serving import archives, model_card, saved_model
+from c3tf.serving.saved_model import ExportOptions
+from c3tf.training import optimizer
+from c3tf.training.step import Segmenter
 from tiny_network import LABEL_MAP
 
 SETTINGS = tiny_segmenter.config()
@@ -58,7 +61,7 @@ def run(tmp_path_factory):
         "split": "5b117",
         "has_teacher": True,
     }
-    checkpoint.CheckpointStore(str(folder), keep=1).save(model, facts)
+    checkpoints.CheckpointStore(str(folder), keep=1).save(model, facts)
     for index, weights in enumerate(("student", "teacher")):
         path = folder / f"evaluations/step-{STEP:08d}-{weights}.json"
         path.parent.mkdir(exist_ok=True)
@@ -79,7 +82,7 @@ def result(weights, step, mean_iou, label_map=LABEL_MAP):
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "model"
-    options = ExportOptions(serving.FORMATS, tflite_size=SIZE)
+    options = ExportOptions(saved_model.FORMATS, tflite_size=SIZE)
     export.export(str(run), "teacher", str(path), options=options)
     return path
 
@@ -87,11 +90,11 @@ def exported(run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def given(run, tmp_path_factory):
     """Images and the class maps that the checkpoint gives for them, in a file."""
-    predict = inference.predictor(checkpoint.load_network(str(run), "teacher").model)
+    predict = networks.predictor(checkpoints.load_network(str(run), "teacher").model)
     images = tiny_network.noise(5, *SIZE, batch=3)
     class_map = predict(tf.constant(images), tf.constant(SIZE)).numpy()
     assert len(np.unique(class_map)) >= 3, "the case should not be trivial"
-    student = inference.predictor(checkpoint.load_network(str(run), "student").model)
+    student = networks.predictor(checkpoints.load_network(str(run), "student").model)
     other = student(tf.constant(images), tf.constant(SIZE)).numpy()
     assert np.mean(other == class_map) < 0.9, "student and teacher should differ"
     path = tmp_path_factory.mktemp("given") / "given.npz"
@@ -210,7 +213,7 @@ def test_the_card_tells_where_the_model_comes_from(run, exported):
     assert card["artifacts"]["output_stride"] == 16
     assert card["artifacts"]["batch_norm_folded"]
     assert card["artifacts"]["tflite"]["size"] == list(SIZE)
-    assert set(serving.FORMATS) < set(card["artifacts"])
+    assert set(saved_model.FORMATS) < set(card["artifacts"])
 
 
 def test_the_card_holds_the_checksum_of_every_file(exported):
@@ -225,7 +228,7 @@ def test_the_card_holds_the_checksum_of_every_file(exported):
         if path.name != "model_card.json"
     }
     assert card["files"] == found
-    assert {"saved_model.pb", "model.keras", *portable.TFLITE_FILES.values()} < set(found)
+    assert {"saved_model.pb", "model.keras", *archives.TFLITE_FILES.values()} < set(found)
     assert model_card.read(exported) == card
 
 
@@ -233,7 +236,7 @@ def test_a_checkpoint_file_and_a_result_of_its_own(run, tmp_path):
     measured = tmp_path / "result.json"
     measured.write_text(json.dumps(result("student", STEP, 0.75)))
     (file,) = (run / "checkpoints").glob("step-*.npz")
-    options = ExportOptions([serving.KERAS], fold=False)
+    options = ExportOptions([saved_model.KERAS], fold=False)
     output = tmp_path / "out"
     export.export(str(file), "student", str(output), options=options, metrics=str(measured))
     assert sorted(path.name for path in output.iterdir()) == [
@@ -247,10 +250,10 @@ def test_a_checkpoint_file_and_a_result_of_its_own(run, tmp_path):
     kept = keras.saving.load_model(output / "model.keras", safe_mode=True)
     assert [x for x in kept.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert not [v.path for v in kept.variables if "projection" in v.path]
-    with pytest.raises(serving.ServingError, match="is no SavedModel"):
-        serving.load(output)
+    with pytest.raises(saved_model.ServingError, match="is no SavedModel"):
+        saved_model.load(output)
     with pytest.raises(UserError, match="exported without a SavedModel"):
-        loading.open_model(output)
+        models.open_model(output)
 
 
 @pytest.mark.parametrize(
@@ -276,24 +279,25 @@ def test_results_of_something_else_are_refused(run, tmp_path, content, message):
 
 def test_overwriting_goes_from_format_to_format(tmp_path):
     path, network = tmp_path / "model", tiny_network.build()
-    keras_only, saved_model = ExportOptions([serving.KERAS]), ExportOptions([serving.SAVED_MODEL])
-    serving.save(network, LABEL_MAP, path, options=keras_only)
-    with pytest.raises(serving.ServingError, match="exists"):
-        serving.save(network, LABEL_MAP, path, options=saved_model)
-    serving.save(network, LABEL_MAP, path, options=saved_model, overwrite=True)
+    keras_only = ExportOptions([saved_model.KERAS])
+    again = ExportOptions([saved_model.SAVED_MODEL])
+    saved_model.save(network, LABEL_MAP, path, options=keras_only)
+    with pytest.raises(saved_model.ServingError, match="exists"):
+        saved_model.save(network, LABEL_MAP, path, options=again)
+    saved_model.save(network, LABEL_MAP, path, options=again, overwrite=True)
     assert not (path / "model.keras").exists()
-    assert serving.load(path).label_map == LABEL_MAP
+    assert saved_model.load(path).label_map == LABEL_MAP
 
 
 @pytest.mark.parametrize("change", ["damage", "remove"])
 def test_files_are_checked_on_loading(tmp_path, change):
-    path = serving.save(tiny_network.build(), LABEL_MAP, tmp_path / "model")
+    path = saved_model.save(tiny_network.build(), LABEL_MAP, tmp_path / "model")
     data = path / "variables/variables.data-00000-of-00001"
     held = bytearray(data.read_bytes())
     held[len(held) // 2] ^= 1
     data.write_bytes(held) if change == "damage" else data.unlink()
-    with pytest.raises(serving.ServingError, match=r"variables\.data.* (damaged|missing)"):
-        serving.load(path)
+    with pytest.raises(saved_model.ServingError, match=r"variables\.data.* (damaged|missing)"):
+        saved_model.load(path)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +319,7 @@ def test_options_are_refused_at_the_start(formats, size, message):
 def test_options_are_read():
     assert export.parse_options(["keras"], False, None) == ExportOptions(["keras"], fold=False)
     assert export.parse_options(["tflite"], True, "64x96").tflite_size == (64, 96)
-    assert export.parse_options(["tflite"], True, None).tflite_size == serving.TFLITE_SIZE
+    assert export.parse_options(["tflite"], True, None).tflite_size == saved_model.TFLITE_SIZE
 
 
 def test_the_command_complains_in_one_line(run, tmp_path, repository):
@@ -331,7 +335,7 @@ def test_the_command_complains_in_one_line(run, tmp_path, repository):
 @pytest.mark.parametrize("size", [(24, 40), (4, 4), (17, 33)])
 def test_the_archive_upsamples_as_the_savedmodel_does(tmp_path, size):
     network = tiny_network.build()
-    portable.write_keras(inference.logits_network(network), tmp_path / "model.keras")
+    archives.write_keras(networks.logits_network(network), tmp_path / "model.keras")
     images = tiny_network.noise(3, *size, batch=2).astype(np.float32)
     found = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)(images)
     rounded = [-(-n // 4) * 4 for n in size]
@@ -340,10 +344,10 @@ def test_the_archive_upsamples_as_the_savedmodel_does(tmp_path, size):
 
 
 def test_the_output_stride_is_that_of_the_network(tmp_path):
-    assert inference.output_stride(inference.logits_network(tiny_network.build())) == 4
+    assert networks.output_stride(networks.logits_network(tiny_network.build())) == 4
     image = keras.Input((None, None, 3))
     uneven = keras.Model(image, keras.layers.Conv2D(1, 3, strides=(1, 2), padding="same")(image))
-    assert inference.output_stride(uneven) is None
-    portable.write_keras(uneven, tmp_path / "model.keras")
+    assert networks.output_stride(uneven) is None
+    archives.write_keras(uneven, tmp_path / "model.keras")
     archived = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert archived(np.zeros((1, 8, 8, 3), np.float32)).shape == (1, 8, 4, 1)

@@ -11,12 +11,13 @@ from PIL import Image
 
 import raw_trees
 import tiny_network
-from c3tf import evaluate, predict, serving
+from c3tf import evaluate, predict
 from c3tf.labels import CITYSCAPES, IGNORE
-from data_tools import convert
-from data_tools.discovery import bdd100k, cityscapes
-from data_tools.example import Options
-from data_tools.runners import LocalRunner
+from c3tf.serving import saved_model
+from data_tools.conversion import convert
+from data_tools.conversion.example import Options
+from data_tools.conversion.layouts import bdd100k, cityscapes
+from data_tools.conversion.runners import LocalRunner
 
 OFFICIAL = evalPixelLevelSemanticLabeling
 # Every id of Cityscapes, those without a class as well, but for a class that is never there.
@@ -32,7 +33,7 @@ def saved(tmp_path_factory):
     kernel, bias = classifier.get_weights()
     bias[ABSENT] = -1e6
     classifier.set_weights([kernel, bias])
-    return serving.save(network, CITYSCAPES, tmp_path_factory.mktemp("export") / "saved")
+    return saved_model.save(network, CITYSCAPES, tmp_path_factory.mktemp("export") / "saved")
 
 
 def convert_tree(found, output, dataset, height=0):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3tf import serving
+from c3tf.serving import saved_model
 from raw_trees import write_folder
 
 pytestmark = pytest.mark.slow
@@ -77,7 +77,7 @@ def test_own_masks_become_a_model_that_speaks_their_classes(repository, tmp_path
         "shed",
     }
 
-    saved = serving.load(run / "saved_model")
+    saved = saved_model.load(run / "saved_model")
     assert saved.label_map.name == "yard"
     out = tmp_path / "predicted"
     _run(repository, "c3tf.predict", model=run, images=raw / "more", output=out, ids="raw")

@@ -10,11 +10,12 @@ import tensorflow as tf
 from PIL import Image
 
 import tiny_network
-from c3tf import inference, predict, serving
+from c3tf import predict
 from c3tf.errors import UserError
-from c3tf.prediction import job
-from c3tf.prediction.inputs import find_images
-from c3tf.prediction.outputs import Outputs
+from c3tf.inference import networks, prediction
+from c3tf.inference.image_files import find_images
+from c3tf.inference.prediction_files import Outputs
+from c3tf.serving import saved_model
 from tiny_network import LABEL_MAP
 
 SIZES = {"a.png": (24, 40), "street/b.PNG": (17, 33), "street/c.jpg": (30, 20)}
@@ -28,7 +29,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def saved(network, tmp_path_factory):
-    return serving.save(network, LABEL_MAP, tmp_path_factory.mktemp("export") / "saved")
+    return saved_model.save(network, LABEL_MAP, tmp_path_factory.mktemp("export") / "saved")
 
 
 @pytest.fixture
@@ -57,9 +58,9 @@ def constant(images, size):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_folder_of_mixed_sizes(network, saved, photos, tmp_path, batch_size):
     outputs, seen = Outputs(tmp_path / "out", LABEL_MAP), []
-    served = serving.load(saved)
+    served = saved_model.load(saved)
     inputs = find_images(str(photos)).inputs
-    work = job.Job(served.predict, outputs, batch_size=batch_size)
+    work = prediction.Job(served.predict, outputs, batch_size=batch_size)
     assert work.run(inputs, seen.append) == {}
     assert seen == sorted(seen)
     assert seen[-1] == 3
@@ -69,7 +70,7 @@ def test_a_folder_of_mixed_sizes(network, saved, photos, tmp_path, batch_size):
     ]
     for source, name in zip(SIZES, names, strict=True):
         ids = pixels(tmp_path / f"out/train_ids/{name}.png")
-        direct = inference.class_map(network, tf.constant(pixels(photos / source)[None]))[0]
+        direct = networks.class_map(network, tf.constant(pixels(photos / source)[None]))[0]
         np.testing.assert_array_equal(ids, direct)
 
 
@@ -82,7 +83,7 @@ def test_a_smaller_image_for_the_network_and_results_at_the_images_size(photos, 
 
     outputs = Outputs(tmp_path / "out", LABEL_MAP, ("train_ids",))
     inputs = find_images(str(photos / "a.png")).inputs
-    job.Job(predictor, outputs, height=12).run(inputs)
+    prediction.Job(predictor, outputs, height=12).run(inputs)
     assert seen == [(1, 12, 20, 3)]
     assert pixels(tmp_path / "out/train_ids/a.png").shape == (24, 40)
 
@@ -92,7 +93,7 @@ def test_unreadable_images_are_named_and_the_others_predicted(photos, tmp_path):
     (photos / "text.png").write_text("no image")
     inputs = find_images(str(photos)).inputs
     outputs, seen = Outputs(tmp_path / "out", LABEL_MAP), []
-    skipped = job.Job(constant, outputs, batch_size=2).run(inputs, seen.append)
+    skipped = prediction.Job(constant, outputs, batch_size=2).run(inputs, seen.append)
     assert sorted(path.name for path in skipped) == ["cut.jpg", "text.png"]
     assert files_in(tmp_path / "out/train_ids") == ["a.png", "street/b.png", "street/c.png"]
     assert seen[-1] == 5
@@ -105,30 +106,30 @@ def test_existing_outputs_are_kept_unless_asked(photos, tmp_path):
     inputs = find_images(str(photos)).inputs
     outputs = Outputs(output, LABEL_MAP)
     with pytest.raises(UserError, match=r"1 of the files to write exist.*b\.png"):
-        job.remaining(inputs, outputs, SETTINGS)
+        prediction.remaining(inputs, outputs, SETTINGS)
     assert files_in(output) == ["color/street/b.png"]
     assert (output / "color/street/b.png").read_bytes() == b"mine"
-    assert job.remaining(inputs, outputs, SETTINGS, overwrite=True) == inputs
-    job.Job(constant, outputs).run(inputs)
+    assert prediction.remaining(inputs, outputs, SETTINGS, overwrite=True) == inputs
+    prediction.Job(constant, outputs).run(inputs)
     assert pixels(output / "color/street/b.png").shape == (17, 33, 3)
 
 
 def test_resuming_predicts_what_is_missing_and_keeps_the_rest(photos, tmp_path):
     outputs = Outputs(tmp_path / "out", LABEL_MAP)
     inputs = find_images(str(photos)).inputs
-    job.remaining(inputs, outputs, SETTINGS)
-    job.Job(constant, outputs).run(inputs[:2])
+    prediction.remaining(inputs, outputs, SETTINGS)
+    prediction.Job(constant, outputs).run(inputs[:2])
     (tmp_path / "out/overlay/a.png").unlink()
     before = (tmp_path / "out/train_ids/street/b.png").stat().st_mtime_ns
-    left = job.remaining(inputs, outputs, SETTINGS, resume=True)
+    left = prediction.remaining(inputs, outputs, SETTINGS, resume=True)
     assert [item.name for item in left] == ["a", "street/c"]
-    job.Job(constant, outputs).run(left)
-    assert job.remaining(inputs, outputs, SETTINGS, resume=True) == []
+    prediction.Job(constant, outputs).run(left)
+    assert prediction.remaining(inputs, outputs, SETTINGS, resume=True) == []
     assert (tmp_path / "out/train_ids/street/b.png").stat().st_mtime_ns == before
     with pytest.raises(UserError, match=r"Another model: .*3.* there, .*4.* now"):
-        job.remaining(inputs, outputs, {"model": {"step": 4}}, resume=True)
+        prediction.remaining(inputs, outputs, {"model": {"step": 4}}, resume=True)
     with pytest.raises(UserError, match="not both"):
-        job.remaining(inputs, outputs, SETTINGS, resume=True, overwrite=True)
+        prediction.remaining(inputs, outputs, SETTINGS, resume=True, overwrite=True)
 
 
 def command(repository, *arguments):
@@ -158,11 +159,11 @@ def test_the_command_works_from_a_savedmodel_and_reports_bad_images(
     assert files_in(output / "train_ids") == ["a.png", "street/b.png", "street/c.png"]
     ids = pixels(output / "train_ids/street/b.png")
     image = pixels(photos / "street/b.PNG")[None]
-    np.testing.assert_array_equal(ids, inference.class_map(network, image)[0])
+    np.testing.assert_array_equal(ids, networks.class_map(network, image)[0])
     with np.load(output / "probabilities/street/b.npz") as held:
-        direct = inference.probabilities(network)(tf.constant(image))[0]
+        direct = networks.probabilities(network)(tf.constant(image))[0]
         np.testing.assert_allclose(held["probabilities"], direct, atol=1e-3)
-    record = json.loads((output / job.RECORD_FILE).read_text())
+    record = json.loads((output / prediction.RECORD_FILE).read_text())
     assert record["complete"]
     assert record["images"] == 3
     assert len(record["skipped"]) == 2

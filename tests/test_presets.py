@@ -9,7 +9,7 @@ import tiny_network
 from c3tf import train
 from c3tf.config import SECTIONS, Config, MethodConfig
 from c3tf.nets import alignment
-from c3tf.training import setup
+from c3tf.runs import setup
 
 PAPER = "configs/presets/paper.flags"
 AUTHORS = "configs/presets/authors_code.flags"

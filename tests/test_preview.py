@@ -14,8 +14,8 @@ from c3tf.config import Config
 from c3tf.data import manifest as manifests
 from c3tf.data import pipeline, splits
 from c3tf.data.training_data import open_training_data
-from c3tf.evaluation import drawing
 from c3tf.labels import IGNORE
+from c3tf.visualization import drawing
 
 SIZE = (16, 32)
 FLAGS = (

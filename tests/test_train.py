@@ -15,19 +15,19 @@ import loopback
 from c3tf import train
 from c3tf.config import Config
 from c3tf.data import manifest
-from c3tf.data.errors import DataError
 from c3tf.data.validation import val_dataset
-from c3tf.errors import UserError
+from c3tf.errors import DataError, UserError
 from c3tf.evaluation.evaluator import Evaluator
 from c3tf.labels import CITYSCAPES
-from c3tf.serving import load
-from c3tf.training import checkpoint, runner
-from c3tf.training.run_dir import RunDirError
-from data_tools import convert
-from data_tools.discovery import bdd100k
-from data_tools.example import Options
-from data_tools.runners import LocalRunner
-from data_tools.scenes.tree import Plan, write_tree
+from c3tf.runs import checkpoints
+from c3tf.runs.run import Run
+from c3tf.runs.run_dir import RunDirError
+from c3tf.serving.saved_model import load
+from data_tools.conversion import convert
+from data_tools.conversion.example import Options
+from data_tools.conversion.layouts import bdd100k
+from data_tools.conversion.runners import LocalRunner
+from data_tools.street_scenes.tree import Plan, write_tree
 
 # Serves JPEGs and counts the confusion matrix, in a process without this project and Keras.
 _SERVE = (
@@ -93,11 +93,11 @@ def settings(root, output, **options) -> Config:
 def trained(data, tmp_path_factory):
     """An undisturbed run."""
     config = settings(data, tmp_path_factory.mktemp("run") / "run")
-    return config, runner.Run(config, "c3").train()
+    return config, Run(config, "c3").train()
 
 
 def arrays(config: Config) -> dict[str, np.ndarray]:
-    return checkpoint.read(checkpoint.find(config.training.output))[1]
+    return checkpoints.read(checkpoints.find(config.training.output))[1]
 
 
 def test_a_run_leaves_what_the_readme_says(trained):
@@ -127,7 +127,7 @@ def test_a_run_leaves_what_the_readme_says(trained):
 def test_checkpoint_gives_the_evaluated_networks_again(trained):
     config, result = trained
     for weights, expected in (("student", result.student), ("teacher", result.teacher)):
-        loaded = checkpoint.load_network(config.training.output, weights)
+        loaded = checkpoints.load_network(config.training.output, weights)
         again = Evaluator(loaded.model, loaded.label_map).run(val_dataset(config.data.data))
         np.testing.assert_array_equal(again.confusion, expected.confusion)
     assert loaded.step == 6
@@ -150,7 +150,7 @@ def test_saved_model_serves_without_this_package(trained, tmp_path):
 def test_a_stopped_run_ends_as_the_undisturbed_one(trained, tmp_path, monkeypatch, stop):
     config, _ = trained
     again = config.with_options(output=str(tmp_path / "run"))
-    run = runner.Run(again, "c3")
+    run = Run(again, "c3")
     calls = []
 
     def interrupted(*hooks):
@@ -166,7 +166,7 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(trained, tmp_path, monkeypatc
     monkeypatch.setattr(run._log, "callbacks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.train()
-    runner.Run(again, "c3").train()
+    Run(again, "c3").train()
     expected, found = arrays(config), arrays(again)
     assert set(expected) == set(found)
     for name in expected:
@@ -175,16 +175,16 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(trained, tmp_path, monkeypatc
 
 def test_the_baseline_has_no_teacher_and_sees_the_same_labels(data, tmp_path):
     config = settings(data, tmp_path / "run", method="supervised", steps=2, evaluate_every=2)
-    result = runner.Run(config, "baseline").train()
+    result = Run(config, "baseline").train()
     assert result.teacher is None
     with pytest.raises(UserError, match="holds no teacher"):
-        checkpoint.load_network(config.training.output, "teacher")
+        checkpoints.load_network(config.training.output, "teacher")
 
 
 def test_bad_input_is_refused_before_time_is_spent(data, tmp_path, monkeypatch):
     def refused(message, **options):
         with pytest.raises(UserError, match=message):
-            runner.Run(settings(data, tmp_path / "run", **options), "c3")
+            Run(settings(data, tmp_path / "run", **options), "c3")
         assert not (tmp_path / "run").exists()
 
     refused("There is no data set directory", data=str(tmp_path / "absent"))
@@ -208,12 +208,12 @@ def test_another_run_is_not_overwritten(trained, data, tmp_path):
     config, _ = trained
     before = (config.training.output, sorted(os.listdir(config.training.output)))
     with pytest.raises(RunDirError, match=r"--learning_rate: 0\.001 -> 0\.01"):
-        runner.Run(config.with_options(learning_rate=0.01), "c3")
+        Run(config.with_options(learning_rate=0.01), "c3")
     assert sorted(os.listdir(config.training.output)) == before[1]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     with pytest.raises(RunDirError, match="not empty"):
-        runner.Run(settings(data, tmp_path / "mine"), "c3")
+        Run(settings(data, tmp_path / "mine"), "c3")
 
 
 def test_a_record_with_a_damaged_image_names_itself(data, tmp_path):
@@ -229,7 +229,7 @@ def test_a_record_with_a_damaged_image_names_itself(data, tmp_path):
             writer.write(example.SerializeToString())
     described["splits"]["train"]["shards"][0]["bytes"] = shard.stat().st_size
     (broken / "dataset.json").write_text(json.dumps(described))
-    run = runner.Run(settings(data, tmp_path / "run", data=str(broken)), "c3")
+    run = Run(settings(data, tmp_path / "run", data=str(broken)), "c3")
     with pytest.raises(DataError, match="a record cannot be used"):
         run.train()
 
@@ -247,10 +247,10 @@ def test_command_refuses_with_one_line(tmp_path):
 
 def run_on(replicas, processes, config, repository, folder):
     """Trains in processes of their own, which see each other as hosts."""
-    path = os.pathsep.join([str(repository), str(repository / "tests")])
+    path = os.pathsep.join([str(repository), str(repository / "tests" / "support")])
     description = folder / f"{replicas}_{processes}.json"
     description.write_text(json.dumps(config.to_dict()))
-    script = repository / "tests" / "training" / "mirrored_run.py"
+    script = repository / "tests" / "support" / "mirrored_run.py"
     command = [sys.executable, str(script), str(replicas), str(description)]
     return [
         subprocess.Popen(
@@ -290,15 +290,15 @@ def test_hosts_that_do_not_see_one_output_do_not_train(data, repository, tmp_pat
     """The second host's output holds a checkpoint that the first one's does not."""
     options = {"steps": 2, "supervised_steps": 1, "mix_group": 1}
     begun = settings(data, tmp_path / "begun", **options)
-    runner.Run(begun, "c3").train()
+    Run(begun, "c3").train()
     places = loopback.places(2)
-    path = os.pathsep.join([str(repository), str(repository / "tests")])
+    path = os.pathsep.join([str(repository), str(repository / "tests" / "support")])
     processes = []
     for place, output in zip(places, ("new", "begun"), strict=True):
         config = settings(data, tmp_path / output, **options)
         description = tmp_path / f"{output}.json"
         description.write_text(json.dumps(config.to_dict()))
-        script = str(repository / "tests" / "training" / "mirrored_run.py")
+        script = str(repository / "tests" / "support" / "mirrored_run.py")
         processes.append(
             subprocess.Popen(
                 [sys.executable, script, "1", str(description)],
@@ -330,13 +330,13 @@ def test_one_step_of_the_papers_own_network_on_this_machine(data, tmp_path):
         checkpoint_every=1,
         evaluate_every=1,
     )
-    result = runner.Run(config, "c3").train()
+    result = Run(config, "c3").train()
     assert result.teacher.images == 3
 
 
 def test_command_prints_the_baseline_alone(data, tmp_path, monkeypatch, capsys):
     config = settings(data, tmp_path, method="supervised", steps=2, evaluate_every=2)
-    monkeypatch.setattr(train.config_flags, "from_flags", lambda: config)
+    monkeypatch.setattr(train.absl_flags, "from_flags", lambda: config)
     train.main()
     printed = capsys.readouterr().out
     assert "mean IoU (cityscapes rule)" in printed

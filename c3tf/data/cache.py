@@ -16,11 +16,11 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from c3tf.data import files, memory, reading, records
-from c3tf.data.errors import DataError
+from c3tf.data import reading, tfrecord
 from c3tf.data.pixels import Opened, Opener, open_record
 from c3tf.data.reading import Outline
-from c3tf.errors import StorageError
+from c3tf.errors import DataError, StorageError
+from c3tf.io import files, memory
 
 _FORMAT = 1
 _PIXELS, _INDEX = "pixels.bin", "index.json"
@@ -178,7 +178,7 @@ def _decoded(dataset: tf.data.Dataset) -> Iterator[tuple]:
     """
 
     def decode(record: tf.Tensor, keep: tf.Tensor, shard: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        name, size, has_label = records.parse_outline(record)
+        name, size, has_label = tfrecord.parse_outline(record)
         opened, keep = open_record(record), keep & has_label
         whole = tf.concat([[0, 0], opened.size], axis=0)
         none = tf.zeros([0], tf.uint8)

@@ -9,8 +9,8 @@ import hashlib
 import json
 from typing import Any
 
-from c3tf.data import files
-from c3tf.data.errors import DataError
+from c3tf.errors import DataError
+from c3tf.io import files
 from c3tf.labels import LabelMap, LabelMapError
 
 __all__ = [

@@ -13,7 +13,7 @@ import tensorflow as tf
 from c3tf.config import Config
 from c3tf.data import samples
 from c3tf.data.batch import SemiBatch, SupervisedBatch
-from c3tf.data.random_streams import MIX, STEP, draw_seed
+from c3tf.data.seeds import MIX, STEP, draw_seed
 from c3tf.data.sources import Positions
 from c3tf.data.training_data import TrainingData
 from c3tf.method import cutmix

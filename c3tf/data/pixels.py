@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from c3tf.data import records
+from c3tf.data import tfrecord
 
 
 class Opened(NamedTuple):
@@ -47,7 +47,7 @@ def open_record(serialized: tf.Tensor) -> Opened:
     Returns:
         The image; its label must not be read where the record has none.
     """
-    parsed = records.parse(serialized)
+    parsed = tfrecord.parse(serialized)
     encoded, name = parsed["image"], parsed["name"]
     size = tf.cast(tf.stack([parsed["height"], parsed["width"]]), tf.int32)
 
@@ -55,11 +55,11 @@ def open_record(serialized: tf.Tensor) -> Opened:
         return tf.cond(
             tf.io.is_jpeg(encoded),
             lambda: _jpeg_window(encoded, window, size, name),
-            lambda: cut(_of_size(records.decode_image(encoded), size, _IMAGE, name), window),
+            lambda: cut(_of_size(tfrecord.decode_image(encoded), size, _IMAGE, name), window),
         )
 
     def label(window: tf.Tensor) -> tf.Tensor:
-        return cut(_of_size(records.decode_label(parsed["label"]), size, _LABEL, name), window)
+        return cut(_of_size(tfrecord.decode_label(parsed["label"]), size, _LABEL, name), window)
 
     return Opened(name, size, image, label)
 
@@ -75,7 +75,7 @@ def _jpeg_window(
 ) -> tf.Tensor:
     stored = tf.io.extract_jpeg_shape(encoded)[:2]
     with tf.control_dependencies([_check_size(stored, size, _IMAGE, name)]):
-        return records.decode_jpeg_window(encoded, window)
+        return tfrecord.decode_jpeg_window(encoded, window)
 
 
 def _of_size(pixels: tf.Tensor, size: tf.Tensor, message: str, name: tf.Tensor) -> tf.Tensor:

@@ -7,9 +7,9 @@ from collections.abc import Container, Sequence
 import numpy as np
 import tensorflow as tf
 
-from c3tf.data import records
-from c3tf.data.errors import DataError
+from c3tf.data import tfrecord
 from c3tf.data.sources import name_set
+from c3tf.errors import DataError
 
 _PARALLEL_READS = 8
 
@@ -73,7 +73,7 @@ def read_records(
         DataError: a shard is damaged or holds something else.
     """
     found = shard_records(shards).map(
-        lambda index, record: (record, index, *records.parse_outline(record))
+        lambda index, record: (record, index, *tfrecord.parse_outline(record))
     )
     if wanted is not None:
         is_wanted = name_set(wanted)
@@ -85,7 +85,7 @@ def read_records(
     except tf.errors.OpError as error:
         for shard in shards:
             # Raises what is wrong with the first shard that cannot be read, by its name.
-            collections.deque(records.read_shard(shard), maxlen=0)
+            collections.deque(tfrecord.read_shard(shard), maxlen=0)
         raise DataError(
             f"A TFRecord among {shards[0]} ... {shards[-1]} cannot be read: "
             f"{error.message.splitlines()[0]}. Convert the data set again."

@@ -10,7 +10,7 @@ from c3tf.data.augment.color_jitter import ColorJitterOptions
 from c3tf.data.augment.geometry import GeometryOptions, draw_geometry
 from c3tf.data.augment.rand_augment import RandAugmentOptions
 from c3tf.data.pixels import Opener
-from c3tf.data.random_streams import VIEW_LABELED, VIEW_UNLABELED, draw_seed
+from c3tf.data.seeds import VIEW_LABELED, VIEW_UNLABELED, draw_seed
 from c3tf.labels import IGNORE
 
 

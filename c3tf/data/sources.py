@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from c3tf.data import records
+from c3tf.data import tfrecord
 
 _PARALLEL_READS = 8
 _FOREVER = tf.int64.max
@@ -145,7 +145,7 @@ def _is_not_in(excluded: Sequence[str]) -> Callable[[tf.Tensor], tf.Tensor]:
     if not excluded:
         return lambda record: tf.constant(True)
     excluded_names = name_set(excluded)
-    return lambda record: ~excluded_names(records.parse_name(record))
+    return lambda record: ~excluded_names(tfrecord.parse_name(record))
 
 
 def name_set(names: Sequence[str]) -> Callable[[tf.Tensor], tf.Tensor]:

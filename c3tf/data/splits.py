@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from c3tf.data import files
-from c3tf.data.errors import DataError
+from c3tf.errors import DataError
+from c3tf.io import files
 
 # What data sets append to the name of an image in its file name.
 _IMAGE_SUFFIXES = ("_leftImg8bit",)

@@ -7,13 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf.config import Config
-from c3tf.data import cache, memory, reading, sources
-from c3tf.data.errors import DataError
+from c3tf.data import cache, reading, sources
 from c3tf.data.manifest import Manifest
 from c3tf.data.pixels import Opener, open_record
-from c3tf.data.random_streams import ORDER_LABELED, ORDER_UNLABELED, stream_seed
 from c3tf.data.reading import Outline
+from c3tf.data.seeds import ORDER_LABELED, ORDER_UNLABELED, stream_seed
 from c3tf.data.splits import Split
+from c3tf.errors import DataError
+from c3tf.io import memory
 
 _TRAIN, _UNLABELED = "train", "unlabeled"
 

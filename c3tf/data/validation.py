@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from c3tf.data import files, manifest, records
-from c3tf.data.errors import DataError
+from c3tf.data import manifest, tfrecord
+from c3tf.errors import DataError
+from c3tf.io import files
 
 
 def val_dataset(data_dir: str, split: str = "val", batch_size: int = 1) -> tf.data.Dataset:
@@ -59,9 +60,9 @@ def check_shards(described: manifest.Manifest, split: str) -> None:
 
 
 def _decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    record = records.parse(serialized)
+    record = tfrecord.parse(serialized)
     return {
-        "image": records.decode_image(record["image"]),
-        "label": records.decode_label(record["label"]),
+        "image": tfrecord.decode_image(record["image"]),
+        "label": tfrecord.decode_label(record["label"]),
         "name": record["name"],
     }

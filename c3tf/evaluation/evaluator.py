@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from c3tf import inference
 from c3tf.evaluation import steps
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.evaluation.walk import EvaluationError, Step, Walk
+from c3tf.inference import networks
+from c3tf.inference.test_time import Protocol
 from c3tf.labels import LabelMap
-from c3tf.protocol import Protocol
 
 __all__ = ["EvaluationError", "EvaluationResult", "Evaluator", "evaluate"]
 
@@ -28,7 +28,7 @@ class Evaluator:
 
     def __init__(
         self,
-        model: keras.Model | inference.Predictor | Sequence[Step],
+        model: keras.Model | networks.Predictor | Sequence[Step],
         label_map: LabelMap,
         devices: Sequence[str | None] = (None,),
     ) -> None:
@@ -43,7 +43,7 @@ class Evaluator:
         """
         self._label_map = label_map
         if isinstance(model, keras.Model):
-            model = inference.predictor(model)
+            model = networks.predictor(model)
         if callable(model):
             model = [steps.counts(model, label_map.num_classes)]
         self._walk = Walk(model, devices)
@@ -93,7 +93,7 @@ class Evaluator:
 
 
 def evaluate(
-    model: keras.Model | inference.Predictor,
+    model: keras.Model | networks.Predictor,
     dataset: Iterable[dict[str, tf.Tensor]],
     label_map: LabelMap,
     *,

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from c3tf.evaluation.confusion import confusion_counts
 from c3tf.evaluation.walk import Step
-from c3tf.inference import Predictor, most_likely
+from c3tf.inference.networks import Predictor, most_likely
 from c3tf.labels import IGNORE
 from c3tf.method import confidence
 
@@ -45,7 +45,7 @@ def counts_with_confident(
     Table 2 of the paper's supplement.
 
     Args:
-        score: probabilities at any size, see `c3tf.protocol.scorer`.
+        score: probabilities at any size, see `c3tf.inference.test_time.scorer`.
         num_classes: C.
         thresholds: `(C,)` one per predicted class.
         label_size: as for `counts`.

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf.labels import IGNORE
-from c3tf.method import contrast_blocks
+from c3tf.method.kernels import contrast_blocks
 from c3tf.method.reduction import GlobalSum, at_least_float32, local
 from c3tf.method.sampling import sample_pixels
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from c3tf.method.resize import bilinear, interpolation_matrix
+from c3tf.method.kernels.resize import bilinear, interpolation_matrix
 
 # The rectangle covers this share of the image (supplement, Table 1: prop_range = 0.5).
 AREA = 0.5

@@ -17,8 +17,8 @@ import h5py
 import keras
 import numpy as np
 
-from c3tf.data import files
 from c3tf.errors import UserError
+from c3tf.io import files
 from c3tf.nets import backbones, torch_checkpoint, torch_names
 
 SUFFIX = ".weights.h5"

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from c3tf.evaluation import drawing
+from c3tf.visualization import drawing
 
 _SIDE = 480
 # Of a JPEG; a PNG has none.

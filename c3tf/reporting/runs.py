@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from c3tf.errors import UserError
-from c3tf.evaluation import examples
-from c3tf.evaluation.examples import Example
 from c3tf.labels import LabelMap
-from c3tf.training import journal
+from c3tf.runs import journal
+from c3tf.visualization import examples
+from c3tf.visualization.examples import Example
 
 _CONFIG, _METRICS, _EVALUATIONS = "config.json", "metrics.jsonl", "evaluations"
 _SHEET = "predictions.png"

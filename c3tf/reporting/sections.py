@@ -7,13 +7,14 @@ import numpy as np
 from PIL import Image
 
 from c3tf.config import Config
-from c3tf.evaluation import drawing, metrics
+from c3tf.evaluation import metrics
 from c3tf.labels import LabelMap
 from c3tf.reporting import charts
 from c3tf.reporting.charts import Line
 from c3tf.reporting.html import Html, bar, element, join, swatch, table
 from c3tf.reporting.images import data_url
 from c3tf.reporting.runs import Evaluation, RunData
+from c3tf.visualization import drawing
 
 # Title of a chart and the scalar that it shows, in the order of the method.
 _CURVES = (

@@ -1,1 +1,1 @@
-"""Training: the train step and everything around it."""
+"""The training step and what it is made of."""

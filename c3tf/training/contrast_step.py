@@ -9,7 +9,7 @@ from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.labels import IGNORE
 from c3tf.method import cutmix, schedules
 from c3tf.method.contrast import ContrastInputs, ContrastResult, pixel_contrast
-from c3tf.method.grid import FeatureGrid
+from c3tf.method.kernels.grid import FeatureGrid
 from c3tf.method.reduction import local
 from c3tf.training import replicas, statistics
 from c3tf.training.targets import Targets

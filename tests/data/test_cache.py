@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 import tiny_data
-from c3tf.data import cache, files, memory, reading
-from c3tf.data.errors import DataError
+from c3tf.data import cache, reading
 from c3tf.data.pixels import open_record
-from c3tf.errors import StorageError
+from c3tf.errors import DataError, StorageError
+from c3tf.io import files, memory
 
 # Of several sizes, so that offsets matter; the last one has no label.
 SIZES = [(9, 14), (6, 5), (12, 7)]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from c3tf.data import manifest as manifests
-from c3tf.data.errors import DataError
+from c3tf.errors import DataError
 from c3tf.labels import CAMVID
 
 

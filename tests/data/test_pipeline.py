@@ -8,13 +8,14 @@ import tensorflow as tf
 
 import tiny_data
 from c3tf.config import Config
-from c3tf.data import memory, pipeline, splits
+from c3tf.data import pipeline, splits
 from c3tf.data.batch import SemiBatch
-from c3tf.data.errors import DataError
 from c3tf.data.pipeline import Worker
 from c3tf.data.sources import Positions
 from c3tf.data.splits import Split
 from c3tf.data.training_data import open_training_data
+from c3tf.errors import DataError
+from c3tf.io import memory
 from c3tf.labels import IGNORE
 
 HEIGHT, WIDTH, CLASSES = 24, 32, 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from c3tf.data import records
+from c3tf.data import tfrecord
 from c3tf.data.pixels import open_record
 
 
@@ -15,18 +15,18 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 def record(image: np.ndarray, kind: str, size=None, label=None) -> bytes:
-    encoded = records.encode_jpeg(image) if kind == "jpeg" else records.encode_png(image)
+    encoded = tfrecord.encode_jpeg(image) if kind == "jpeg" else tfrecord.encode_png(image)
     height, width = size or image.shape[:2]
-    label = None if label is None else records.encode_png(label)
-    return records.serialize(records.Record(encoded, kind, label, "n", height, width, "d", "s"))
+    label = None if label is None else tfrecord.encode_png(label)
+    return tfrecord.serialize(tfrecord.Record(encoded, kind, label, "n", height, width, "d", "s"))
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_window_equals_the_whole_image(kind):
     image = picture(83, 117)
     opened = open_record(tf.constant(record(image, kind)))
-    encoded = records.parse(tf.constant(record(image, kind)))["image"]
-    whole = records.decode_image(encoded).numpy()
+    encoded = tfrecord.parse(tf.constant(record(image, kind)))["image"]
+    whole = tfrecord.decode_image(encoded).numpy()
     np.testing.assert_array_equal(opened.size, (83, 117))
     rng = np.random.default_rng(1)
     for _ in range(60):

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from c3tf.data import reading, records, sources
-from c3tf.data.errors import DataError
+from c3tf.data import reading, sources, tfrecord
 from c3tf.data.sources import Positions
+from c3tf.errors import DataError
 
 SEED = 5
 
 
 def serialized_record(name: str) -> bytes:
     """A record of which the streams read nothing but the name."""
-    return records.serialize(records.Record(b"", "png", None, name, 1, 1, "tiny", name))
+    return tfrecord.serialize(tfrecord.Record(b"", "png", None, name, 1, 1, "tiny", name))
 
 
 def names(count: int) -> list[str]:
@@ -24,7 +24,7 @@ def read(source: sources.Source, count: int, start: int = 0, **part: int) -> lis
     """Names of `count` elements, which are serialized records or rows of `names`."""
     stream = source(Positions(start, **part)).take(count)
     if stream.element_spec.dtype == tf.string:
-        return [n.decode() for n in stream.map(records.parse_name).as_numpy_iterator()]
+        return [n.decode() for n in stream.map(tfrecord.parse_name).as_numpy_iterator()]
     return [names(100)[row] for row in stream.as_numpy_iterator()]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c3tf.data import splits
-from c3tf.data.errors import DataError
+from c3tf.errors import DataError
 
 NAMES = [f"city_{i:06d}_000019" for i in range(2975)]
 

@@ -12,7 +12,7 @@ import pytest
 
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
-from data_tools import description
+from data_tools.conversion import description
 from raw_trees import write_bdd100k, write_camvid, write_cityscapes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,9 +96,8 @@ def test_errors_are_one_line(tmp_path):
 
 
 def test_workers_do_not_import_tensorflow():
-    code = (
-        "import sys, data_tools.camvid, data_tools.convert; sys.exit('tensorflow' in sys.modules)"
-    )
+    modules = "sys, data_tools.camvid, data_tools.conversion.convert"
+    code = f"import {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -7,10 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from c3tf.data.errors import DataError
 from c3tf.data.manifest import LeftOut
-from data_tools.discovery import bdd100k, camvid, cityscapes, common
-from data_tools.example import Item
+from c3tf.errors import DataError
+from data_tools.conversion import pairing
+from data_tools.conversion.example import Item
+from data_tools.conversion.layouts import bdd100k, camvid, cityscapes
 from raw_trees import pair, save, write_bdd100k, write_camvid, write_cityscapes
 
 BLANK = np.zeros((24, 32, 3), np.uint8)
@@ -183,7 +184,7 @@ def test_folders_with_a_dot_are_searched_and_other_files_listed(tmp_path):
     (root / "train/notes.txt").write_text("mine")
     found = camvid.discover(str(root))
     assert "later" in [item.name for item in found.items]
-    assert found.left_out["train"] == (LeftOut("train/notes.txt", common.NO_IMAGE),)
+    assert found.left_out["train"] == (LeftOut("train/notes.txt", pairing.NO_IMAGE),)
 
 
 def test_an_image_that_trains_cannot_validate(tmp_path):

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from c3tf.data import manifest as manifests
-from c3tf.data import records
-from c3tf.data.errors import DataError
-from data_tools import convert, label_map_file
-from data_tools.discovery import folder
-from data_tools.example import Options
-from data_tools.runners import LocalRunner
+from c3tf.data import tfrecord
+from c3tf.errors import DataError
+from data_tools.conversion import convert, label_map_file
+from data_tools.conversion.example import Options
+from data_tools.conversion.layouts import folder
+from data_tools.conversion.runners import LocalRunner
 from raw_trees import FOLDER_IDS, pair, save, write_folder
 
 HALF = folder.Validation(fraction=0.5)
@@ -170,7 +170,7 @@ def test_every_kind_of_mask_gives_the_same_labels(tmp_path, masks):
     manifest = convert.convert(
         found, str(tmp_path / "out"), options, "tests", runner=LocalRunner(1)
     )
-    for record in records.read_shard(manifest.shards("train")[0]):
+    for record in tfrecord.read_shard(manifest.shards("train")[0]):
         raw = pair(int(record.name), FOLDER_IDS)[1]
         expected = np.select([raw == 4, raw == 2, raw == 9], [0, 1, 2], 255)
         np.testing.assert_array_equal(Image.open(io.BytesIO(record.label)), expected)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from c3tf.data import manifest as manifests
-from c3tf.data import records
-from data_tools import (
+from c3tf.data import tfrecord
+from data_tools.conversion import (
     convert,
     description,
     inspection,
@@ -20,9 +20,9 @@ from data_tools import (
     label_map_file,
     planning,
 )
-from data_tools.discovery import folder
-from data_tools.example import Options
-from data_tools.runners import LocalRunner
+from data_tools.conversion.example import Options
+from data_tools.conversion.layouts import folder
+from data_tools.conversion.runners import LocalRunner
 from raw_trees import write_folder
 
 
@@ -51,14 +51,14 @@ def _stored(manifest, split):
     return {
         record.name: record
         for path in manifest.shards(split)
-        for record in records.read_shard(path)
+        for record in tfrecord.read_shard(path)
     }
 
 
 def test_samples_are_spread_over_the_shards_and_whole(manifest):
     stored = _stored(manifest, "train")
     picked = inspection.pick(manifest, "train", 3)
-    firsts = [next(records.read_shard(path)).name for path in manifest.shards("train")]
+    firsts = [next(tfrecord.read_shard(path)).name for path in manifest.shards("train")]
     assert [sample.name for sample in picked] == firsts
     for sample in picked:
         expected = np.asarray(Image.open(io.BytesIO(stored[sample.name].image)))

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from c3tf.labels import CITYSCAPES, IGNORE
-from data_tools.scenes import camera as camera_lib
-from data_tools.scenes import shadows, tree
-from data_tools.scenes.canvas import Canvas, homography
-from data_tools.scenes.conditions import FULL_KINDS, MILD_KINDS, draw_condition
-from data_tools.scenes.render import FEATURES, render
-from data_tools.scenes.tree import Plan, TreeError, write_tree
+from data_tools.street_scenes import camera as camera_lib
+from data_tools.street_scenes import shadows, tree
+from data_tools.street_scenes.canvas import Canvas, homography
+from data_tools.street_scenes.conditions import FULL_KINDS, MILD_KINDS, draw_condition
+from data_tools.street_scenes.render import FEATURES, render
+from data_tools.street_scenes.tree import Plan, TreeError, write_tree
 
 SMALL = Plan(num_labeled=3, num_unlabeled=4, num_val=2, width=128, height=64, seed=5)
 

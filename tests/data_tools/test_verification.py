@@ -11,13 +11,13 @@ import pytest
 import tensorflow as tf
 
 from c3tf.data import manifest as manifests
-from c3tf.data import records
-from c3tf.data.errors import DataError
+from c3tf.data import tfrecord
+from c3tf.errors import DataError
 from c3tf.labels import CAMVID
-from data_tools import convert, planning, verification
-from data_tools.discovery import camvid
-from data_tools.example import Options
-from data_tools.runners import LocalRunner
+from data_tools.conversion import convert, planning, verification
+from data_tools.conversion.example import Options
+from data_tools.conversion.layouts import camvid
+from data_tools.conversion.runners import LocalRunner
 from raw_trees import write_camvid
 
 SHARD = "train-00001-of-00003.tfrecord"
@@ -35,10 +35,10 @@ def data_dir(tmp_path, monkeypatch):
 
 def _rewrite(data_dir, change):
     """Changes the records of a shard, and its checksum so that only the records are odd."""
-    stored = list(records.read_shard(str(data_dir / SHARD)))
+    stored = list(tfrecord.read_shard(str(data_dir / SHARD)))
     with tf.io.TFRecordWriter(str(data_dir / SHARD)) as writer:
         for record in change(stored):
-            writer.write(record if isinstance(record, bytes) else records.serialize(record))
+            writer.write(record if isinstance(record, bytes) else tfrecord.serialize(record))
     data = (data_dir / SHARD).read_bytes()
     text = json.loads((data_dir / manifests.FILE_NAME).read_text())
     shard = text["splits"]["train"]["shards"][1]
@@ -100,19 +100,19 @@ def test_a_shard_cut_between_records_is_found(data_dir):
         (_first(image_format="png"), r"the image is JPEG RGB, the record says png"),
         (_first(label=b"rubbish"), r"record 0 \(.*\): the label is no readable"),
         (
-            _first(label=records.encode_png(np.full((12, 16), 11, np.uint8))),
+            _first(label=tfrecord.encode_png(np.full((12, 16), 11, np.uint8))),
             r"the label holds ids that are no class: 11",
         ),
         (
-            _first(label=records.encode_png(np.zeros((24, 32), np.uint8))),
+            _first(label=tfrecord.encode_png(np.zeros((24, 32), np.uint8))),
             r"the label is \(32, 24\), the image \(16, 12\)",
         ),
         (
-            _first(label=records.encode_png(np.zeros((12, 16, 3), np.uint8))),
+            _first(label=tfrecord.encode_png(np.zeros((12, 16, 3), np.uint8))),
             "the label is PNG RGB instead of a grey PNG",
         ),
         (
-            _first(label=records.encode_png(np.zeros((12, 16), np.uint8))),
+            _first(label=tfrecord.encode_png(np.zeros((12, 16), np.uint8))),
             "`class_pixels` of split 'train' is",
         ),
         (_first(label=None), "`labeled` of split 'train' is 8, not 9"),

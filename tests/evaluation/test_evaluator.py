@@ -8,11 +8,11 @@ import tensorflow as tf
 
 import tiny_data
 import tiny_network
-from c3tf import inference
 from c3tf.data import validation
-from c3tf.data.errors import DataError
+from c3tf.errors import DataError
 from c3tf.evaluation.evaluator import EvaluationError, Evaluator, evaluate
 from c3tf.evaluation.result import EvaluationResult
+from c3tf.inference import networks
 from c3tf.labels import IGNORE
 from tiny_network import LABEL_MAP
 
@@ -77,7 +77,7 @@ def test_batches_do_not_change_the_counts():
 
 def test_one_compiled_step_serves_all_sizes_and_follows_the_weights():
     model, other = tiny_network.build(seed=0), tiny_network.build(seed=1)
-    predict, traced = inference.predictor(model), []
+    predict, traced = networks.predictor(model), []
 
     def counting(images, size):
         traced.append(images.shape)

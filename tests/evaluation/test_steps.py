@@ -6,14 +6,14 @@ import tensorflow as tf
 
 import tiny_data
 import tiny_network
-from c3tf import inference, protocol
 from c3tf.evaluation import metrics, steps, thresholds
 from c3tf.evaluation.evaluator import EvaluationError, Evaluator
 from c3tf.evaluation.result import EvaluationResult
+from c3tf.inference import networks, test_time
+from c3tf.inference.test_time import Protocol
 from c3tf.labels import IGNORE
 from c3tf.method import confidence
-from c3tf.protocol import Protocol
-from data_tools import images
+from data_tools.conversion import images
 from tiny_network import LABEL_MAP
 
 CLASSES = LABEL_MAP.num_classes
@@ -22,8 +22,8 @@ SIZES = [((24, 40), None), ((31, 18), (62, 37)), ((16, 16), None)]
 
 @pytest.fixture(scope="module")
 def score():
-    probabilities = inference.probabilities(tiny_network.build())
-    return protocol.scorer(probabilities, Protocol(), CLASSES)
+    probabilities = networks.probabilities(tiny_network.build())
+    return test_time.scorer(probabilities, Protocol(), CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_labels_are_reduced_as_the_converters_do(pairs):
 
 def test_several_devices_share_the_images(pairs):
     """Both steps run on the one CPU here; the counts must not depend on who counted."""
-    predict = inference.predictor(tiny_network.build())
+    predict = networks.predictor(tiny_network.build())
     one = Evaluator([steps.counts(predict, CLASSES)], LABEL_MAP).run(batches(pairs))
     two = Evaluator([steps.counts(predict, CLASSES) for _ in range(2)], LABEL_MAP, [None, None])
     np.testing.assert_array_equal(two.run(batches(pairs)).confusion, one.confusion)

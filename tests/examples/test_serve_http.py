@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import hostile_http
 import tiny_network
-from c3tf import serving
+from c3tf.serving import saved_model
 
 REQUESTS, CLIENTS, BODY_BYTES = 500, 8, 200_000
 LIMITS = {
@@ -36,7 +36,7 @@ MEBIBYTE = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return serving.save(
+    return saved_model.save(
         tiny_network.build(), tiny_network.LABEL_MAP, tmp_path_factory.mktemp("http") / "model"
     )
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import references
 from c3tf.method import cutmix
-from c3tf.method.grid import FeatureGrid
+from c3tf.method.kernels.grid import FeatureGrid
 
 HEIGHT, WIDTH = 16, 24
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import references
-from c3tf import inference
+from c3tf.inference import networks
 from c3tf.nets import alignment, backbones, deeplab
 
 LITE = "efficientnet_lite0"
@@ -75,10 +75,10 @@ def test_the_network_says_how_its_logits_are_resized(dilations, tmp_path):
             keras.Model.from_config(model.get_config()),
             keras.models.model_from_json(model.to_json()),
             keras.models.load_model(tmp_path / "model.keras"),
-            inference.logits_network(model),
+            networks.logits_network(model),
         )
         assert [alignment.aligns_corners(copy) for copy in copies] == [aligned] * 5
-        found = inference.logits_at(model, tf.constant(image), tf.constant([31, 50]))
+        found = networks.logits_at(model, tf.constant(image), tf.constant([31, 50]))
         expected = model(image)["logits"][0].numpy()
         if not aligned:
             # To the image's own size by the stride first.

@@ -15,8 +15,9 @@ from PIL import Image
 
 import tiny_network
 from c3tf.config import Config
-from c3tf.evaluation import writers
 from c3tf.evaluation.evaluator import EvaluationResult
+from c3tf.io import json_files
+from c3tf.io.images import write_class_map, write_png
 from c3tf.reporting import charts, html, images, page, runs
 from c3tf.reporting.runs import ReportError
 
@@ -29,13 +30,13 @@ def write_run(path, method="c3", split="abc", learning_rate=0.001):
     options = {"method": method, "learning_rate": learning_rate, "steps": 40}
     config = Config().with_options(supervised_steps=20, **options)
     facts = {"config": config.to_dict(), "split": split, "data": "123", "versions": {"keras": "3"}}
-    writers.write_json(path / "config.json", facts)
+    json_files.write(path / "config.json", facts)
     networks = ("student", "teacher") if method == "c3" else ("student",)
     for step in (20, 40):
         for network in networks:
             result = EvaluationResult(CONFUSION, LABEL_MAP, 3, {"step": step})
             file = path / "evaluations" / f"step-{step:08d}-{network}.json"
-            writers.write_json(file, result.to_json())
+            json_files.write(file, result.to_json())
     with open(path / "metrics.jsonl", "w") as file:
         for step in (10, 20, 30, 40):
             line = {"step": step, "loss": 40 / step, "learning_rate": 0.001, "consistency": 0.5}
@@ -51,12 +52,12 @@ def write_run(path, method="c3", split="abc", learning_rate=0.001):
 def write_examples(folder, networks):
     rng = np.random.default_rng(0)
     for place in range(2):
-        writers.write_png(folder / f"{place:02d}-image.png", tiny_network.noise(place, 24, 40))
+        write_png(folder / f"{place:02d}-image.png", tiny_network.noise(place, 24, 40))
         for what in ("label", *networks):
             classes = rng.integers(0, 4, (24, 40)).astype(np.uint8)
-            writers.write_class_map(folder / f"{place:02d}-{what}.png", classes)
+            write_class_map(folder / f"{place:02d}-{what}.png", classes)
     facts = {"names": ["<a> & b", "second"], "networks": networks, "label_map": LABEL_MAP.to_json()}
-    writers.write_json(folder / "examples.json", facts)
+    json_files.write(folder / "examples.json", facts)
 
 
 def rendered(*paths, title="Title"):
@@ -131,7 +132,7 @@ def test_differences_name_what_differs_and_nothing_else(tmp_path):
 
 def test_a_run_that_has_just_begun_is_reported_as_well(tmp_path):
     facts = {"config": Config().to_dict(), "split": "abc", "data": "1"}
-    writers.write_json(tmp_path / "config.json", facts)
+    json_files.write(tmp_path / "config.json", facts)
     text = rendered(tmp_path)
     parsed(text)
     assert "Nothing was evaluated yet." in text

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from c3tf.config import Config
-from c3tf.config_checks import ConfigError
+from c3tf.config.checks import ConfigError
 from c3tf.training import distribution
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import loopback
 
-SCRIPT = Path(__file__).with_name("replica_run.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "replica_run.py"
 ALL_RUNS = ("paper", "authors", "own keys", "float32", "jit")
 # Name: replicas per process, processes, runs.
 SETUPS = {
@@ -33,7 +33,7 @@ def outcomes(repository, tmp_path_factory):
 def run(repository, output, replicas, processes, runs):
     """Runs one setup; its processes find each other on loopback."""
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "tests")])
+        "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "tests" / "support")])
     }
     command = [sys.executable, SCRIPT, str(replicas), output, *runs]
     started = [

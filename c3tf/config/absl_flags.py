@@ -1,0 +1,63 @@
+"""The absl flags of a configuration: one per option, made from the dataclasses."""
+
+import dataclasses
+from typing import Any, get_args, get_type_hints
+
+from absl import flags
+
+from c3tf.config import SECTIONS, Config
+from c3tf.config.checks import ConfigError
+
+
+def define_flags() -> None:
+    """Defines one absl flag per option, for a command that calls `from_flags`."""
+    for section in SECTIONS.values():
+        types = get_type_hints(section)
+        for field in dataclasses.fields(section):
+            _define(field, types[field.name])
+
+
+def _define(field: dataclasses.Field, kind: Any) -> None:
+    name, default, text = field.name, field.default, field.metadata["help"]
+    choices = field.metadata.get("choices")
+    if kind is bool:
+        flags.DEFINE_bool(name, default, text)
+    elif kind is int:
+        text += f" One of {', '.join(map(str, choices))}." if choices else ""
+        flags.DEFINE_integer(name, default, text)
+    elif kind is float:
+        flags.DEFINE_float(name, default, text)
+    elif kind is str and choices:
+        flags.DEFINE_enum(name, default, choices, text)
+    elif kind is str:
+        flags.DEFINE_string(name, default, text)
+    else:
+        flags.DEFINE_list(name, [str(value) for value in default], text)
+
+
+def from_flags() -> Config:
+    """Returns the configuration that the parsed flags describe.
+
+    Raises:
+        ConfigError: a value is refused.
+    """
+    sections = {}
+    for section_name, section in SECTIONS.items():
+        values, types = {}, get_type_hints(section)
+        for field in dataclasses.fields(section):
+            value = flags.FLAGS[field.name].value
+            if isinstance(field.default, tuple):
+                value = _numbers(field.name, value, get_args(types[field.name])[0])
+            values[field.name] = value
+        sections[section_name] = section(**values)
+    return Config(**sections)
+
+
+def _numbers(name: str, words: list[str], kind: type) -> tuple[float, ...]:
+    try:
+        return tuple(kind(word) for word in words if word.strip())
+    except ValueError as error:
+        what = "whole numbers" if kind is int else "numbers"
+        raise ConfigError(
+            f"`--{name}` must be {what} separated by commas. Received: {','.join(words)}"
+        ) from error

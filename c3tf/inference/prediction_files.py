@@ -1,0 +1,128 @@
+"""What is written for a predicted image, and where.
+
+Every format has a folder of its own below the output folder, in which the tree of the inputs is
+repeated:
+
+    train_ids      8-bit grey PNG, the class of every pixel as its position in the label map
+    label_ids      8-bit grey PNG, the same as the data set's own ids (Cityscapes: labelIds)
+    color          RGB PNG in the colours of the classes
+    overlay        RGB PNG, the colours over the image
+    probabilities  compressed NumPy archive: `probabilities` float16 (H, W, C), and `class_names`
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from c3tf.errors import UserError
+from c3tf.inference.image_files import Input
+from c3tf.io.images import raw_id_table, write_arrays, write_class_map, write_png
+from c3tf.labels import LabelMap
+from c3tf.visualization import drawing
+
+TRAIN_IDS, LABEL_IDS, COLOR, OVERLAY = "train_ids", "label_ids", "color", "overlay"
+PROBABILITIES = "probabilities"
+FORMATS = (TRAIN_IDS, LABEL_IDS, COLOR, OVERLAY, PROBABILITIES)
+DEFAULT_FORMATS = (TRAIN_IDS, COLOR, OVERLAY)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """Where and what to write.
+
+    Attributes:
+        folder: the output folder.
+        label_map: the classes of the predictor.
+        formats: some of `FORMATS`.
+        opacity: share of colour in overlays.
+    """
+
+    folder: Path
+    label_map: LabelMap
+    formats: Sequence[str] = DEFAULT_FORMATS
+    opacity: float = 0.5
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.formats if name not in FORMATS]
+        if unknown or not self.formats or len(set(self.formats)) != len(self.formats):
+            raise UserError(
+                f"`--format` must be different ones of {', '.join(FORMATS)}. "
+                f"Received: --format={','.join(self.formats)}"
+            )
+        if not 0 <= self.opacity <= 1:
+            raise UserError(f"`--opacity` must be 0 to 1. Received: --opacity={self.opacity}")
+        if LABEL_IDS in self.formats:
+            try:
+                raw_id_table(self.label_map)
+            except ValueError as error:
+                raise UserError(f"--format={LABEL_IDS} cannot be written: {error}") from error
+
+    @property
+    def with_probabilities(self) -> bool:
+        """Whether the probabilities themselves are written."""
+        return PROBABILITIES in self.formats
+
+    def folders(self) -> list[Path]:
+        """Returns the folders of all formats, those that are not written now as well."""
+        return [self.folder / name for name in FORMATS]
+
+    def targets(self, name: str) -> Iterator[Path]:
+        """Yields the files that an image of this name gets."""
+        for kind in self.formats:
+            suffix = "npz" if kind == PROBABILITIES else "png"
+            yield self.folder / kind / f"{name}.{suffix}"
+
+    def complete(self, name: str) -> bool:
+        """Whether all files of an image are there; files are never there in part."""
+        return all(path.is_file() for path in self.targets(name))
+
+    def check_inputs_are_kept(self, inputs: Iterable[Input]) -> None:
+        """Checks that no image would be replaced by what is predicted from one.
+
+        Raises:
+            UserError: names the first such image.
+        """
+        items = list(inputs)
+        sources = {os.path.realpath(item.path) for item in items}
+        for item in items:
+            for target in self.targets(item.name):
+                if os.path.realpath(target) in sources:
+                    raise UserError(
+                        f"{target} would replace an image that is to be predicted. Give another "
+                        "--output."
+                    )
+
+    def write(
+        self,
+        name: str,
+        image: np.ndarray,
+        class_map: np.ndarray,
+        probabilities: np.ndarray | None = None,
+    ) -> None:
+        """Writes all files of one image.
+
+        Args:
+            name: of the image, see `Input`.
+            image: `(H, W, 3)` uint8.
+            class_map: `(H, W)` uint8 train ids.
+            probabilities: `(H, W, C)`, needed for the format of that name alone.
+        """
+        for kind, path in zip(self.formats, self.targets(name), strict=True):
+            if kind == TRAIN_IDS:
+                write_class_map(path, class_map)
+            elif kind == LABEL_IDS:
+                write_class_map(path, class_map, self.label_map)
+            elif kind == COLOR:
+                write_png(path, drawing.colorize(class_map, self.label_map))
+            elif kind == OVERLAY:
+                blended = drawing.overlay(image, class_map, self.label_map, self.opacity)
+                write_png(path, blended)
+            else:
+                write_arrays(
+                    path,
+                    probabilities=probabilities.astype(np.float16),
+                    class_names=np.array(self.label_map.class_names),
+                )

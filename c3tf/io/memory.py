@@ -1,0 +1,61 @@
+"""Says how much memory is left, so that what cannot fit is refused before it is read."""
+
+import math
+import os
+
+from c3tf.errors import DataError
+
+_CGROUP = "/sys/fs/cgroup"
+# (limit, usage) of the two versions of Linux control groups, which containers are bounded by.
+_CGROUP_FILES = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+
+
+def available() -> float:
+    """Returns the bytes that can still be taken; infinite where the system does not say."""
+    return min(_of_machine(), *(_of_group(*files) for files in _CGROUP_FILES))
+
+
+def check_fits(needed: int, what: str, advice: str) -> None:
+    """Refuses to hold more than is left.
+
+    Args:
+        needed: bytes.
+        what: what would be held, as the start of a sentence.
+        advice: what to do instead.
+
+    Raises:
+        DataError: less than `needed` is available.
+    """
+    left = available()
+    if needed > left:
+        raise DataError(
+            f"{what} would take {needed / 1e9:.1f} GB of memory, but {left / 1e9:.1f} GB are "
+            f"left. {advice}"
+        )
+
+
+def _of_machine() -> float:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return math.inf
+
+
+def _of_group(limit_file: str, usage_file: str) -> float:
+    limit, usage = (_number(os.path.join(_CGROUP, name)) for name in (limit_file, usage_file))
+    return limit - usage if usage < math.inf else math.inf
+
+
+def _number(path: str) -> float:
+    """Reads a number; infinite when the file is absent or says `max`."""
+    try:
+        with open(path, encoding="ascii") as file:
+            text = file.read().strip()
+    except OSError:
+        return math.inf
+    return int(text) if text.isdecimal() else math.inf

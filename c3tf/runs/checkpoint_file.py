@@ -1,0 +1,104 @@
+"""One checkpoint file: a NumPy archive with named arrays, a JSON text of facts, and a checksum.
+
+The archive is an ordinary `.npz`. Its ZIP comment holds the SHA-256 of everything before it, so
+the checksum travels with the file and `numpy.load` still reads it.
+"""
+
+import hashlib
+import json
+import os
+import re
+import zipfile
+from typing import Any, BinaryIO
+
+import numpy as np
+from absl import logging
+
+from c3tf.errors import UserError
+from c3tf.io import files
+
+_FACTS = "facts"
+_REQUIRED_FACTS = {"config", "has_teacher", "label_map", "network", "step"}
+# What NumPy and zipfile raise for files that are damaged or something else.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
+
+# A ZIP archive ends with the length of its comment, two bytes, and the comment.
+_LENGTH_BYTES = 2
+_MARK = b"sha256:"
+_COMMENT = re.compile(rb"^sha256:([0-9a-f]{64})$")
+_COMMENT_BYTES = len(_MARK) + 2 * hashlib.sha256().digest_size
+_CHUNK_BYTES = 1 << 20
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or does not fit."""
+
+
+def write(path: str, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+    """Writes a checkpoint; a file of that name is whole and on the disk, or is not there.
+
+    Args:
+        path: the file; an existing one is replaced.
+        arrays: arrays by name.
+        facts: JSON data.
+    """
+    with files.whole(path) as file:
+        np.savez(file, **{_FACTS: np.array(json.dumps(facts))}, **arrays)
+        file.flush()
+        size = file.seek(0, os.SEEK_END)
+        digest = _digest(file, size)
+        file.seek(size - _LENGTH_BYTES)
+        file.write(_COMMENT_BYTES.to_bytes(_LENGTH_BYTES, "little"))
+        file.write(_MARK + digest.encode("ascii"))
+
+
+def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a checkpoint file and checks it against its checksum.
+
+    Returns:
+        The facts and the arrays by name.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no checkpoint.
+    """
+    try:
+        with open(path, "rb") as file:
+            _verify(path, file)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        facts = json.loads(str(arrays.pop(_FACTS)))
+        if not isinstance(facts, dict) or not facts.keys() >= _REQUIRED_FACTS:
+            raise ValueError(f"it does not state {', '.join(sorted(_REQUIRED_FACTS))}")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no checkpoint {path}.") from error
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
+    return facts, arrays
+
+
+def _verify(path: str, file: BinaryIO) -> None:
+    """Compares a file with the checksum in its comment."""
+    with zipfile.ZipFile(file) as archive:
+        comment = archive.comment
+    file.seek(-_LENGTH_BYTES, os.SEEK_END)
+    if not comment and not any(file.read()):
+        logging.warning("%s has no checksum: an earlier version wrote it.", path)
+        return
+    stated = _COMMENT.match(comment)
+    size = file.seek(0, os.SEEK_END) - _COMMENT_BYTES
+    if stated is None or stated[1].decode("ascii") != _digest(file, size):
+        raise ValueError("its SHA-256 is not the one it was written with")
+
+
+def _digest(file: BinaryIO, size: int) -> str:
+    """Returns the SHA-256 of the first `size` bytes, an archive without its comment."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    left = size - _LENGTH_BYTES
+    while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
+        digest.update(chunk)
+        left -= len(chunk)
+    # As it was before the comment came: of length 0.
+    digest.update(bytes(_LENGTH_BYTES))
+    return digest.hexdigest()

@@ -1,0 +1,281 @@
+"""Checkpoints: everything a run needs to go on, or to be used, in one file.
+
+A checkpoint holds one array per variable and facts about the run; `checkpoint_file` says how it
+is stored.
+"""
+
+import dataclasses
+import os
+import re
+import shutil
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from c3tf.config import Config
+from c3tf.io import files
+from c3tf.labels import LabelMap
+from c3tf.runs import storage
+from c3tf.runs.checkpoint_file import CheckpointError, read, write
+from c3tf.runs.nonfinite import NonFiniteError
+from c3tf.training import precision
+from c3tf.training.optimizer import steps_done
+from c3tf.versions import versions
+
+FOLDER, SUFFIX = "checkpoints", ".npz"
+_NAME = re.compile(rf"^step-(\d{{8}}){re.escape(SUFFIX)}$")
+_BEST = f"best{SUFFIX}"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedNetwork:
+    """A network restored from a checkpoint.
+
+    Attributes:
+        model: the network, see `c3tf.nets.deeplab.build`.
+        label_map: its classes.
+        step: training steps it has seen.
+        config: the run's configuration, as `Config.to_dict` gives it.
+        thresholds: `(C,)` DCRS thresholds; None for a run without a teacher.
+        split: hash of the labeled split; empty when the checkpoint does not say.
+    """
+
+    model: keras.Model
+    label_map: LabelMap
+    step: int
+    config: dict[str, Any]
+    thresholds: np.ndarray | None
+    split: str = ""
+
+
+class CheckpointStore:
+    """Writes and finds the checkpoints of one run."""
+
+    def __init__(self, run_dir: str, keep: int) -> None:
+        """Opens the store.
+
+        Args:
+            run_dir: directory of the run.
+            keep: newest checkpoints to keep, beside the best.
+        """
+        self.folder = os.path.join(run_dir, FOLDER)
+        self._keep = keep
+
+    def steps(self) -> list[int]:
+        """Returns the steps of all checkpoints, oldest first."""
+        if not os.path.isdir(self.folder):
+            return []
+        names = (_NAME.match(name) for name in os.listdir(self.folder))
+        return sorted(int(match[1]) for match in names if match)
+
+    def path(self, step: int) -> str:
+        """Returns the path of the checkpoint of a step."""
+        return os.path.join(self.folder, f"step-{step:08d}{SUFFIX}")
+
+    def save(self, model: keras.Model, facts: dict[str, Any]) -> str:
+        """Writes a checkpoint of the model at its current step and drops the oldest.
+
+        Args:
+            model: a `Segmenter` with its optimizer.
+            facts: JSON data to store with it.
+
+        Returns:
+            The path.
+
+        Raises:
+            NonFiniteError: a variable is not finite; nothing is written.
+            StorageError: it cannot be written; those before it are untouched.
+        """
+        step = steps_done(model.optimizer)
+        path = self.path(step)
+        arrays = {name: _to_numpy(variable) for name, variable in _variables(model).items()}
+        for name, array in arrays.items():
+            if not np.all(np.isfinite(array)):
+                raise NonFiniteError(f"After step {step} {name} is not finite.", step, {})
+        with storage.writing(path, self._kept()):
+            write(path, arrays, {**facts, "step": step})
+            for other in self._superseded(step):
+                os.remove(self.path(other))
+        return path
+
+    def _superseded(self, step: int) -> list[int]:
+        """Returns the steps whose checkpoints a new one makes needless."""
+        steps = self.steps()
+        # A later one was damaged, or this step would not have been made again.
+        later = [other for other in steps if other > step]
+        return [*steps[: len(steps) - len(later)][: -self._keep], *later]
+
+    def mark_best(self, path: str) -> None:
+        """Keeps a checkpoint as the best one, whatever becomes of the newest ones."""
+        best = os.path.join(self.folder, _BEST)
+        with (
+            storage.writing(best, self._kept()),
+            open(path, "rb") as source,
+            files.whole(best) as target,
+        ):
+            shutil.copyfileobj(source, target)
+
+    def _kept(self) -> str:
+        steps = self.steps()
+        return f"The checkpoints up to step {steps[-1]} are whole." if steps else ""
+
+    def restore(self, model: keras.Model) -> dict[str, Any] | None:
+        """Restores the newest checkpoint into a model; a damaged one is passed over.
+
+        Returns:
+            The facts stored with it; None when there is no checkpoint.
+
+        Raises:
+            CheckpointError: all are damaged, or the newest readable one does not fit the model.
+        """
+        found = self.newest_readable()
+        if found is None:
+            return None
+        path, facts, arrays = found
+        variables = _variables(model)
+        _check_fit(path, arrays, {name: tuple(v.shape) for name, v in variables.items()})
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        return facts
+
+    def newest_readable(self) -> tuple[str, dict[str, Any], dict[str, np.ndarray]] | None:
+        """Reads the newest checkpoint that is whole, warning of damaged ones.
+
+        Returns:
+            Its path, facts and arrays; None where there is no checkpoint at all.
+
+        Raises:
+            CheckpointError: all are damaged.
+        """
+        damage = None
+        for step in reversed(self.steps()):
+            try:
+                return self.path(step), *read(self.path(step))
+            except CheckpointError as error:
+                damage = error
+                logging.warning("%s. The checkpoint before it is tried.", str(error).rstrip("."))
+        if damage:
+            raise damage
+        return None
+
+
+def describe(model: keras.Model, config: Config, label_map: LabelMap) -> dict[str, Any]:
+    """Returns what a checkpoint says of its run beside the arrays.
+
+    Args:
+        model: a `Segmenter` with its optimizer.
+        config: the run's configuration.
+        label_map: its classes.
+
+    Returns:
+        JSON data: configuration, classes, network, where schedule and data stand, versions.
+    """
+    size, step = config.labeled_batch_size, steps_done(model.optimizer)
+    return {
+        "config": config.to_dict(),
+        "label_map": label_map.to_json(),
+        "network": precision.full_precision(model.student.to_json()),
+        "has_teacher": model.semi_supervised,
+        "learning_rate": float(model.optimizer.learning_rate),
+        "position": {
+            "labeled": step * size,
+            "unlabeled": max(step - config.supervised_steps, 0) * size,
+        },
+        "versions": versions(),
+    }
+
+
+def find(path: str) -> str:
+    """Returns the checkpoint file that a path means: itself, or the newest one of a run.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if os.path.isfile(path):
+        return path
+    store = CheckpointStore(path, keep=1)
+    if steps := store.steps():
+        return store.path(steps[-1])
+    raise CheckpointError(
+        f"No checkpoint at {path!r}: it must be a run directory with {FOLDER}/step-*{SUFFIX}, or "
+        "one of these files."
+    )
+
+
+def load_network(path: str, weights: str = "student") -> LoadedNetwork:
+    """Builds the network of a run and loads its weights from a checkpoint.
+
+    Args:
+        path: a run directory (its newest checkpoint) or a checkpoint file.
+        weights: `"student"` or `"teacher"`.
+
+    Returns:
+        The network and what is known about it.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, it is damaged, or it holds no teacher.
+    """
+    if weights not in ("student", "teacher"):
+        raise CheckpointError(
+            f"`weights` must be 'student' or 'teacher'. Received: weights={weights!r}"
+        )
+    path, facts, arrays = _open(path)
+    if weights == "teacher" and not facts["has_teacher"]:
+        raise CheckpointError(
+            f"{path} holds no teacher: it comes from the supervised phase or from "
+            "--method=supervised. Use the student."
+        )
+    label_map = LabelMap.from_json(facts["label_map"])
+    # Layers are restored from their own description, because what they need around the weights
+    # (input scaling, stride placement) belongs to the weights the run began with.
+    model = keras.models.model_from_json(facts["network"])
+    stored = {name: array for name, array in arrays.items() if name.startswith(f"{weights}/")}
+    variables = {f"{weights}/{v.path}": v for v in model.weights}
+    _check_fit(path, stored, {name: tuple(v.shape) for name, v in variables.items()})
+    for name, variable in variables.items():
+        variable.assign(stored[name])
+    thresholds = arrays["thresholds"] if facts["has_teacher"] else None
+    return LoadedNetwork(
+        model, label_map, facts["step"], facts["config"], thresholds, facts.get("split", "")
+    )
+
+
+def _open(path: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a checkpoint file, or the newest one of a run that is whole."""
+    if os.path.isfile(path):
+        return path, *read(path)
+    return CheckpointStore(path, keep=1).newest_readable() or (find(path), *read(find(path)))
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    """Names every variable of a `Segmenter` and its optimizer."""
+    named = {f"student/{v.path}": v for v in model.student.weights}
+    if model.teacher is not None:
+        named |= {f"teacher/{v.path}": v for v in model.teacher.weights}
+        named["thresholds"] = model.thresholds
+    # An optimizer's own name counts how many the process has made before it.
+    own = f"{model.optimizer.name}/"
+    named |= {f"optimizer/{v.path.removeprefix(own)}": v for v in model.optimizer.variables}
+    return named
+
+
+def _to_numpy(variable: Any) -> np.ndarray:
+    return tf.convert_to_tensor(variable).numpy()
+
+
+def _check_fit(
+    path: str, arrays: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Refuses a checkpoint of another network, naming the first difference."""
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise CheckpointError(f"{path} does not fit: it lacks {name}.")
+        if arrays[name].shape != shape:
+            raise CheckpointError(
+                f"{path} does not fit: {name} has shape {arrays[name].shape}, expected {shape}."
+            )
+    if extra := sorted(set(arrays) - set(shapes)):
+        raise CheckpointError(f"{path} does not fit: it holds {extra[0]}, which is not expected.")

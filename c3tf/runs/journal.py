@@ -1,0 +1,68 @@
+"""The run's journal: what happened to it, one JSON object per line of `events.jsonl`."""
+
+import json
+import os
+import time
+from typing import Any
+
+from c3tf.io import files
+from c3tf.runs import storage
+
+FILE = "events.jsonl"
+
+
+class Journal:
+    """Appends events of a run: starts, changed flags, stops, damage passed over."""
+
+    def __init__(self, run_dir: str) -> None:
+        """Opens the journal of a run; nothing is written yet."""
+        self._path = os.path.join(run_dir, FILE)
+
+    def write(self, event: str, step: int, facts: dict[str, Any] | None = None) -> None:
+        """Appends one event.
+
+        Args:
+            event: what happened.
+            step: after which training step.
+            facts: JSON data about it.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        append(self._path, {"event": event, "step": step, "time": stamp, **(facts or {})})
+
+
+def append(path: str, entry: dict[str, Any]) -> None:
+    """Appends one object as a line of JSON, after ending a line that a killed process left open.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    text = line(entry)
+    with storage.writing(path), open(path, "a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+            text = text if file.read(1) == b"\n" else "\n" + text
+        file.write(text.encode("utf-8"))
+
+
+def line(entry: dict[str, Any]) -> str:
+    """Returns an object as one line of JSON."""
+    return json.dumps(entry) + "\n"
+
+
+def read(path: str) -> list[dict[str, Any]]:
+    """Reads the whole lines of a file of JSON objects; a line that was cut off is left out."""
+    if not os.path.exists(path):
+        return []
+    entries = []
+    for line in files.read_bytes(path).splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            entries.append(entry)
+    return entries

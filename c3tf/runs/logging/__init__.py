@@ -1,0 +1,1 @@
+"""What a run logs: progress lines, metrics, TensorBoard, pictures."""

@@ -1,0 +1,103 @@
+"""What a run logs while it trains: lines of progress, metrics.jsonl, TensorBoard."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from c3tf.config import Config
+from c3tf.data.batch import SemiBatch, SupervisedBatch
+from c3tf.labels import LabelMap
+from c3tf.runs.logging import callbacks
+from c3tf.runs.logging.console import Console
+from c3tf.runs.logging.pictures import Pictures
+from c3tf.runs.logging.tensorboard import EventLog
+from c3tf.training import statistics
+from c3tf.training.step import Segmenter
+
+METRICS = "metrics.jsonl"
+
+
+class RunLog:
+    """Logs the scalars and pictures of one run; on hosts other than the chief only checks them."""
+
+    def __init__(self, config: Config, title: str, label_map: LabelMap, is_chief: bool) -> None:
+        """Opens nothing yet but the name of the TensorBoard events.
+
+        Args:
+            config: of the run.
+            title: what progress lines call the run.
+            label_map: its classes.
+            is_chief: whether this host writes.
+        """
+        self._config, self._title, self._label_map = config, title, label_map
+        self._is_chief = is_chief
+        writes_events = config.training.tensorboard and is_chief
+        self._events = EventLog(config.training.output) if writes_events else None
+        self._scalars: callbacks.ScalarLog | None = None
+
+    def callbacks(
+        self,
+        model: Segmenter,
+        step: int,
+        first_batch: Callable[[], SemiBatch | SupervisedBatch],
+    ) -> list[keras.callbacks.Callback]:
+        """Returns what Keras is to call after each step.
+
+        Args:
+            model: the model that trains.
+            step: steps that are done.
+            first_batch: makes the batch whose images the pictures show.
+        """
+        training = self._config.training
+        # Without listeners too: a loss that is not finite must end every host's process.
+        self._scalars = callbacks.ScalarLog(
+            training.log_every,
+            training.steps,
+            self._listeners(step) if self._is_chief else [],
+            lambda logs: _scalars(model, logs, self._label_map),
+        )
+        hooks: list[keras.callbacks.Callback] = [self._scalars]
+        if self._events and training.image_log_interval:
+            pictures = Pictures(model, self._label_map, first_batch)
+
+            def draw(step: int) -> None:
+                self._events.pictures(step, pictures.draw())
+
+            hooks.append(callbacks.At(training.image_log_interval, training.steps, draw))
+        return hooks
+
+    def _listeners(self, step: int) -> list[Callable[[int, dict[str, float]], None]]:
+        training = self._config.training
+        listeners = [
+            Console(self._title, training.steps, self._config.labeled_batch_size),
+            callbacks.JsonLines(os.path.join(training.output, METRICS), step),
+        ]
+        return [*listeners, self._events] if self._events else listeners
+
+    def flush(self, step: int) -> None:
+        """Logs what is held back since the last line.
+
+        Raises:
+            NonFiniteError: a loss is not finite.
+        """
+        self._scalars.flush(step)
+
+    def scores(self, step: int, mean_iou: dict[str, float]) -> None:
+        """Logs the mean IoU of each evaluated network."""
+        if self._events:
+            self._events(step, {f"mean_iou/{name}": value for name, value in mean_iou.items()})
+
+    def close(self) -> None:
+        """Closes the TensorBoard events."""
+        if self._events:
+            self._events.close()
+
+
+def _scalars(model: Segmenter, logs: dict[str, Any], label_map: LabelMap) -> dict[str, float]:
+    thresholds = None
+    if model.semi_supervised:
+        thresholds = tf.convert_to_tensor(model.thresholds).numpy()
+    return statistics.describe(logs, label_map.class_names, thresholds)

@@ -1,0 +1,241 @@
+"""A run directory: it belongs to one configuration and is never overwritten by another."""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from absl import logging
+
+from c3tf.config import Config
+from c3tf.errors import UserError
+from c3tf.io import files, json_files
+from c3tf.versions import versions
+
+CONFIG = "config.json"
+# Options that may change between a run and its continuation: they decide where things are and
+# how often something is written, not what is learned.
+_FREE = frozenset(
+    {
+        "data",
+        "prepare",
+        "output",
+        "baseline",
+        "log_every",
+        "checkpoint_every",
+        "evaluate_every",
+        "keep_checkpoints",
+        "cache",
+        "cache_dir",
+        "input_threads",
+        "export_weights",
+        "strategy",
+        "replicas",
+        "jit",
+        "tensorboard",
+        "image_log_interval",
+        "allow_changed_flags",
+    }
+)
+# Options whose change makes the weights of a run meaningless.
+_FIXED = frozenset({"method", "backbone", "embedding_dim"})
+
+
+class RunDirError(UserError):
+    """A directory cannot be used for this run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """An option whose value is not the one a run was begun with."""
+
+    name: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.name}: {_plain(self.before)} -> {_plain(self.now)}"
+
+
+def check(output: str, config: Config) -> None:
+    """Checks that a directory is free, or belongs to a run of this configuration.
+
+    Args:
+        output: the run directory.
+        config: the run's configuration.
+
+    Raises:
+        RunDirError: the directory holds something else, or a run of another configuration whose
+            differences `--allow_changed_flags` does not cover.
+    """
+    _check(output, {"config": config.to_dict()}, config.training.allow_changed_flags)
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+    """Lists what decides a run's weights and is not what it was.
+
+    Args:
+        before: the run's `"config"`, as `Config.to_dict` gives it, and the hashes of its
+            `"split"` and its `"data"`.
+        now: the same; a hash that is not known is left out.
+    """
+    found = [
+        Change(f"--{name}", before["config"].get(section, {}).get(name), value)
+        for section, options in now["config"].items()
+        for name, value in options.items()
+        if name not in _FREE and before["config"].get(section, {}).get(name) != value
+    ]
+    return found + [
+        Change(name, before.get(name), now[name])
+        for name in ("split", "data")
+        if name in now and before.get(name) != now[name]
+    ]
+
+
+def claim(output: str, config: Config, split_hash: str, data_hash: str) -> list[Change]:
+    """Makes a directory this run's, or checks that it is already.
+
+    Args:
+        output: the run directory.
+        config: the run's configuration, written there in full.
+        split_hash: identity of the labeled/unlabeled split.
+        data_hash: identity of the data set's contents.
+
+    Returns:
+        What differs from the configuration that the run was begun with, where that is allowed:
+        `record` makes it the run's own, once it has proved fit.
+
+    Raises:
+        RunDirError: the directory holds something else, or a run of another configuration.
+    """
+    identity = {"config": config.to_dict(), "split": split_hash, "data": data_hash}
+    changes = _check(output, identity, config.training.allow_changed_flags)
+    if not os.path.exists(os.path.join(output, CONFIG)):
+        record(output, config, split_hash, data_hash)
+    return changes
+
+
+def record(output: str, config: Config, split_hash: str, data_hash: str) -> None:
+    """Writes a run's configuration and identity, see `claim`, to its directory.
+
+    Raises:
+        RunDirError: the directory cannot be written to.
+    """
+    identity = {"config": config.to_dict(), "split": split_hash, "data": data_hash}
+    try:
+        json_files.write(os.path.join(output, CONFIG), {**identity, "versions": versions()})
+    except OSError as error:
+        raise RunDirError(f"Cannot write to {output!r}: {error}") from error
+
+
+def below(path: str) -> list[str]:
+    """Returns the run directories right below a path, in the order of their names."""
+    names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+    found = [os.path.join(path, name) for name in names]
+    return [run for run in found if os.path.isfile(os.path.join(run, CONFIG))]
+
+
+def evaluation_path(output: str, step: int, weights: str) -> str:
+    """Returns where a run keeps what was measured of one of its networks after a step."""
+    return os.path.join(output, "evaluations", f"step-{step:08d}-{weights}.json")
+
+
+@contextlib.contextmanager
+def locked(output: str) -> Iterator[None]:
+    """Keeps other processes out of a run directory, and removes what a killed one left half-done.
+
+    Args:
+        output: the run directory, which exists. The lock lies on the directory itself and is
+            gone with the process, however that ends.
+
+    Raises:
+        RunDirError: another process trains there.
+    """
+    descriptor = os.open(output, os.O_RDONLY)
+    try:
+        _lock(descriptor, output)
+        _sweep(output)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, output: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            logging.warning("%s cannot be locked (%s): start only one run there.", output, error)
+            return
+        raise RunDirError(
+            f"Another process trains in {output!r}. Wait for it, or choose another --output."
+        ) from error
+
+
+def _sweep(output: str) -> None:
+    for folder, folders, names in os.walk(output):
+        for name in [*folders, *names]:
+            path = os.path.join(folder, name)
+            if not files.is_leftover(name):
+                continue
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+                folders.remove(name)
+            else:
+                os.remove(path)
+
+
+def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
+    """Refuses a directory that holds something else than what `facts` describe."""
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise RunDirError(f"`--output` must be a directory, but {output!r} is a file.")
+    path = os.path.join(output, CONFIG)
+    if os.path.exists(path):
+        changes = differences(_read(path), facts)
+        _refuse(output, changes, allow)
+        return changes
+    # A run that was killed while it wrote its first file has left only a part of it.
+    if os.path.isdir(output) and not all(map(files.is_leftover, os.listdir(output))):
+        raise RunDirError(
+            f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
+        )
+    return []
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            facts = json.load(file)
+        if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
+            raise ValueError("it is no run's configuration")
+    except (OSError, ValueError) as error:
+        raise RunDirError(f"{path} cannot be read: {error}. Choose another --output.") from error
+    return facts
+
+
+def _refuse(output: str, changes: list[Change], allow: bool) -> None:
+    if not changes:
+        return
+    listed = "; ".join(map(str, changes))
+    if not allow:
+        raise RunDirError(
+            f"{output!r} holds a run of another configuration ({listed}). Choose another "
+            "--output, the same flags to continue that run, or add --allow_changed_flags to "
+            "continue it with the new ones."
+        )
+    if fixed := [str(c) for c in changes if c.name.removeprefix("--") in _FIXED]:
+        raise RunDirError(
+            f"{output!r} holds a run of another network ({'; '.join(fixed)}), which "
+            "--allow_changed_flags cannot continue. Choose another --output."
+        )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value)) or "(empty)"
+    return "(not set)" if value is None or value == "" else str(value)

@@ -1,0 +1,1 @@
+"""Exported models: SavedModel, Keras archive, TensorFlow Lite, model card."""

@@ -1,0 +1,129 @@
+"""The model card: what an exported model is, where it comes from, and what its files hash to."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from c3tf.errors import UserError
+from c3tf.inference.networks import RESIZE
+from c3tf.io import json_files
+from c3tf.labels import LabelMap
+from c3tf.versions import versions
+
+FILE = "model_card.json"
+
+_CARD_VERSION = 2
+# What a source says that has a place of its own in the card.
+_CONFIGURATION, _DATA = "config", ("data", "split")
+
+
+class CardError(UserError):
+    """A model card is missing or damaged, or files are not those that it lists."""
+
+
+def build(
+    label_map: LabelMap,
+    artifacts: dict[str, Any],
+    source: dict[str, Any],
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    """Describes an exported model for people and programs that did not make it.
+
+    Args:
+        label_map: its classes.
+        artifacts: what there is by format, plain data.
+        source: where the weights come from, plain data. `"config"`, `"data"` (digest of the data
+            set) and `"split"` (hash of the labeled split) get sections of their own.
+        metrics: measured results; empty where there are none.
+
+    Returns:
+        Plain data, without the checksums that `write` adds.
+    """
+    apart = (_CONFIGURATION, *_DATA)
+    return {
+        "card_version": _CARD_VERSION,
+        "task": "semantic segmentation",
+        "input": {
+            "color": "RGB",
+            "range": [0, int(tf.uint8.max)],
+            "size": "any; one size per call",
+            "preprocessing": "inside the graph",
+        },
+        "output": {
+            "class_map": "uint8 train ids: positions in `classes`",
+            "probabilities": "float32, softmax over `classes`",
+            "resize": RESIZE,
+        },
+        "artifacts": artifacts,
+        "classes": [
+            {"id": index, "name": name, "color": list(color)}
+            for index, (name, color) in enumerate(
+                zip(label_map.class_names, label_map.colors, strict=True)
+            )
+        ],
+        "metrics": metrics,
+        "data": {name: source[name] for name in _DATA if name in source},
+        "configuration": source.get(_CONFIGURATION, {}),
+        "source": {name: value for name, value in source.items() if name not in apart},
+        "versions": versions(),
+    }
+
+
+def measured(result: dict[str, Any]) -> dict[str, Any]:
+    """Takes what a card says about quality from a result of the evaluator.
+
+    Args:
+        result: what `EvaluationResult.to_json` returned, or `c3tf.evaluate` wrote.
+
+    Returns:
+        The metrics by name, with the number of images and the protocol.
+
+    Raises:
+        CardError: `result` is something else.
+    """
+    try:
+        return {**result["metrics"], **{key: result[key] for key in ("images", "protocol")}}
+    except (KeyError, TypeError) as error:
+        raise CardError(f"Not a result of `python -m c3tf.evaluate`: it lacks {error}.") from error
+
+
+def write(folder: Path, card: dict[str, Any]) -> None:
+    """Writes a card into the folder of an exported model, with the checksums of all other files."""
+    files = {
+        path.relative_to(folder).as_posix(): _checksum(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    json_files.write(folder / FILE, {**card, "files": files})
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Reads a card and checks the files that it lists against their checksums.
+
+    Raises:
+        CardError: there is no card, or a file is missing or is not what was written.
+    """
+    try:
+        card = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        files = card.get("files", {}).items()
+    except (OSError, ValueError, AttributeError) as error:
+        raise CardError(f"{folder / FILE} cannot be read: {error}.") from error
+    for name, expected in files:
+        path = folder / name
+        if not path.is_file():
+            raise CardError(f"{path} is missing, though {FILE} lists it. Export the model again.")
+        if _checksum(path) != expected:
+            raise CardError(
+                f"{path} is damaged or was changed: it is not the file that {FILE} lists. "
+                "Export the model again."
+            )
+    return card
+
+
+def _checksum(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}

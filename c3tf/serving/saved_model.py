@@ -1,0 +1,226 @@
+"""Exports a network to a folder that production reads, and reads its SavedModel back.
+
+What is exported holds the network without its projection head, its preprocessing, and the
+resizing back to the image's size; batch norm is folded into the convolutions. A folder holds, by
+format:
+
+    saved_model  a SavedModel in the folder itself, which needs TensorFlow alone: neither Keras
+                 nor this package; its signatures are described in `c3tf.serving.signatures`
+    keras        model.keras, built-in layers only, see `portable.write_keras`
+    tflite       model_float32.tflite and model_float16.tflite, see `portable.write_tflite`
+
+`label_map.json` and `model_card.json` beside them say what the class ids mean, where the network
+comes from, and what every file hashes to.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from c3tf.errors import UserError
+from c3tf.inference.networks import Predictor, Probabilities, logits_network, output_stride
+from c3tf.io import files, json_files
+from c3tf.labels import LabelMap, LabelMapError
+from c3tf.serving import archives, dilation, folding, model_card, signatures
+from c3tf.serving.model_card import FILE as MODEL_CARD_FILE
+from c3tf.serving.signatures import SIGNATURES
+
+LABEL_MAP_FILE = "label_map.json"
+SAVED_MODEL, KERAS, TFLITE = "saved_model", "keras", "tflite"
+FORMATS = (SAVED_MODEL, KERAS, TFLITE)
+TFLITE_SIZE = (512, 1024)
+
+_GRAPH_FILE = "saved_model.pb"
+
+
+class ServingError(UserError):
+    """A model cannot be exported or read as asked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What is written of a network.
+
+    Attributes:
+        formats: some of `FORMATS`.
+        fold: folds batch norm into the convolutions.
+        tflite_size: height and width of the images that the TensorFlow Lite files take.
+    """
+
+    formats: Sequence[str] = (SAVED_MODEL,)
+    fold: bool = True
+    tflite_size: tuple[int, int] = TFLITE_SIZE
+
+    def __post_init__(self) -> None:
+        if not self.formats or not set(self.formats) <= set(FORMATS):
+            raise ServingError(
+                f"`--format` must list some of {', '.join(FORMATS)}. "
+                f"Received: --format={','.join(self.formats)}"
+            )
+        if len(self.tflite_size) != 2 or min(self.tflite_size) < 1:
+            raise ServingError(
+                "`--tflite_size` must be a height and a width in pixels, such as "
+                f"{'x'.join(map(str, TFLITE_SIZE))}. "
+                f"Received: --tflite_size={'x'.join(map(str, self.tflite_size))}"
+            )
+
+
+def save(
+    model: keras.Model,
+    label_map: LabelMap,
+    path: str | os.PathLike,
+    *,
+    source: dict[str, Any] | None = None,
+    metrics: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    options: ExportOptions | None = None,
+) -> Path:
+    """Exports a network to a folder: whole, or not at all.
+
+    Args:
+        model: a functional network with the output `"logits"` of shape `(B, h, w, C)`.
+        label_map: its `C` classes.
+        path: the folder to make.
+        source: where the weights come from, plain data for the model card, see
+            `model_card.build`.
+        metrics: measured results, plain data for the model card.
+        overwrite: replaces an earlier export at `path`, which stays until this one is whole.
+            Nothing else is ever replaced.
+        options: formats and folding; a SavedModel with folding when absent.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ServingError: `path` exists and may not be replaced.
+        ValueError: the network and the label map have different numbers of classes.
+    """
+    path, options = Path(path), options or ExportOptions()
+    check_target(path, overwrite)
+    network = logits_network(model)
+    classes = network.output.shape[-1]
+    if classes != label_map.num_classes:
+        raise ValueError(
+            f"`model` and `label_map` must have equally many classes. Received: a model of "
+            f"{classes}, label map {label_map.name!r} of {label_map.num_classes}."
+        )
+    if options.fold:
+        network = folding.fold_batch_norm(network)
+    card = model_card.build(label_map, _artifacts(network, options), source or {}, metrics or {})
+    with files.replacing(path) as beside:
+        folder = Path(beside)
+        _write(network, folder, options)
+        json_files.write(folder / LABEL_MAP_FILE, label_map.to_json())
+        model_card.write(folder, card)
+    return path
+
+
+def check_target(path: str | os.PathLike, overwrite: bool = False) -> None:
+    """Checks that an export may be written to a path, before time is spent on it.
+
+    Raises:
+        ServingError: `path` exists, and is no export or may not be overwritten.
+    """
+    path = Path(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not is_saved_model(path) and not (path / MODEL_CARD_FILE).is_file():
+        raise ServingError(
+            f"{path} exists and is no SavedModel or other export, so it is left alone."
+        )
+    if not overwrite:
+        raise ServingError(f"{path} exists. Give another path, or ask for overwriting.")
+
+
+def is_saved_model(path: str | os.PathLike) -> bool:
+    """Says whether a path is the folder of a SavedModel."""
+    return (Path(path) / _GRAPH_FILE).is_file()
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedModel:
+    """A SavedModel that was read back.
+
+    Attributes:
+        predict: its class maps at any size.
+        probabilities: its softmax at the images' size.
+        label_map: its classes.
+        card: what `model_card.json` says.
+    """
+
+    predict: Predictor
+    probabilities: Probabilities
+    label_map: LabelMap
+    card: dict[str, Any]
+
+
+def load(path: str | os.PathLike) -> ServedModel:
+    """Reads a SavedModel that `save` wrote, after checking it against its checksums.
+
+    Raises:
+        ServingError: `path` is no SavedModel, damaged, or was not written by `save`.
+    """
+    path = Path(path)
+    if not is_saved_model(path):
+        raise ServingError(f"{path} is no SavedModel: it holds no {_GRAPH_FILE}.")
+    try:
+        card = model_card.read(path)
+        label_map = LabelMap.from_json(json.loads((path / LABEL_MAP_FILE).read_text()))
+        module = tf.saved_model.load(str(path))
+    except (OSError, ValueError, model_card.CardError, LabelMapError, tf.errors.OpError) as error:
+        raise ServingError(
+            f"SavedModel {path} cannot be read: {str(error).rstrip('.')}. "
+            "`python -m c3tf.export` writes one from a checkpoint."
+        ) from error
+    missing = [name for name in SIGNATURES if name not in module.signatures]
+    if missing:
+        raise ServingError(f"SavedModel {path} lacks the signatures {missing}.")
+
+    def predict(images: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        # Reached through the module, because a signature alone does not keep its variables.
+        return module.signatures["resized"](images=images, size=size)["class_map"]
+
+    def probabilities(images: tf.Tensor) -> tf.Tensor:
+        return module.signatures["probabilities"](images=images)["probabilities"]
+
+    return ServedModel(predict, probabilities, label_map, card)
+
+
+def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
+    """Writes every format that is asked for."""
+    folder.mkdir()
+    if KERAS in options.formats:
+        archives.write_keras(network, folder / archives.KERAS_FILE)
+    traced = dilation.with_direct_dilation(network)
+    if SAVED_MODEL in options.formats:
+        signatures.write(traced, folder)
+    if TFLITE in options.formats:
+        archives.write_tflite(traced, folder, options.tflite_size)
+
+
+def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
+    """Describes what `_write` writes, for the model card."""
+    stride = output_stride(network)
+    described = {
+        SAVED_MODEL: {"file": _GRAPH_FILE, "signatures": list(SIGNATURES)},
+        KERAS: {
+            "file": archives.KERAS_FILE,
+            "output": "float32 logits over `classes`",
+            "output_size": f"height and width rounded up to multiples of {stride}"
+            if stride
+            else "the network's own",
+        },
+        TFLITE: {
+            "files": archives.TFLITE_FILES,
+            "size": list(options.tflite_size),
+            "output": "class_map",
+        },
+    }
+    kept = {name: described[name] for name in FORMATS if name in options.formats}
+    return {"batch_norm_folded": options.fold, "output_stride": stride, **kept}

@@ -1,0 +1,1 @@
+"""Pictures for people: colours, overlays, error maps, sheets."""

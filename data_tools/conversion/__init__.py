@@ -1,0 +1,1 @@
+"""The conversion engine: from image files to TFRecord shards and a manifest."""

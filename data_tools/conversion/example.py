@@ -1,0 +1,273 @@
+"""The conversion of one image: a pure function of its files and the options.
+
+It runs in local workers and in any other runner alike: NumPy, OpenCV and Pillow only, no
+shared state.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from c3tf.data.manifest import LeftOut
+from c3tf.data.record import IMAGE_FORMATS, Record, encode_jpeg, encode_png
+from c3tf.errors import DataError
+from c3tf.io import files
+from c3tf.labels import IGNORE, LabelMap
+from data_tools.conversion import color_masks, images
+
+LABEL_IDS = ("raw", "train", "colors")
+VAL_LABEL_SIZES = ("record", "original")
+# PNG images are large; level 3 takes a third of the time of level 6 for a few percent more bytes.
+_PNG_IMAGE_LEVEL = 3
+_SHOWN_IDS = 8
+_EXACT_FLOAT32 = 2**24
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item:
+    """One image to convert.
+
+    Attributes:
+        split: `train`, `val` or `unlabeled`.
+        name: record name, unique in the split.
+        image: path of the image.
+        label: path of the mask, or None.
+        source: path of the image below the data set's root, as stored in the record.
+    """
+
+    split: str
+    name: str
+    image: str
+    label: str | None
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the bytes of a record depend on besides its files.
+
+    Attributes:
+        dataset: short name stored in every record.
+        label_map: classes of the masks.
+        label_ids: `"raw"` when masks hold the data set's own ids, `"train"` for train ids,
+            `"colors"` when they are painted in the colours of the label map.
+        palette_masks: take the indices of palette masks for ids, instead of refusing them.
+        ignored_colors: colours of painted masks that belong to no class.
+        height: rows of stored images, width following the aspect ratio; 0 keeps the size.
+        image_format: `"jpeg"` or `"png"`.
+        jpeg_quality: of images that are encoded anew; a JPEG that already has the wanted size is
+            kept byte for byte.
+        val_label_size: `"record"` resizes validation labels with their image, `"original"` keeps
+            their size, for scores at full resolution.
+    """
+
+    dataset: str
+    label_map: LabelMap
+    label_ids: str = "raw"
+    palette_masks: bool = False
+    ignored_colors: tuple[tuple[int, int, int], ...] = ()
+    height: int = 0
+    image_format: str = "jpeg"
+    jpeg_quality: int = 95
+    val_label_size: str = "record"
+
+    def __post_init__(self) -> None:
+        for field, allowed in (
+            ("label_ids", LABEL_IDS),
+            ("image_format", IMAGE_FORMATS),
+            ("val_label_size", VAL_LABEL_SIZES),
+        ):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise ValueError(f"`{field}` must be one of {allowed}. Received: {field}={value!r}")
+        if self.height < 0:
+            raise ValueError(f"`height` must be 0 or more. Received: height={self.height}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(
+                f"`jpeg_quality` must be 1 to 100. Received: jpeg_quality={self.jpeg_quality}"
+            )
+
+    def id_table(self) -> dict[int, int]:
+        """Returns which train id each id in the masks means."""
+        if self.label_ids == "raw":
+            return self.label_map.raw_to_train()
+        return self.label_map.train_to_train()
+
+    def color_table(self) -> dict[tuple[int, int, int], int]:
+        """Returns which train id each colour in painted masks means."""
+        table = dict.fromkeys(self.ignored_colors, IGNORE)
+        table.update({color: train for train, color in enumerate(self.label_map.colors)})
+        return table
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A converted image.
+
+    Attributes:
+        record: what is stored.
+        label_histogram: its label pixels per stored value: `(256,)` int64, all 0 without a label.
+        source_lengths: of its files, see `source_lengths`.
+    """
+
+    record: Record
+    label_histogram: np.ndarray
+    source_lengths: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """An image that is left out.
+
+    Attributes:
+        left_out: its path and the reason.
+        skipped: it is left out only because the user asked for it (`--skip_bad`).
+        source_lengths: of its files, see `source_lengths`.
+    """
+
+    left_out: LeftOut
+    skipped: bool
+    source_lengths: tuple[int, ...]
+
+
+# What becomes of an image.
+Outcome = Converted | Refused
+
+
+class SizeMismatchError(DataError):
+    """A mask has another size than its image."""
+
+
+def source_lengths(item: Item) -> tuple[int, ...]:
+    """Returns the lengths in bytes of the local files of an image; -1 for one that is not there.
+
+    They tell whether a file has changed. Remote files are left out: asking for many takes too long.
+    """
+    paths = (item.image, item.label)
+    return tuple(_length(path) for path in paths if path is not None and not files.is_remote(path))
+
+
+def _length(path: str) -> int:
+    try:
+        return files.size(path)
+    except OSError:
+        return -1
+
+
+def convert_example(item: Item, options: Options) -> Converted:
+    """Converts one image and its label.
+
+    Args:
+        item: the files.
+        options: how to store them.
+
+    Returns:
+        The record and its label histogram.
+
+    Raises:
+        DataError: a file is missing, damaged or of an unsuitable kind, the label's size is not the
+            image's, or the label holds an id the label map does not know.
+    """
+    image = images.read_image(item.image)
+    size = images.target_size(item.image, image.size, options.height)
+    label, histogram = None, np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
+    if item.label is not None:
+        original = item.split == "val" and options.val_label_size == "original"
+        ids = _train_ids(item, image.size, image.size if original else size, options)
+        label, histogram = images.encode_ids(ids), _histogram(ids)
+    record = Record(
+        image=_encode(item.image, image, size, options),
+        image_format=options.image_format,
+        label=label,
+        name=item.name,
+        height=size[0],
+        width=size[1],
+        dataset=options.dataset,
+        source=item.source,
+    )
+    return Converted(record, histogram, source_lengths(item))
+
+
+def _encode(path: str, image: images.SourceImage, size: tuple[int, int], options: Options) -> bytes:
+    """Encodes an image; a file that already is what is wanted is kept."""
+    if size == image.size and image.storable_as == options.image_format:
+        return image.encoded
+    pixels = images.resize_image(image.pixels, size)
+    if options.image_format == "png":
+        return encode_png(pixels, compress_level=_PNG_IMAGE_LEVEL)
+    try:
+        return encode_jpeg(pixels, quality=options.jpeg_quality)
+    except OSError as error:
+        raise DataError(
+            f"{path} would be {size[1]}x{size[0]} pixels large, which no JPEG can be ({error}). "
+            "Use --image_format=png, or a smaller --height."
+        ) from error
+
+
+def _train_ids(
+    item: Item, size: tuple[int, int], target: tuple[int, int], options: Options
+) -> np.ndarray:
+    """Reads a mask, checks it, maps its ids or colours and resizes it.
+
+    Args:
+        item: the files.
+        size: height and width of the image, which the mask must have.
+        target: wanted height and width.
+        options: what the mask holds.
+
+    Returns:
+        uint8 `(height, width)`.
+    """
+    if options.label_ids == "colors":
+        colors = images.read_colors(item.label)
+        _check_size(item, colors.shape[:2], size)
+        painted = color_masks.train_ids(item.label, colors, options.color_table())
+        return images.resize_ids(painted, target)
+    ids = images.read_ids(item.label, palette_masks=options.palette_masks)
+    _check_size(item, ids.shape, size)
+    # All ids are checked, but only those that stay are mapped.
+    lookup = _lookup(item, ids, options)
+    return cv2.LUT(images.resize_ids(ids, target), lookup)
+
+
+def _lookup(item: Item, ids: np.ndarray, options: Options) -> np.ndarray:
+    """Returns the train id of every id, uint8 `(256,)`, after refusing unknown ids."""
+    table = options.id_table()
+    size = np.iinfo(np.uint8).max + 1
+    is_unknown = np.array([i not in table for i in range(size)], np.uint8)
+    # Counted only where there is something to complain of: looking ids up takes half as long.
+    if cv2.countNonZero(cv2.LUT(ids, is_unknown)):
+        counts = _histogram(ids)
+        unknown = [int(i) for i in np.flatnonzero(counts * is_unknown)]
+        shown = ", ".join(f"{i} ({counts[i]} pixels)" for i in unknown[:_SHOWN_IDS])
+        if len(unknown) > _SHOWN_IDS:
+            shown += f" and {len(unknown) - _SHOWN_IDS} more"
+        raise DataError(
+            f"{item.label} holds {len(unknown)} ids that label map {options.label_map.name!r} does "
+            f"not know as {options.label_ids} ids: {shown}. The mask is of another kind or "
+            "damaged, or the label map lacks these ids."
+        )
+    lookup = np.zeros(size, np.uint8)
+    lookup[list(table)] = list(table.values())
+    return lookup
+
+
+def _check_size(item: Item, label_size: tuple[int, int], image_size: tuple[int, int]) -> None:
+    """Refuses a mask that is not as large as its image; sizes are heights and widths."""
+    if label_size != image_size:
+        raise SizeMismatchError(
+            f"{item.label} is {label_size[1]}x{label_size[0]} pixels, but its image {item.image} "
+            f"is {image_size[1]}x{image_size[0]}: they do not belong together, or one was resized."
+        )
+
+
+def _histogram(ids: np.ndarray) -> np.ndarray:
+    """Counts the pixels of each byte value: `(256,)` int64."""
+    size = np.iinfo(np.uint8).max + 1
+    # Many times as fast as np.bincount, but it answers in float32: so few rows at a time that
+    # every count is exact.
+    rows = max(1, _EXACT_FLOAT32 // ids.shape[1])
+    parts = (ids[top : top + rows] for top in range(0, len(ids), rows))
+    counts = (cv2.calcHist([part], [0], None, [size], [0, size]) for part in parts)
+    return sum(part.ravel().astype(np.int64) for part in counts)

@@ -1,0 +1,209 @@
+"""What is noted about a finished shard until the manifest is written, so that a run can continue.
+
+Free of TensorFlow: the runners and what workers import come here.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from c3tf.data.manifest import LeftOut, Shard
+from c3tf.errors import DataError
+from c3tf.io import files
+from data_tools.conversion.example import Item, Outcome, Refused, source_lengths
+
+# Notes lie in small files, which remote file systems are slow to find.
+_THREADS = 32
+# A file whose notes these are is damaged, and its shard is written again.
+_DAMAGED = (DataError, KeyError, TypeError)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardNotes:
+    """What is known about a finished shard.
+
+    Attributes:
+        shard: file, count, length, checksum.
+        names: names of its records, in order.
+        labeled: records with a label.
+        label_histogram: label pixels per stored value.
+        image_sizes: records per size of image, `WIDTHxHEIGHT`.
+        left_out: items that are not among the records.
+        skipped: how many of these would have stopped a run without `--skip_bad`.
+        sources: digest over the lengths of the local source files of its items, in order.
+    """
+
+    shard: Shard
+    names: tuple[str, ...]
+    labeled: int
+    label_histogram: tuple[int, ...]
+    image_sizes: dict[str, int]
+    left_out: tuple[LeftOut, ...]
+    skipped: int
+    sources: str
+
+
+class _Sources:
+    """Sums up the lengths of source files, so that a shard whose sources changed is noticed."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, lengths: tuple[int, ...]) -> None:
+        """Adds the files of the next item."""
+        self._digest.update(f"{lengths}".encode())
+
+    def digest(self) -> str:
+        """Returns 16 hex digits."""
+        return self._digest.hexdigest()[:16]
+
+
+class Tally:
+    """Counts what goes into a shard."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._left_out: list[LeftOut] = []
+        self._sizes: Counter[str] = Counter()
+        self._labeled = self._skipped = 0
+        self._histogram = np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
+        self._sources = _Sources()
+
+    def add(self, outcome: Outcome) -> None:
+        """Counts one image."""
+        self._sources.add(outcome.source_lengths)
+        if isinstance(outcome, Refused):
+            self._left_out.append(outcome.left_out)
+            self._skipped += outcome.skipped
+            return
+        record = outcome.record
+        self.names.append(record.name)
+        self._sizes[f"{record.width}x{record.height}"] += 1
+        self._labeled += record.label is not None
+        self._histogram += outcome.label_histogram
+
+    def notes(self, shard: Shard) -> ShardNotes:
+        """Returns the counts."""
+        return ShardNotes(
+            shard=shard,
+            names=tuple(self.names),
+            labeled=self._labeled,
+            label_histogram=tuple(self._histogram.tolist()),
+            image_sizes=dict(self._sizes),
+            left_out=tuple(self._left_out),
+            skipped=self._skipped,
+            sources=self._sources.digest(),
+        )
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Reads what a stopped run noted.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        noted = json.loads(files.read_text(path))
+        if not isinstance(noted, dict):
+            raise ValueError("no JSON object")
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
+    return noted
+
+
+def damaged(path: str, reason: str) -> DataError:
+    """Makes the complaint that a note of the whole run is damaged.
+
+    Args:
+        path: of the file.
+        reason: what is wrong with it, in a few words.
+    """
+    return DataError(
+        f"{path} is damaged ({reason}), so the conversion cannot continue. Delete the directory of "
+        "the data set, or choose another --output, and convert again."
+    )
+
+
+def write(work_dir: str, notes: ShardNotes) -> None:
+    """Notes that a shard is finished.
+
+    Args:
+        work_dir: where the notes are kept.
+        notes: what is known about the shard.
+    """
+    text = json.dumps(dataclasses.asdict(notes), ensure_ascii=False)
+    files.write_text(_path(work_dir, notes.shard.file), text)
+
+
+def forget(work_dir: str, names: Iterable[str]) -> None:
+    """Deletes the notes of shards that are to be written again, so that none passes for finished.
+
+    Args:
+        work_dir: where the notes are.
+        names: file names of the shards.
+    """
+    noted = set(files.list_dir(work_dir))
+    for name in names:
+        if _path("", name) in noted:
+            files.remove(_path(work_dir, name))
+
+
+def read_all(data_dir: str, work_dir: str, names: Sequence[str]) -> dict[str, ShardNotes]:
+    """Reads the notes of those shards that are finished.
+
+    Args:
+        data_dir: where the shards would be.
+        work_dir: where the notes would be.
+        names: file names of shards.
+
+    Returns:
+        Notes by file name; without shards that are missing or of another length than noted.
+    """
+    held, noted = set(files.list_dir(data_dir)), set(files.list_dir(work_dir))
+    there = [name for name in names if name in held and _path("", name) in noted]
+    with ThreadPoolExecutor(_THREADS) as executor:
+        found = executor.map(lambda name: _read(data_dir, work_dir, name), there)
+        return {name: notes for name, notes in zip(there, found, strict=True) if notes}
+
+
+def _read(data_dir: str, work_dir: str, name: str) -> ShardNotes | None:
+    """Reads the notes of one shard; None where they do not fit it."""
+    try:
+        data = read_json(_path(work_dir, name))
+        notes = ShardNotes(
+            shard=Shard(**data.pop("shard")),
+            names=tuple(data.pop("names")),
+            label_histogram=tuple(data.pop("label_histogram")),
+            left_out=tuple(LeftOut(**entry) for entry in data.pop("left_out")),
+            **data,
+        )
+    except _DAMAGED:
+        return None
+    return notes if files.size(files.join(data_dir, name)) == notes.shard.bytes else None
+
+
+def are_of(notes: ShardNotes, items: Iterable[Item]) -> bool:
+    """Tells whether the source files of a finished shard still have the lengths they had.
+
+    Args:
+        notes: of the shard.
+        items: all images that were meant for it.
+    """
+    sources = _Sources()
+    for item in items:
+        sources.add(source_lengths(item))
+    return notes.sources == sources.digest()
+
+
+def _path(work_dir: str, name: str) -> str:
+    """Names the file that says a shard is finished."""
+    return files.join(work_dir, f"{name}.json")

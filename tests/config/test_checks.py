@@ -1,0 +1,87 @@
+"""Options that another option makes meaningless are refused at the start."""
+
+import pytest
+
+from c3tf.config import Config, checks
+from c3tf.config.checks import ConfigError
+
+BASE = Config()
+
+# Changed options, and the option that takes their meaning away (or is missing).
+MEANINGLESS = [
+    ({"randaugment_ops": 3}, {"randaugment": False}),
+    ({"randaugment_magnitude": 5.0}, {"randaugment": False}),
+    ({"randaugment_std": 0.0}, {"randaugment": False}),
+    ({"randaugment_probability": 1.0}, {"randaugment": False}),
+    ({"dcrs_decay": 0.5}, {"dcrs_ratio": 1.0}),
+    ({"dcrs_start": 0.5}, {"dcrs_ratio": 1.0}),
+    ({"contrast_sources": "labeled"}, {"contrast_weight": 0.0}),
+    ({"contrast_sampling": "random"}, {"contrast_weight": 0.0}),
+    ({"contrast_fill_up": False}, {"contrast_weight": 0.0}),
+    ({"gather_contrast_keys": False}, {"contrast_weight": 0.0}),
+    ({"contrast_fill_up": False}, {"contrast_sampling": "random"}),
+    ({"contrast_from_start": True}, {"labeled_keys": "teacher"}),
+    ({"contrast_from_start": True}, {"contrast_sources": "unlabeled", "labeled_keys": "student"}),
+    ({"gather_contrast_keys": False}, {"strategy": "one"}),
+]
+
+
+@pytest.mark.parametrize(("changed", "beside"), MEANINGLESS)
+def test_meaningless_option_is_refused_with_the_flag_it_needs(changed, beside):
+    (name,) = changed
+    with pytest.raises(ConfigError) as refused:
+        BASE.with_options(**changed, **beside)
+    message = str(refused.value)
+    assert message.startswith(f"`--{name}` must go with --")
+    assert f"Received: --{name}={changed[name]}" in message
+    assert any(f"--{other}" in message for other in beside)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("changed", "beside"), MEANINGLESS)
+def test_either_of_the_two_alone_is_allowed(changed, beside):
+    BASE.with_options(**beside)
+    needed = {"contrast_from_start": {"labeled_keys": "student"}}
+    (name,) = changed
+    BASE.with_options(**changed, **needed.get(name, {}))
+
+
+def test_every_condition_is_exercised():
+    tried = {
+        (name, option) for changed, beside in MEANINGLESS for name in changed for option in beside
+    }
+    for condition in checks._CONDITIONS:
+        for name in condition.options:
+            assert any(
+                own == name and f"--{other}" in condition.condition for own, other in tried
+            ), (name, condition.condition)
+
+
+def test_the_baseline_is_not_bound_by_options_of_the_method():
+    """`--method=supervised` makes the baseline of any configuration."""
+    for changed, beside in MEANINGLESS:
+        BASE.with_options(method="supervised", **changed, **beside)
+
+
+def test_the_supervised_phase_ends_after_its_share():
+    assert BASE.with_options(supervised_share=0.9).supervised_steps == 2250
+    bdd = BASE.with_options(supervised_share=0.9, supervised_steps=5000, steps=20000)
+    assert bdd.supervised_steps == 4500
+    # What counts is the phase that is made.
+    BASE.with_options(supervised_share=0.5, supervised_steps=100, steps=100)
+    with pytest.raises(ConfigError, match="supervised_steps"):
+        BASE.with_options(supervised_share=0.999, supervised_steps=100, steps=100)
+
+
+def test_the_projection_head_is_trained_from_where_contrast_begins():
+    assert BASE.first_contrast_step == 2500
+    early = BASE.with_options(contrast_from_start=True, labeled_keys="student")
+    assert early.first_contrast_step == 0
+
+
+def test_groups_matter_to_mixing_and_to_group_averaging():
+    assert BASE.uses_groups
+    assert not BASE.with_options(mixing="none").uses_groups
+    assert not BASE.with_options(method="supervised").uses_groups
+    assert BASE.with_options(mixing="none", loss_averaging="group").uses_groups
+    assert BASE.with_options(method="supervised", loss_averaging="group").uses_groups

@@ -1,0 +1,65 @@
+"""One conversion at a time writes into a directory."""
+
+import subprocess
+import sys
+
+import pytest
+
+from c3tf.errors import DataError
+from c3tf.labels import CAMVID
+from data_tools.conversion import convert, output
+from data_tools.conversion.example import Options
+from data_tools.conversion.layouts import camvid
+from data_tools.conversion.runners import LocalRunner
+from raw_trees import write_camvid
+
+_HOLD = """
+import sys, time
+from data_tools import output
+with output.locked(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_conversion_is_refused_until_the_first_is_gone(repository, tmp_path):
+    command = [sys.executable, "-c", _HOLD, str(tmp_path / "out")]
+    found = camvid.discover(str(write_camvid(tmp_path / "raw")))
+
+    def run():
+        return convert.convert(
+            found, str(tmp_path / "out"), Options("camvid", CAMVID), "tests", runner=LocalRunner(1)
+        )
+
+    with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(DataError, match=r"Another conversion is writing into .*out\. .*--outp"):
+            run()
+        assert not list((tmp_path / "out").iterdir())
+        first.kill()
+    assert run().count("train") == 9
+
+
+def test_the_lock_is_free_after_the_run_and_after_an_error(tmp_path):
+    path = str(tmp_path / "out")
+    for _ in range(2):
+        with pytest.raises(KeyError), output.locked(path):
+            raise KeyError
+    with output.locked(path), pytest.raises(DataError, match="Another"), output.locked(path):
+        pass
+
+
+def test_a_file_system_without_locks_only_warns(tmp_path, monkeypatch):
+    def refuse(handle, kind):
+        raise OSError(output.errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(output.fcntl, "flock", refuse)
+    entered = False
+    with output.locked(str(tmp_path / "out")):
+        entered = True
+    assert entered
+
+
+def test_remote_directories_are_not_locked():
+    with output.locked("ram://out"), output.locked("ram://out"):
+        pass

@@ -1,0 +1,94 @@
+"""Finding images: folders, files, patterns, and what lies among them that is no image."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tiny_network
+from c3tf.errors import UserError
+from c3tf.inference.image_files import Input, find_images
+
+SIZES = {"a.png": (24, 40), "street/b.PNG": (17, 33), "street/c.jpg": (30, 20)}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for seed, (name, size) in enumerate(SIZES.items()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(tiny_network.noise(seed, *size)).save(folder / name)
+    return folder
+
+
+def names(pattern, exclude=()):
+    return [item.name for item in find_images(str(pattern), exclude).inputs]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("", ["a", "street/b", "street/c"]),
+        ("/street", ["b", "c"]),
+        ("/a.png", ["a"]),
+        ("/*", ["a"]),
+        ("/street/*.jpg", ["c"]),
+        ("/**/*.[jp][pn]g", ["a", "street/c"]),
+    ],
+)
+def test_folders_files_and_patterns(photos, pattern, expected):
+    found = find_images(f"{photos}{pattern}")
+    assert [item.name for item in found.inputs] == expected
+    assert found.left_out == {}
+
+
+def test_relative_to_the_working_directory(photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    assert names("a.png") == names("*.png") == ["a"]
+    assert names(".") == ["a", "street/b", "street/c"]
+
+
+def test_hidden_files_other_files_and_excluded_folders_are_no_input(photos):
+    (photos / "._a.png").write_bytes(b"resource fork")
+    (photos / "notes.txt").write_text("no image")
+    for folder in (".thumbnails", "out/color"):
+        (photos / folder).mkdir(parents=True)
+        (photos / "a.png").rename(photos / folder / "z.png").rename(photos / "a.png")
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(photos / folder / "z.png")
+    found = find_images(str(photos), [photos / "out/color"])
+    assert [item.name for item in found.inputs] == ["a", "street/b", "street/c"]
+    assert found.left_out == {}
+
+
+def test_what_looks_like_an_image_and_is_none_is_reported(photos):
+    (photos / "street/gone.png").symlink_to(photos / "nothing.png")
+    (photos / "street/good.png").symlink_to(photos / "a.png")
+    (photos / "moving.gif").write_bytes(b"GIF89a")
+    (photos / "scan.TIFF").write_bytes(b"II*")
+    (photos / "folder.png").mkdir()
+    found = find_images(str(photos))
+    assert [item.name for item in found.inputs] == ["a", "street/b", "street/c", "street/good"]
+    reasons = {path.name: reason for path, reason in found.left_out.items()}
+    assert sorted(reasons) == ["gone.png", "moving.gif", "scan.TIFF"]
+    assert "link" in reasons["gone.png"]
+    assert "only JPEG and PNG" in reasons["moving.gif"]
+
+
+def test_a_file_named_itself_is_tried_whatever_its_ending(photos):
+    odd = photos / "frame.jfif"
+    (photos / "street/c.jpg").rename(odd)
+    assert find_images(str(odd)).inputs == [Input(odd, "frame")]
+
+
+@pytest.mark.parametrize("pattern", ["nothing-here", "empty", "*.bmp", "texts/*"])
+def test_nothing_found_is_an_error(tmp_path, pattern):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("no image")
+    with pytest.raises(UserError, match="No image found"):
+        find_images(str(tmp_path / pattern))
+
+
+def test_outputs_that_would_collide_are_refused(photos):
+    Image.fromarray(tiny_network.noise(1, 8, 8)).save(photos / "a.jpg")
+    with pytest.raises(UserError, match=r"a\.jpg and .*a\.png would both"):
+        find_images(str(photos))

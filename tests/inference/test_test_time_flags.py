@@ -1,0 +1,52 @@
+"""What the flags of a protocol are read as."""
+
+import pytest
+from absl import flags
+
+from c3tf.errors import UserError
+from c3tf.inference import test_time_flags
+from c3tf.inference.test_time import Protocol
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Reads words as a command would, from flags of its own."""
+    own = flags.FlagValues()
+    for kind in ("enum", "string", "float", "bool", "list"):
+        define = getattr(flags, f"DEFINE_{kind}")
+        with_own = lambda *given, define=define: define(*given, flag_values=own)  # noqa: E731
+        monkeypatch.setattr(test_time_flags.flags, f"DEFINE_{kind}", with_own)
+    test_time_flags.define()
+    monkeypatch.setattr(test_time_flags.flags, "FLAGS", own)
+
+    def parse(*words):
+        own(["command", *words])
+        return test_time_flags.read()
+
+    return parse
+
+
+def test_the_default_is_the_whole_image(read):
+    assert read() == Protocol()
+
+
+def test_everything_is_read(read):
+    words = "--protocol=sliding --window=512X1024 --overlap=0.25 --flip --scales=0.75,1,1.25"
+    expected = Protocol("sliding", (512, 1024), 0.25, True, (0.75, 1.0, 1.25))
+    assert read(*words.split()) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--protocol=sliding --window=512 --overlap=0.5",
+        "--protocol=sliding --window=512x-4 --overlap=0.5",
+        "--protocol=sliding --overlap=0.5",
+        "--window=512x1024",
+        "--scales=1,two",
+        "--scales=",
+    ],
+)
+def test_what_cannot_be_read_is_refused(read, words):
+    with pytest.raises(UserError, match=r"--(window|scales)"):
+        read(*words.split())

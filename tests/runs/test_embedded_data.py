@@ -1,0 +1,102 @@
+"""Making the embedded data set: which commands run, and when none does."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from c3tf.config import Config
+from c3tf.errors import UserError
+from c3tf.runs import embedded_data
+
+
+class Commands:
+    """Stands in for `subprocess`: notes the calls, and makes what a command would make."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.calls, self.environments = [], []
+        self.returncode = 0
+        self._fails = fails
+
+    def run(self, command, env):
+        self.calls.append(command)
+        self.environments.append(env)
+        self.returncode = int(command[2] == self._fails)
+        if not self.returncode:
+            os.makedirs(command[-1].removeprefix("--output="))
+        return self
+
+
+def prepare(monkeypatch, data, commands, prepare="street_scenes"):
+    monkeypatch.setattr(embedded_data, "subprocess", commands)
+    embedded_data.ensure_data(Config().with_options(data=str(data), prepare=prepare))
+    return commands.calls
+
+
+@pytest.fixture
+def commands():
+    return Commands()
+
+
+def test_draws_and_converts_where_nothing_is(tmp_path, monkeypatch, capsys, commands):
+    data, raw = tmp_path / "demo" / "data", tmp_path / "demo" / "data_raw"
+    # A slash at the end is part of no name.
+    calls = prepare(monkeypatch, f"{data}/", commands)
+    python = [sys.executable, "-m"]
+    assert calls == [
+        [*python, "data_tools.street_scenes", f"--output={raw}"],
+        [*python, "data_tools.bdd100k", f"--source={raw}", f"--output={data}/"],
+    ]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"$ python -m data_tools.street_scenes --output={raw}"
+    assert printed[1] == f"$ python -m data_tools.bdd100k --source={raw} --output={data}/"
+
+
+def test_commands_find_the_project_from_any_directory(tmp_path, monkeypatch, commands):
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    prepare(monkeypatch, tmp_path / "data", commands)
+    for environment in commands.environments:
+        first, *rest = environment["PYTHONPATH"].split(os.pathsep)
+        assert (Path(first) / "data_tools" / "street_scenes.py").is_file()
+        assert rest == ["mine"]
+        assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_scenes_that_are_there_are_only_converted(tmp_path, monkeypatch, commands):
+    (tmp_path / "data_raw").mkdir()
+    calls = prepare(monkeypatch, tmp_path / "data", commands)
+    assert [command[2] for command in calls] == ["data_tools.bdd100k"]
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_whole_data_set_is_left_alone_and_an_interrupted_one_goes_on(
+    tmp_path, monkeypatch, commands, interrupted
+):
+    (tmp_path / "data_raw").mkdir()
+    if not interrupted:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "dataset.json").write_text("{}")
+    assert len(prepare(monkeypatch, tmp_path / "data", commands)) == interrupted
+
+
+def test_nothing_is_made_unasked(tmp_path, monkeypatch, capsys, commands):
+    assert prepare(monkeypatch, tmp_path / "data", commands, prepare="none") == []
+    assert capsys.readouterr().out == ""
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("fails", "ran"), [("data_tools.street_scenes", 1), ("data_tools.bdd100k", 2)]
+)
+def test_a_command_that_fails_stops_the_run(tmp_path, monkeypatch, fails, ran):
+    commands = Commands(fails)
+    with pytest.raises(UserError, match=rf"`python -m {fails} .*` failed; see above"):
+        prepare(monkeypatch, tmp_path / "data", commands)
+    assert len(commands.calls) == ran
+
+
+def test_no_data_directory_is_refused(monkeypatch, commands):
+    with pytest.raises(UserError, match="`--data` must name"):
+        prepare(monkeypatch, "", commands)
+    assert commands.calls == []

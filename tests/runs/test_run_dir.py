@@ -1,0 +1,187 @@
+"""A run directory belongs to one configuration and nothing in it is overwritten."""
+
+import json
+import os
+
+import pytest
+
+from c3tf.config import Config
+from c3tf.runs import run_dir
+from c3tf.runs.run_dir import RunDirError
+
+CONFIG = Config().with_options(learning_rate=0.001, scales=[0.75, 1.0])
+
+
+def test_claims_a_new_directory_and_writes_the_whole_configuration(tmp_path):
+    output = tmp_path / "runs" / "first"
+    run_dir.claim(str(output), CONFIG, "abc", "123")
+    written = json.loads((output / "config.json").read_text())
+    assert Config.from_dict(written["config"]) == CONFIG
+    assert written["split"] == "abc"
+    assert written["versions"] == run_dir.versions()
+    assert {"c3tf", "tensorflow", "keras", "python"} == set(written["versions"])
+    assert os.listdir(output) == ["config.json"]
+
+
+def test_claims_an_empty_directory(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    assert os.listdir(tmp_path) == ["config.json"]
+
+
+def test_checking_writes_nothing_and_refuses_what_claiming_refuses(tmp_path):
+    run_dir.check(str(tmp_path / "run"), CONFIG)
+    assert os.listdir(tmp_path) == []
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    run_dir.check(str(tmp_path), CONFIG)
+    with pytest.raises(RunDirError, match="--seed"):
+        run_dir.check(str(tmp_path), CONFIG.with_options(seed=1))
+
+
+def test_another_data_set_is_refused(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    with pytest.raises(RunDirError, match="data: 123 -> 456"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "456")
+
+
+def test_the_same_configuration_goes_on_and_leaves_the_file_alone(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    before = (tmp_path / "config.json").read_bytes()
+    (tmp_path / "checkpoints").mkdir()
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    # Where the data lie and how often something is written decides nothing that is learned.
+    moved = CONFIG.with_options(
+        data="elsewhere",
+        output="x",
+        log_every=7,
+        checkpoint_every=9,
+        evaluate_every=18,
+        keep_checkpoints=3,
+        cache="disk",
+        cache_dir="y",
+        input_threads=2,
+        strategy="mirrored",
+        replicas=2,
+        tensorboard=False,
+        image_log_interval=3,
+        allow_changed_flags=True,
+    )
+    run_dir.claim(str(tmp_path), moved, "abc", "123")
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": 0.01}, r"--learning_rate: 0\.001 -> 0\.01"),
+        ({"scales": [0.5]}, r"--scales: 0\.75,1\.0 -> 0\.5"),
+        ({"seed": 1}, "--seed: 0 -> 1"),
+        ({"backbone": "resnet50"}, "--backbone: resnet101 -> resnet50"),
+        ({"method": "supervised"}, "--method: c3 -> supervised"),
+    ],
+)
+def test_another_configuration_is_refused_with_the_flag_and_both_values(tmp_path, options, message):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    before = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(RunDirError, match=message):
+        run_dir.claim(str(tmp_path), CONFIG.with_options(**options), "abc", "123")
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_all_differences_are_named_the_split_included(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    with pytest.raises(RunDirError) as caught:
+        run_dir.claim(str(tmp_path), CONFIG.with_options(seed=4, temperature=0.2), "def", "123")
+    for part in ("--seed: 0 -> 4", "--temperature", "split: abc -> def"):
+        assert part in str(caught.value)
+    assert "--learning_rate" not in str(caught.value)
+
+
+def test_an_option_that_the_run_did_not_have_is_a_difference(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    path = tmp_path / "config.json"
+    written = json.loads(path.read_text())
+    del written["config"]["method"]["temperature"]
+    path.write_text(json.dumps(written))
+    with pytest.raises(RunDirError, match=r"--temperature: \(not set\) -> 0\.15"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+
+
+def test_changed_flags_are_returned_when_asked_for_and_recorded_later(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    before = (tmp_path / "config.json").read_bytes()
+    changed = CONFIG.with_options(seed=4, steps=30000, allow_changed_flags=True)
+    changes = run_dir.claim(str(tmp_path), changed, "abc", "123")
+    assert sorted(map(str, changes)) == ["--seed: 0 -> 4", "--steps: 25000 -> 30000"]
+    assert (tmp_path / "config.json").read_bytes() == before
+    run_dir.record(str(tmp_path), changed, "abc", "123")
+    assert run_dir.claim(str(tmp_path), changed, "abc", "123") == []
+    with pytest.raises(RunDirError, match="--seed: 4 -> 0"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+
+
+@pytest.mark.parametrize(
+    "options", [{"backbone": "resnet50"}, {"method": "supervised"}, {"embedding_dim": 8}]
+)
+def test_another_network_is_refused_even_when_asked_for(tmp_path, options):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    changed = CONFIG.with_options(allow_changed_flags=True, **options)
+    with pytest.raises(RunDirError, match=r"another network .* cannot continue"):
+        run_dir.check(str(tmp_path), changed)
+
+
+def test_a_directory_in_which_a_process_trains_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    other = run_dir.locked(str(tmp_path))
+    with run_dir.locked(str(tmp_path)), pytest.raises(RunDirError, match="Another process"):
+        other.__enter__()
+    with run_dir.locked(str(tmp_path)):
+        pass
+    assert os.listdir(tmp_path) == ["config.json"]
+
+
+def test_what_a_killed_process_left_half_done_is_no_obstacle_and_is_removed(tmp_path):
+    (tmp_path / ".config.json.partial-123").write_text("{")
+    run_dir.check(str(tmp_path), CONFIG)
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".step-00000002.npz.partial-9").write_text("x")
+    (tmp_path / "checkpoints" / "step-00000001.npz").write_text("x")
+    for name in (".saved_model.partial-77", ".saved_model.earlier-77"):
+        (tmp_path / name / "variables").mkdir(parents=True)
+    with run_dir.locked(str(tmp_path)):
+        assert sorted(os.listdir(tmp_path)) == ["checkpoints", "config.json"]
+        assert os.listdir(tmp_path / "checkpoints") == ["step-00000001.npz"]
+
+
+def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(RunDirError, match="is not empty and holds no run"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_file_is_refused(tmp_path):
+    file = tmp_path / "run"
+    file.write_text("mine")
+    with pytest.raises(RunDirError, match=r"must be a directory, but .* is a file"):
+        run_dir.claim(str(file), CONFIG, "abc", "123")
+    with pytest.raises(RunDirError, match="Cannot write to"):
+        run_dir.claim(str(file / "below"), CONFIG, "abc", "123")
+    assert file.read_text() == "mine"
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    def refuse(path, data):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(run_dir.json_files, "write", refuse)
+    with pytest.raises(RunDirError, match=r"Cannot write to .*Permission denied"):
+        run_dir.claim(str(tmp_path / "run"), CONFIG, "abc", "123")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": 3, "split": ""}', "\x00"])
+def test_a_damaged_or_foreign_config_file_is_refused_and_left_alone(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunDirError, match=r"config\.json .*Choose another --output"):
+        run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    assert (tmp_path / "config.json").read_text() == text
