@@ -36,7 +36,7 @@ def ensure_data(config: Config) -> None:
 def _run(module: str, *arguments: str) -> None:
     """Runs a command of this project, and prints how it was called."""
     print("$", "python -m", module, *arguments, flush=True)
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", module, *arguments]
     if subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode:
