@@ -11,7 +11,7 @@ from c3tf.method import cutmix, schedules
 from c3tf.method.contrast import ContrastInputs, ContrastResult, pixel_contrast
 from c3tf.method.kernels.grid import FeatureGrid
 from c3tf.method.reduction import local
-from c3tf.training import replicas, statistics
+from c3tf.training import distribution, statistics
 from c3tf.training.targets import Targets
 
 Outputs = dict[str, tf.Tensor]
@@ -177,9 +177,9 @@ def _contrast(sets: Sequence[ContrastInputs], config: Config, num_classes: int) 
         skip_class_0=method.contrast_skip_class_0,
         exclude_self=method.contrast_exclude_self,
         scale=method.contrast_scale,
-        global_sum=replicas.global_sum,
-        global_gather=replicas.global_gather if method.gather_contrast_keys else local,
-        first_image=replicas.replica_index() * sum(part.labels.shape[0] for part in sets),
+        global_sum=distribution.global_sum,
+        global_gather=distribution.global_gather if method.gather_contrast_keys else local,
+        first_image=distribution.replica_index() * sum(part.labels.shape[0] for part in sets),
     )
 
 

@@ -10,8 +10,8 @@ from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.method import confidence, cutmix, losses, schedules
 from c3tf.method.kernels.resize import bilinear
 from c3tf.method.reduction import at_least_float32
-from c3tf.training import contrast_step, replicas, statistics, teacher
-from c3tf.training.loss_scale import LossScaledAdam
+from c3tf.training import contrast_step, distribution, statistics, teacher
+from c3tf.training.optimizer import LossScaledAdam
 from c3tf.training.targets import Targets
 
 # What a step reports, by name.
@@ -181,7 +181,7 @@ class Segmenter(keras.Model):
             num_images=self.config.labeled_batch_size,
             averaging=self.options.loss_averaging,
             group_size=self.options.mix_group,
-            global_sum=replicas.global_sum,
+            global_sum=distribution.global_sum,
         )
 
     def _consistency_loss(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
@@ -193,7 +193,7 @@ class Segmenter(keras.Model):
             averaging=self.options.loss_averaging,
             group_size=self.options.mix_group,
             class_mean=self.options.consistency_class_mean,
-            global_sum=replicas.global_sum,
+            global_sum=distribution.global_sum,
         )
 
     def _teacher_decay(self, phase_step: tf.Tensor) -> tf.Tensor:
@@ -220,7 +220,7 @@ class Segmenter(keras.Model):
             valid,
             ratio=self.options.dcrs_ratio,
             decay=self.options.dcrs_decay,
-            global_sum=replicas.global_sum,
+            global_sum=distribution.global_sum,
         )
         self.thresholds.assign(thresholds)
         confident = confidence.confident_region(thresholds, certainty, predicted, valid)
@@ -278,7 +278,7 @@ def _global_sums(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Adds up scalars and vectors over the replicas, all in one reduction."""
     dtype = parts["loss"].dtype
     flat = [tf.reshape(tf.cast(part, dtype), [-1]) for part in parts.values()]
-    total = replicas.global_sum(tf.concat(flat, axis=0))
+    total = distribution.global_sum(tf.concat(flat, axis=0))
     sums = tf.split(total, [part.shape[0] for part in flat])
     return {
         name: tf.reshape(value, part.shape)
