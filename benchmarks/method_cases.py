@@ -1,7 +1,7 @@
 """The parts of the method that `method_cost` times, each beside a bare operation and the plain way.
 
 Every case is a dict of compiled functions: `ours` as the train step calls it, `bare`, the operation
-that the part cannot do without, and `plain`, the oracle of the tests. Where the part is interwoven
+that the part cannot do without, and `plain`, the executable paper. Where the part is interwoven
 with work that is no part of it, `anyway` is that work alone, to be taken off both ways.
 """
 
@@ -10,11 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-import plain_method
-from c3tf.method import confidence, cutmix
+from c3tf.labels import IGNORE
+from c3tf.method import confidence, cutmix, plain
 from c3tf.method.contrast import BLOCK_PAIRS, ContrastInputs, pixel_contrast
 from c3tf.method.kernels import resize
 from c3tf.method.kernels.grid import FeatureGrid
+from c3tf.method.sampling import sample_pixels
 
 Case = dict[str, Callable[[], object]]
 
@@ -43,20 +44,18 @@ def dcrs(images: int, height: int, width: int, num_classes: int) -> Case:
     start = tf.fill([num_classes], 0.9)
 
     def ours() -> tuple:
-        certainty, predicted = confidence.most_probable(probabilities)
+        highest, predicted = confidence.most_probable(probabilities)
         thresholds = confidence.update_thresholds(
-            start, certainty, predicted, valid, ratio=RATIO, decay=DECAY
+            start, highest, predicted, valid, ratio=RATIO, decay=DECAY
         )
-        region = confidence.confident_region(thresholds, certainty, predicted, valid)
+        region = confidence.confident_region(thresholds, highest, predicted, valid)
         return predicted, thresholds, region
 
-    return _compiled(
-        ours=ours,
-        bare=lambda: tf.reduce_max(probabilities, axis=-1),
-        plain=lambda: plain_method.confident_region(
-            start, probabilities, valid, ratio=RATIO, decay=DECAY
-        ),
-    )
+    def sorting() -> tuple:
+        thresholds = plain.thresholds(start, probabilities, valid, s=RATIO, beta=DECAY)
+        return thresholds, plain.confident_region(thresholds, probabilities, valid)
+
+    return _compiled(ours=ours, bare=lambda: tf.reduce_max(probabilities, axis=-1), plain=sorting)
 
 
 class ContrastCase:
@@ -82,7 +81,7 @@ class ContrastCase:
             tf.constant(rng.standard_normal((*shape, channels), np.float32)) for _ in range(2)
         )
         self.keys = tf.split(keys, 2)
-        labels = plain_method.random_labels(rng, shape, num_classes, present)
+        labels = random_labels(rng, shape, num_classes, present)
         self.labels = tf.split(tf.constant(labels), 2)
         self.hard = tf.split(tf.constant(rng.random(shape) < 0.3), 2)
         self.priority = tf.split(tf.constant(rng.random(shape), tf.float32), 2)
@@ -105,12 +104,22 @@ class ContrastCase:
         )
 
     def _plain(self) -> tf.Tensor:
-        return plain_method.pixel_contrast(
-            self._sets(plain_method.unmix(self.embedding, self.plan, STRIDE), [None] * 2),
-            num_classes=self.num_classes,
-            count=SAMPLES,
-            temperature=TEMPERATURE,
+        """Eq. 5 with every similarity in memory; the samples are found as ours are."""
+        apart = tf.concat(plain_unmix(self.embedding, self.plan, STRIDE), axis=0)
+        images = apart.shape[0]
+        labels, hard, priority = (
+            tf.reshape(tf.concat(maps, axis=0), [images, -1])
+            for maps in (self.labels, self.hard, self.priority)
         )
+        samples = sample_pixels(labels, hard, priority, num_classes=self.num_classes, count=SAMPLES)
+        filled = tf.where(samples.taken)
+        index = tf.cast(tf.boolean_mask(samples.index, samples.taken), filled.dtype)
+        pixel = filled[:, 0] * labels.shape[1] + index
+        anchors, keys = (
+            tf.gather(tf.reshape(maps, [-1, maps.shape[-1]]), pixel)
+            for maps in (apart, tf.concat(self.keys, axis=0))
+        )
+        return plain.contrast(anchors, keys, filled[:, 1], TEMPERATURE)
 
     def _gradient(self, loss: Callable[[], tf.Tensor]) -> tuple:
         with tf.GradientTape() as tape:
@@ -160,7 +169,25 @@ def random_plan(rng: np.random.Generator, pairs: int, height: int, width: int) -
 def on_grid(plan: cutmix.MixPlan, height: int, width: int) -> cutmix.MixPlan:
     """Converts a plan for images of a size to their feature grid."""
     size = (height, width)
-    return FeatureGrid.between(tuple(n // STRIDE for n in size), size).plan(plan)
+    return cutmix.on_grid(plan, FeatureGrid.between(tuple(n // STRIDE for n in size), size))
+
+
+def random_labels(
+    rng: np.random.Generator, shape: tuple[int, ...], num_classes: int, present: int
+) -> np.ndarray:
+    """Draws labels `(B, h, w)` of which each image shows some classes, and a tenth is ignored."""
+    labels = np.stack(
+        [rng.choice(rng.permutation(num_classes)[:present], shape[1:]) for _ in range(shape[0])]
+    )
+    return np.where(rng.random(shape) < 0.1, IGNORE, labels).astype(np.int32)
+
+
+def plain_unmix(
+    mixed: tf.Tensor, plan: cutmix.MixPlan, stride: int = 1
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Takes maps apart with the masks of Eq. 4."""
+    boxes, size = tf.reshape(plan.boxes, [-1, 4]), (stride * n for n in mixed.shape[1:3])
+    return plain.unmix_batch(mixed, plan.order, plain.masks(boxes, *size, mixed.dtype, stride))
 
 
 def mixing(images: int, height: int, width: int, num_classes: int, backward: bool) -> Case:
@@ -203,14 +230,15 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
             cutmix.unmix(grid, on_grid(plan, height, width)),
         )
 
-    def plain() -> tuple:
-        apart = run(lambda: plain_method.unmix(resize.bilinear(logits, height, width), plan))
-        mixed = plain_method.mix(labeled, unlabeled, plan)
-        return apart, mixed, plain_method.unmix(grid, plan, STRIDE)
+    def with_masks() -> tuple:
+        apart = run(lambda: plain_unmix(resize.bilinear(logits, height, width), plan))
+        masks = plain.masks(tf.reshape(plan.boxes, [-1, 4]), height, width, labeled.dtype)
+        mixed = plain.mix_batch(labeled, unlabeled, plan.order, masks)
+        return apart, mixed, plain_unmix(grid, plan, STRIDE)
 
     return _compiled(
         ours=ours,
         bare=lambda: [_copy(x) for x in (labeled, unlabeled, grid, *large)],
-        plain=plain,
+        plain=with_masks,
         anyway=lambda: run(lambda: cutmix.unmix_resized(logits, None, height, width)),
     )

@@ -3,9 +3,9 @@
 python benchmarks/method_cost.py [--quick] [--json=PATH]
 
 Each part runs as the train step calls it (compiled, forward and backward where there is one), in
-turns with a bare operation that it cannot do without, and with the plain version that is the oracle
-of the tests. The ratio to the bare operation in the same run is the result; seconds are magnitudes.
-Peak memory and the growth with the number of images and with the block size follow.
+turns with a bare operation that it cannot do without, and with the executable paper
+(`c3tf.method.plain`). The ratio to the bare operation in the same run is the result; seconds are
+magnitudes. Peak memory and the growth with the number of images and with the block size follow.
 
 The program restarts itself with malloc settings that keep freed memory (see `side_by_side.MALLOC`).
 It needs no data and no GPU; where there is one, TensorFlow uses it.
@@ -214,6 +214,6 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     # Before TensorFlow is imported, and malloc has made up its mind.
     side_by_side.restart_with_malloc()
-    sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+    sys.path.insert(0, str(REPOSITORY))
     define_flags()
     app.run(main)

@@ -21,7 +21,7 @@ from c3tf.runs import checkpoints, run_dir
 from c3tf.serving import archives, model_card, saved_model
 from c3tf.serving.saved_model import ExportOptions
 from c3tf.training import optimizer
-from c3tf.training.step import Segmenter
+from c3tf.training.step import C3Trainer
 from tiny_network import LABEL_MAP
 
 SETTINGS = tiny_segmenter.config()
@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     """A run directory with one checkpoint and what was measured of its two networks."""
     folder = tmp_path_factory.mktemp("run")
     run_dir.claim(str(folder), SETTINGS, "5b117", "da7a")
-    model = Segmenter(lite("student", 1), lite("teacher", 2), LABEL_MAP.num_classes, SETTINGS)
+    model = C3Trainer(lite("student", 1), lite("teacher", 2), LABEL_MAP.num_classes, SETTINGS)
     adam = optimizer.build(SETTINGS, deeplab.is_backbone, deeplab.is_projection)
     adam.build(model.student.trainable_variables)
     model.compile(optimizer=adam, jit_compile=False)

@@ -1,4 +1,4 @@
-"""What is counted of one batch: all labeled pixels, or beside them only the confident ones."""
+"""Counts of one batch: of all labeled pixels, and of the confident ones alone."""
 
 import numpy as np
 import tensorflow as tf
@@ -58,10 +58,10 @@ def counts_with_confident(
 
     def step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         label = _sized(label, image, label_size)
-        class_map, certainty = _certain(score, image, label)
+        class_map, probability = _class_and_confidence(score, image, label)
         kept = confidence.confident_region(
             tf.constant(thresholds, tf.float32),
-            certainty,
+            probability,
             tf.cast(class_map, tf.int32),
             tf.ones_like(class_map, tf.bool),
         )
@@ -86,15 +86,19 @@ def confidences(score: Predictor, num_classes: int, label_size: str = ORIGINAL) 
     _check(label_size)
 
     def step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor]:
-        class_map, certainty = _certain(score, image, _sized(label, image, label_size))
+        class_map, probability = _class_and_confidence(
+            score, image, _sized(label, image, label_size)
+        )
         everywhere = tf.ones_like(class_map, tf.bool)
         predicted = tf.cast(class_map, tf.int32)
-        return (confidence.confidence_counts(certainty, predicted, everywhere, num_classes),)
+        return (confidence.confidence_counts(probability, predicted, everywhere, num_classes),)
 
     return step
 
 
-def _certain(score: Predictor, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _class_and_confidence(
+    score: Predictor, image: tf.Tensor, label: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the class maps `(B, h, w)` at the label's size and their probability."""
     probabilities = score(image, tf.shape(label)[1:3])
     return most_likely(probabilities), tf.reduce_max(probabilities, axis=-1)

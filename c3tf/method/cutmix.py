@@ -1,18 +1,19 @@
 """CutMix over labeled and unlabeled images (Section 3.2, Eq. 4)."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from c3tf.method.kernels.resize import bilinear, interpolation_matrix
+from c3tf.method.kernels import rearrange
+from c3tf.method.kernels.grid import FeatureGrid
+from c3tf.method.kernels.resize import bilinear
 
 # The rectangle covers this share of the image (supplement, Table 1: prop_range = 0.5).
 AREA = 0.5
 
 
 class MixPlan(NamedTuple):
-    """Who is mixed with whom, and where, in groups of g labeled and g unlabeled images.
+    """Pairs of images and their rectangles, in groups of g labeled and g unlabeled images.
 
     Attributes:
         order: `(G, 2 g)` int32, for each group a permutation of its images: 0 to g - 1 are the
@@ -98,6 +99,9 @@ def origins(plan: MixPlan) -> tuple[tf.Tensor, tf.Tensor]:
 def mix(labeled: tf.Tensor, unlabeled: tf.Tensor, plan: MixPlan | None) -> tf.Tensor:
     """Mixes labeled and unlabeled images pairwise, both ways round (Eq. 4).
 
+    Every pixel of every image is in one mixed image, so M * a + (1 - M) * b of all pairs
+    (`plain.mix`) is one permutation of pixels.
+
     Args:
         labeled: `(B, H, W, K)`.
         unlabeled: `(B, H, W, K)`, of the same dtype.
@@ -111,7 +115,9 @@ def mix(labeled: tf.Tensor, unlabeled: tf.Tensor, plan: MixPlan | None) -> tf.Te
     if plan is None:
         return images
     grid = images.shape[1:3]
-    return _rearrange_pixels(images, lambda: sources(plan, *grid), lambda: places(plan, *grid))
+    return rearrange.permute_pixels(
+        images, lambda: sources(plan, *grid), lambda: places(plan, *grid)
+    )
 
 
 def unmix(mixed: tf.Tensor, plan: MixPlan | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -119,14 +125,16 @@ def unmix(mixed: tf.Tensor, plan: MixPlan | None) -> tuple[tf.Tensor, tf.Tensor]
 
     Args:
         mixed: `(2 B, h, w, K)`, e.g. predictions for mixed images.
-        plan: the plan that mixed them, its boxes in pixels of `mixed` (`FeatureGrid.boxes`).
+        plan: the plan that mixed them, its boxes in pixels of `mixed` (`on_grid`).
 
     Returns:
         The parts of the labeled and of the unlabeled images, `(B, h, w, K)` each.
     """
     if plan is not None:
         grid = mixed.shape[1:3]
-        mixed = _rearrange_pixels(mixed, lambda: places(plan, *grid), lambda: sources(plan, *grid))
+        mixed = rearrange.permute_pixels(
+            mixed, lambda: places(plan, *grid), lambda: sources(plan, *grid)
+        )
     return tuple(tf.split(mixed, 2, axis=0))
 
 
@@ -135,9 +143,7 @@ def unmix_resized(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Resizes maps bilinearly and takes them apart at the new size.
 
-    Equal to `unmix(bilinear(mixed, height, width), plan)`, without a pass over the large maps: once
-    the columns are resized, the rows of a result are rows of two kinds, those that cross the
-    rectangle and those that do not, and the product that resizes the rows chooses between them.
+    Equal to `unmix(bilinear(mixed, height, width), plan)`, without a pass over the large maps.
 
     Args:
         mixed: `(2 B, h, w, K)` floating.
@@ -152,27 +158,12 @@ def unmix_resized(
     if plan is None:
         parts = tf.split(mixed, 2, axis=0)
         return tuple(bilinear(part, height, width, align_corners) for part in parts)
-    number, low, _, channels = mixed.shape
-    own, partner, boxes = _mixed_rows(plan)
-    top, left, box_height, box_width = tf.unstack(boxes[:, None], axis=2)
-    crosses = tf.cast(_within(tf.range(height), top, box_height), mixed.dtype)[..., None]
-    inside = _within(tf.repeat(tf.range(width), channels), left, box_width)[:, None]
+    return rearrange.unmix_resized(mixed, *_mixed_rows(plan), height, width, align_corners)
 
-    columns = interpolation_matrix(mixed.shape[2], width, align_corners)
-    columns = tf.constant(columns, mixed.dtype)
-    wide = tf.reshape(tf.matmul(columns, mixed), [number, low, width * channels])
-    plain, other = (
-        _rearrange(wide, lambda index=index: index, lambda index=index: _inverse(index))
-        for index in (own, partner)
-    )
-    crossing = tf.where(inside, other, plain)
-    rows = tf.constant(interpolation_matrix(low, height, align_corners), mixed.dtype)
-    chosen = tf.concat([rows * (1 - crosses), rows * crosses], axis=2)
-    kinds = tf.concat([plain, crossing], axis=1)
-    return tuple(
-        tf.reshape(tf.matmul(*half), [number // 2, height, width, channels])
-        for half in zip(tf.split(chosen, 2), tf.split(kinds, 2), strict=True)
-    )
+
+def on_grid(plan: MixPlan | None, grid: FeatureGrid) -> MixPlan | None:
+    """Converts a plan from pixels to features; None stays None."""
+    return None if plan is None else plan._replace(boxes=grid.boxes(plan.boxes))
 
 
 def sources(plan: MixPlan, height: int, width: int) -> tf.Tensor:
@@ -188,7 +179,7 @@ def sources(plan: MixPlan, height: int, width: int) -> tf.Tensor:
         numbered image by image and row by row.
     """
     boxes = tf.concat([plan.boxes, plan.boxes], axis=1)
-    return _exchanged(*origins(plan), boxes, height, width)
+    return rearrange.exchanged(*origins(plan), boxes, height, width)
 
 
 def places(plan: MixPlan, height: int, width: int) -> tf.Tensor:
@@ -203,7 +194,7 @@ def places(plan: MixPlan, height: int, width: int) -> tf.Tensor:
         `(2 B, height, width)` int32: for the labeled and then the unlabeled images, pixels of the
         mixed images, numbered image by image and row by row.
     """
-    return _exchanged(*_mixed_rows(plan), height, width)
+    return rearrange.exchanged(*_mixed_rows(plan), height, width)
 
 
 def _mixed_rows(plan: MixPlan) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -215,7 +206,7 @@ def _mixed_rows(plan: MixPlan) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     mixed = tf.reshape(tf.range(groups * size), [groups, size])
     boxes = tf.concat([plan.boxes, plan.boxes], axis=1)
     # Everything so far stands in the order of the mixed images.
-    back = _inverse(origins(plan)[0])
+    back = tf.math.invert_permutation(origins(plan)[0])
     own, partner = (tf.gather(tf.reshape(x, [-1]), back) for x in (mixed, _partner(mixed)))
     return own, partner, tf.gather(tf.reshape(boxes, [-1, 4]), back)
 
@@ -235,59 +226,3 @@ def _image_at(plan: MixPlan) -> tf.Tensor:
 def _partner(at_place: tf.Tensor) -> tf.Tensor:
     """Returns what stands at the place that each place of `(G, 2 g)` is mixed with."""
     return tf.roll(at_place, at_place.shape[1] // 2, axis=1)
-
-
-def _exchanged(
-    own: tf.Tensor, partner: tf.Tensor, boxes: tf.Tensor, height: int, width: int
-) -> tf.Tensor:
-    """Numbers the pixels of `own` images, inside the rectangles those of their `partner`."""
-    own, partner = (tf.reshape(x, [-1, 1]) * (height * width) for x in (own, partner))
-    top, left, box_height, box_width = tf.unstack(tf.reshape(boxes, [-1, 4])[:, None], axis=2)
-    column = tf.range(width)
-    plain = own + column
-    crossing = tf.where(_within(column, left, box_width), partner, own) + column
-    # Rows of an image are of these two kinds; looking them up is cheaper than masks of its size.
-    kinds = tf.reshape(tf.stack([plain, crossing], axis=1), [-1, width])
-    row = tf.range(height)
-    crosses = tf.cast(_within(row, top, box_height), tf.int32)
-    kind = 2 * tf.range(tf.shape(own)[0])[:, None] + crosses
-    return tf.gather(kinds, kind) + row[:, None] * width
-
-
-def _within(pixel: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    return (pixel >= start) & (pixel < start + length)
-
-
-def _rearrange_pixels(
-    maps: tf.Tensor, index: Callable[[], tf.Tensor], inverse: Callable[[], tf.Tensor]
-) -> tf.Tensor:
-    """Takes the pixels of `(N, h, w, K)` at an index `(N, h, w)` that is a permutation."""
-    pixels = _rearrange(
-        tf.reshape(maps, [-1, maps.shape[-1]]),
-        lambda: tf.reshape(index(), [-1]),
-        lambda: tf.reshape(inverse(), [-1]),
-    )
-    return tf.reshape(pixels, maps.shape)
-
-
-def _rearrange(
-    maps: tf.Tensor, index: Callable[[], tf.Tensor], inverse: Callable[[], tf.Tensor]
-) -> tf.Tensor:
-    """Takes the rows of `maps` at an index that is a permutation of them, with its gradient.
-
-    One pass over the maps in each direction: the gradient of a permutation is the inverse one,
-    where that of a general gather adds up.
-    """
-
-    @tf.custom_gradient
-    def gather(maps: tf.Tensor) -> tuple:
-        def backward(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.gather(tf.convert_to_tensor(upstream), inverse())
-
-        return tf.gather(maps, index()), backward
-
-    return gather(maps)
-
-
-def _inverse(permutation: tf.Tensor) -> tf.Tensor:
-    return tf.math.invert_permutation(permutation)

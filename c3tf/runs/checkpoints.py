@@ -79,7 +79,7 @@ class CheckpointStore:
         """Writes a checkpoint of the model at its current step and drops the oldest.
 
         Args:
-            model: a `Segmenter` with its optimizer.
+            model: a `SemiSupervisedTrainer` with its optimizer.
             facts: JSON data to store with it.
 
         Returns:
@@ -166,7 +166,7 @@ def describe(model: keras.Model, config: Config, label_map: LabelMap) -> dict[st
     """Returns what a checkpoint says of its run beside the arrays.
 
     Args:
-        model: a `Segmenter` with its optimizer.
+        model: a `SemiSupervisedTrainer` with its optimizer.
         config: the run's configuration.
         label_map: its classes.
 
@@ -251,7 +251,7 @@ def _open(path: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
-    """Names every variable of a `Segmenter` and its optimizer."""
+    """Names every variable of a `SemiSupervisedTrainer` and its optimizer."""
     named = {f"student/{v.path}": v for v in model.student.weights}
     if model.teacher is not None:
         named |= {f"teacher/{v.path}": v for v in model.teacher.weights}

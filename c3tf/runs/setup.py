@@ -9,7 +9,8 @@ from c3tf.data import splits
 from c3tf.labels import LabelMap
 from c3tf.nets import deeplab
 from c3tf.training import optimizer, precision
-from c3tf.training.step import Segmenter
+from c3tf.training.step import TRAINERS
+from c3tf.training.trainer import SemiSupervisedTrainer
 
 
 def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
@@ -25,7 +26,7 @@ def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
     return splits.draw(names, count, config.data.split_seed)
 
 
-def build_model(config: Config, label_map: LabelMap) -> Segmenter:
+def build_model(config: Config, label_map: LabelMap) -> SemiSupervisedTrainer:
     """Builds student, teacher and optimizer, to be called inside the strategy's scope.
 
     Args:
@@ -53,11 +54,12 @@ def build_model(config: Config, label_map: LabelMap) -> Segmenter:
             max_pool_ceil=network.max_pool_ceil,
             align_corners=network.align_corners,
         )
+    trainer = TRAINERS[config.method.method]
     teacher = None
-    if config.method.method == "c3":
+    if trainer.uses_teacher:
         # The same description without the weights: those are copied when the teacher begins.
         teacher = keras.Model.from_config({**student.get_config(), "name": "teacher"})
-    model = Segmenter(student, teacher, label_map.num_classes, config)
+    model = trainer(student, teacher, label_map.num_classes, config)
     adam = optimizer.build(config, deeplab.is_backbone, deeplab.is_projection)
     adam.build(student.trainable_variables)
     # The networks alone are compiled with XLA, and the optimizer scales gradients itself.

@@ -1,20 +1,47 @@
-"""The contrastive loss of a train step: from images and network outputs to `pixel_contrast`."""
+"""The contrastive loss of a train step: its inputs, from batch and outputs on the feature grid."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from c3tf.config import Config
-from c3tf.data.batch import SemiBatch, SupervisedBatch
+from c3tf.data.batch import SupervisedBatch
 from c3tf.labels import IGNORE
-from c3tf.method import cutmix, schedules
+from c3tf.method import cutmix
 from c3tf.method.contrast import ContrastInputs, ContrastResult, pixel_contrast
 from c3tf.method.kernels.grid import FeatureGrid
 from c3tf.method.reduction import local
-from c3tf.training import replicas, statistics
-from c3tf.training.targets import Targets
+from c3tf.training import distribution
 
 Outputs = dict[str, tf.Tensor]
+
+
+class AtFeatures(NamedTuple):
+    """What labels, student and teacher say of the pixels on which the features lie.
+
+    Attributes:
+        y: `(B, h, w)` int32 train ids of the labeled images, `IGNORE` where unlabeled.
+        predicted_x: `(B, h, w)` int32, the student's classes of the labeled images.
+        predicted_u: `(B, h, w)` int32, those of the unlabeled images.
+        place_x: `(B, h, w)` int32, where each of them lies in the mixed maps, see
+            `ContrastInputs.place`.
+        place_u: `(B, h, w)` int32 likewise.
+        teacher_u: `(B, h, w)` int32, the teacher's classes of the unlabeled images.
+        confident_u: `(B, h, w)` bool, the region that DCRS keeps.
+        valid_u: `(B, h, w)` bool, where an unlabeled view shows its image and not padding.
+        plan: how the maps were mixed, in features; None where they were not.
+    """
+
+    y: tf.Tensor
+    predicted_x: tf.Tensor
+    predicted_u: tf.Tensor
+    place_x: tf.Tensor
+    place_u: tf.Tensor
+    teacher_u: tf.Tensor
+    confident_u: tf.Tensor
+    valid_u: tf.Tensor
+    plan: cutmix.MixPlan | None
 
 
 def needs_teacher_of_labeled(config: Config) -> bool:
@@ -25,11 +52,6 @@ def needs_teacher_of_labeled(config: Config) -> bool:
         and method.contrast_sources != "unlabeled"
         and method.labeled_keys == "teacher"
     )
-
-
-def counts(contrast: ContrastResult, num_classes: int) -> dict[str, tf.Tensor]:
-    """Returns the anchors per class, `(C,)`, this replica's part of the statistics."""
-    return {statistics.ANCHORS: tf.ensure_shape(contrast.anchors_per_class, [num_classes])}
 
 
 def feature_grid(config: Config, features: tf.Tensor, labels: tf.Tensor) -> FeatureGrid:
@@ -47,19 +69,24 @@ def feature_grid(config: Config, features: tf.Tensor, labels: tf.Tensor) -> Feat
     return FeatureGrid.between(tuple(features.shape[1:3]), size, config.network.align_corners)
 
 
-def weight(config: Config, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Computes lambda2.
+def unmix_classes(
+    logits: tf.Tensor, plan: cutmix.MixPlan | None
+) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Takes the student's classes of mixed images apart.
+
+    Embeddings stay mixed; where those of each image lie is all that the samples need.
 
     Args:
-        config: its weight and ramp.
-        step: scalar, steps since the start of the training.
-        dtype: dtype of the result.
+        logits: `(2 B, h, w, C)` of the mixed images.
+        plan: how they were mixed, in features.
 
     Returns:
-        Scalar.
+        Classes and places, `(B, h, w)` int32 each, of the labeled and of the unlabeled images.
     """
-    method = config.method
-    return method.contrast_weight * schedules.sigmoid_ramp(step, method.contrast_ramp_steps, dtype)
+    predicted = _classes(logits)
+    number = tf.reshape(tf.range(predicted.shape.num_elements()), predicted.shape)
+    parts = cutmix.unmix(tf.stack([predicted, number], axis=-1), plan)
+    return tuple(tuple(tf.unstack(part, axis=-1)) for part in parts)
 
 
 def supervised(
@@ -72,75 +99,58 @@ def supervised(
         num_classes: C.
         batch: labeled images.
         student: its outputs for them.
-
-    Returns:
-        The loss and its counts.
     """
     grid = feature_grid(config, student["logits"], batch.y)
-    draws = _priorities(batch.seed, student["logits"].shape[1:3])
+    priority = _priorities(batch.seed, student["logits"].shape[1:3])
     own = student["embedding"]
     labels = tf.cast(grid.take(batch.y), tf.int32)
-    wrong = _predicted(student) != labels
-    part = ContrastInputs(own, own, labels, wrong & _aware(config), draws[:, 0])
+    wrong = _classes(student["logits"]) != labels
+    part = ContrastInputs(own, own, labels, wrong & _aware(config), priority[:, 0])
     return _contrast([part], config, num_classes)
 
 
 def semi_supervised(
     config: Config,
     num_classes: int,
-    batch: SemiBatch,
-    plan: cutmix.MixPlan | None,
+    seed: tf.Tensor,
+    seen: AtFeatures,
     student: Outputs,
     teacher_x: Outputs | None,
     teacher_u: Outputs,
-    targets: Targets,
 ) -> ContrastResult:
     """Contrasts labeled and unlabeled pixels with keys of both (Eq. 5).
 
     Args:
         config: the method's options.
         num_classes: C.
-        batch: labeled and unlabeled images.
-        plan: how they were mixed, in pixels.
+        seed: `(B, 2)` of the batch.
+        seen: what is known of the features' pixels.
         student: its outputs for the mixed images.
         teacher_x: the teacher's outputs for the labeled images; None where nothing needs them.
         teacher_u: the teacher's outputs for the unlabeled images.
-        targets: what they say.
-
-    Returns:
-        The loss and its counts.
     """
-    grid = feature_grid(config, student["logits"], batch.y)
-    plan = grid.plan(plan)
-    embedding, predicted = student["embedding"], _predicted(student)
-    number = tf.reshape(tf.range(predicted.shape.num_elements()), predicted.shape)
-    # Embeddings stay mixed; where those of each image lie is all that the samples need.
-    unmixed = cutmix.unmix(tf.stack([predicted, number], axis=-1), plan)
-    (predicted_x, place_x), (predicted_u, place_u) = (tf.unstack(part, axis=-1) for part in unmixed)
+    embedding = student["embedding"]
     if teacher_x is None:
-        labeled_keys, _ = cutmix.unmix(tf.stop_gradient(embedding), plan)
+        labeled_keys, _ = cutmix.unmix(tf.stop_gradient(embedding), seen.plan)
     else:
         labeled_keys = teacher_x["embedding"]
-    labels_x = tf.cast(grid.take(batch.y), tf.int32)
-    teacher_class = grid.take(targets.predicted)
-    labels_u = tf.where(grid.take(targets.confident), teacher_class, IGNORE)
-    draws, aware = _priorities(batch.seed, predicted_x.shape[1:]), _aware(config)
+    priority, aware = _priorities(seed, seen.y.shape[1:]), _aware(config)
     sets = {
         "labeled": ContrastInputs(
             embedding=embedding,
             key_embedding=labeled_keys,
-            labels=labels_x,
-            hard=(predicted_x != labels_x) & aware,
-            priority=draws[:, 0],
-            place=place_x,
+            labels=seen.y,
+            hard=(seen.predicted_x != seen.y) & aware,
+            priority=priority[:, 0],
+            place=seen.place_x,
         ),
         "unlabeled": ContrastInputs(
             embedding=embedding,
             key_embedding=teacher_u["embedding"],
-            labels=labels_u,
-            hard=(predicted_u != teacher_class) & aware,
-            priority=draws[:, 1],
-            place=place_u,
+            labels=tf.where(seen.confident_u, seen.teacher_u, IGNORE),
+            hard=(seen.predicted_u != seen.teacher_u) & aware,
+            priority=priority[:, 1],
+            place=seen.place_u,
         ),
     }
     sources = config.method.contrast_sources
@@ -148,17 +158,8 @@ def semi_supervised(
     return _contrast(used, config, num_classes)
 
 
-def logs(contrast: ContrastResult) -> dict[str, tf.Tensor]:
-    """Returns the scalars to report, this replica's parts."""
-    return {
-        "contrast": contrast.loss,
-        "anchors": tf.reduce_sum(contrast.anchors_per_class),
-        "hard_anchors": contrast.hard_anchors,
-    }
-
-
-def _predicted(student: Outputs) -> tf.Tensor:
-    return tf.argmax(student["logits"], axis=-1, output_type=tf.int32)
+def _classes(logits: tf.Tensor) -> tf.Tensor:
+    return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
 
 def _aware(config: Config) -> bool:
@@ -177,9 +178,9 @@ def _contrast(sets: Sequence[ContrastInputs], config: Config, num_classes: int) 
         skip_class_0=method.contrast_skip_class_0,
         exclude_self=method.contrast_exclude_self,
         scale=method.contrast_scale,
-        global_sum=replicas.global_sum,
-        global_gather=replicas.global_gather if method.gather_contrast_keys else local,
-        first_image=replicas.replica_index() * sum(part.labels.shape[0] for part in sets),
+        global_sum=distribution.global_sum,
+        global_gather=distribution.global_gather if method.gather_contrast_keys else local,
+        first_image=distribution.replica_index() * sum(part.labels.shape[0] for part in sets),
     )
 
 

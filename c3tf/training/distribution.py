@@ -1,4 +1,4 @@
-"""The devices of a run, on one host or on several."""
+"""The devices of a run, on one host or on several, and what its replicas exchange in a step."""
 
 import dataclasses
 import json
@@ -218,3 +218,26 @@ def _local(config: Config) -> tf.distribute.Strategy:
 def _share_unit(config: Config, num_replicas: int) -> int:
     """Returns the number of labeled images that the labeled batch must be a multiple of."""
     return num_replicas * (config.method.mix_group if config.uses_groups else 1)
+
+
+def global_sum(x: tf.Tensor) -> tf.Tensor:
+    """Adds up `x`, of one shape on all replicas; to be called inside a train step."""
+    if _context().num_replicas_in_sync == 1:
+        return x
+    return _context().all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+
+def global_gather(x: tf.Tensor) -> tf.Tensor:
+    """Concatenates `x` of all replicas along axis 0, of any lengths; inside a train step."""
+    if _context().num_replicas_in_sync == 1:
+        return x
+    return _context().all_gather(x, axis=0)
+
+
+def replica_index() -> tf.Tensor:
+    """Returns this replica's place among all replicas, an int32 scalar."""
+    return tf.cast(_context().replica_id_in_sync_group, tf.int32)
+
+
+def _context() -> tf.distribute.ReplicaContext:
+    return tf.distribute.get_replica_context()

@@ -1,286 +1,187 @@
-"""The Keras model that trains a student with its teacher: the paper's method in one train step."""
+"""The paper's train step, to be read from top to bottom (Sections 3.1 to 3.5, Eq. 1 to 7).
 
-from collections.abc import Callable
+`c3tf.method.plain` says what the equations are; the functions called here say the same, faster.
+"""
 
-import keras
+from typing import NamedTuple
+
 import tensorflow as tf
 
-from c3tf.config import Config
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.method import confidence, cutmix, losses, schedules
-from c3tf.method.kernels.resize import bilinear
+from c3tf.method.contrast import ContrastResult
 from c3tf.method.reduction import at_least_float32
-from c3tf.training import contrast_step, replicas, statistics, teacher
-from c3tf.training.loss_scale import LossScaledAdam
-from c3tf.training.targets import Targets
-
-# What a step reports, by name.
-Logs = dict[str, tf.Tensor]
+from c3tf.training import contrast_step, distribution, statistics
+from c3tf.training.trainer import Logs, Outputs, SemiSupervisedTrainer, SupervisedTrainer
 
 
-class Segmenter(keras.Model):
-    """Trains a student network, first on labels alone, then with the teacher's help.
+class PseudoLabels(NamedTuple):
+    """What the teacher says of the unlabeled images.
 
-    The two phases are two compiled steps: `begin_semi_supervised` switches between them.
+    Attributes:
+        probabilities: `(B, H, W, C)` softmax.
+        predicted: `(B, H, W)` int32, the most probable class.
+        confident: `(B, H, W)` bool, the region that DCRS keeps.
     """
 
-    def __init__(
-        self, student: keras.Model, teacher: keras.Model | None, num_classes: int, config: Config
-    ) -> None:
-        """Creates the model in its supervised phase.
+    probabilities: tf.Tensor
+    predicted: tf.Tensor
+    confident: tf.Tensor
 
-        Args:
-            student: network with outputs `"logits"` and, with contrast, `"embedding"`.
-            teacher: a network of the same architecture; None for the supervised baseline.
-            num_classes: C.
-            config: the run's configuration; `method` decides the losses.
-        """
-        super().__init__(name="segmenter")
-        self.config = config
-        self.options = config.method
-        self.num_classes = num_classes
-        self.student = student
-        self.teacher = teacher
-        self._forward = {
-            network.name: _forward(network, jit=config.training.jit)
-            for network in (student, teacher)
-            if network is not None
-        }
-        if teacher is not None:
-            teacher.trainable = False
-        # Every replica computes the same global thresholds, so one replica's copy serves all.
-        self.thresholds = self.add_weight(
-            name="thresholds",
-            shape=(num_classes,),
-            initializer=keras.initializers.Constant(self.options.dcrs_start),
-            trainable=False,
-            dtype=at_least_float32(tf.zeros([], self.compute_dtype)).dtype.name,
-            aggregation="only_first_replica",
-        )
-        self.semi_supervised = False
-        self.built = True
 
-    def begin_semi_supervised(self, *, copy_student: bool) -> None:
-        """Switches to the semi-supervised step.
+class C3Trainer(SemiSupervisedTrainer):
+    """C3-SemiSeg: consistency, cross-set mixing and pixel contrast with a confident region."""
 
-        Args:
-            copy_student: initialise the teacher from the student; false when both were restored.
-        """
-        if copy_student:
-            teacher.initialise(self.teacher, self.student)
-        self.semi_supervised = True
-        self.make_train_function(force=True)
-
-    def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the student's outputs for `(B, H, W, 3)` images."""
-        return self.student(images, training=False)
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Does nothing: networks and optimizer are built before `fit`, which Keras cannot know."""
-
-    def train_step(self, batch: SupervisedBatch | SemiBatch) -> dict[str, tf.Tensor]:
-        """Runs one step of the current phase.
-
-        Returns:
-            The step's global scalars, and under `statistics.NAME` what else it counted.
-        """
-        step = self._semi_supervised_step if self.semi_supervised else self._supervised_step
-        logs, counts = step(batch)
-        if isinstance(self.optimizer, LossScaledAdam):
-            logs["loss_scale"] = tf.convert_to_tensor(self.optimizer.loss_scale)
-        with tf.control_dependencies([batch.x]):
-            counts[statistics.BATCH_READY] = tf.timestamp()
-        logs[statistics.NAME] = counts
-        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            # Here Keras averages along the first axis, which is not there yet.
-            return tf.nest.map_structure(lambda value: value[None], logs)
-        return logs
-
-    def _supervised_step(self, batch: SupervisedBatch) -> tuple[Logs, Logs]:
-        with tf.GradientTape() as tape:
-            student = self._run(self.student, batch.x)
-            supervised = self._supervised_loss(batch.y, self._upsample(student["logits"], batch.y))
-            loss, logs, counts = supervised, {"supervised": supervised}, {}
-            if self.config.uses_contrast and self.options.contrast_from_start:
-                contrast = contrast_step.supervised(self.config, self.num_classes, batch, student)
-                loss += self._lambda2(loss.dtype) * contrast.loss
-                logs |= contrast_step.logs(contrast)
-                counts = contrast_step.counts(contrast, self.num_classes)
-        self._descend(tape, loss)
-        sums = _global_sums({"loss": loss, **logs, **counts})
-        return {name: sums[name] for name in ("loss", *logs)}, {name: sums[name] for name in counts}
-
-    def _semi_supervised_step(self, batch: SemiBatch) -> tuple[Logs, Logs]:
+    def semi_supervised_step(self, batch: SemiBatch) -> tuple[Logs, Logs]:
         """Minimises L_sup + lambda1 L_consist + lambda2 L_contrast (Eq. 7)."""
-        options = self.options
-        phase_step = self.optimizer.iterations - self.config.supervised_steps
         # The teacher follows the student of the step before, then looks at this batch.
-        teacher.update(self.teacher, self.student, self._teacher_decay(phase_step))
-        teacher_x, teacher_u = self._teacher_outputs(batch)
-        targets = self._targets(teacher_u["logits"], batch.u_valid)
-        from_start = options.consistency_ramp_start == "training"
-        lambda1 = options.consistency_weight * schedules.sigmoid_ramp(
-            self.optimizer.iterations if from_start else phase_step,
-            options.consistency_ramp_steps,
-            targets.probabilities.dtype,
-        )
-        plan = self._mix_plan(batch)
+        self.update_teacher()
+        teacher_x, teacher_u = self.teacher_outputs(batch)
+        pseudo = self.pseudo_labels(teacher_u["logits"], batch.u_valid)
+        lambda1 = self.lambda1(pseudo.probabilities.dtype)
+        plan = None if self.options.mixing == "none" else batch.mix_plan(self.options.mix_group)
         with tf.GradientTape() as tape:
-            student = self._run(self.student, cutmix.mix(batch.x, batch.u_s, plan))
+            student = self.run(self.student, cutmix.mix(batch.x, batch.u_s, plan))
             logits_x, logits_u = cutmix.unmix_resized(
                 at_least_float32(student["logits"]),
                 plan,
                 *batch.y.shape[1:],
                 align_corners=self.config.network.align_corners,
             )
-            supervised = self._supervised_loss(batch.y, logits_x)
-            consistent = self._consistency_loss(targets, logits_u)
+            supervised = self.supervised_loss(batch.y, logits_x)
+            consistency = self.consistency_loss(pseudo, logits_u)
             loss = supervised
-            if options.consistency_weight > 0:
-                loss += lambda1 * consistent
-            logs = {"supervised": supervised, "consistency": consistent}
+            if self.options.consistency_weight > 0:
+                loss += lambda1 * consistency
+            logs = {"supervised": supervised, "consistency": consistency}
+            seen = self.at_features(batch, plan, student["logits"], pseudo)
+            counts = {}
             if self.config.uses_contrast:
                 contrast = contrast_step.semi_supervised(
-                    self.config,
-                    self.num_classes,
-                    batch,
-                    plan,
-                    student,
-                    teacher_x,
-                    teacher_u,
-                    targets,
+                    self.config, self.num_classes, batch.seed, seen, student, teacher_x, teacher_u
                 )
-                loss += self._lambda2(loss.dtype) * contrast.loss
-                logs |= contrast_step.logs(contrast)
-        self._descend(tape, loss)
-        counts = self._counts(batch, plan, student["logits"], targets)
-        if self.config.uses_contrast:
-            counts |= contrast_step.counts(contrast, self.num_classes)
-        logs |= {"confident": _count(targets.confident), "valid": _count(batch.u_valid)}
-        sums = _global_sums({"loss": loss, **logs, **counts})
-        logs = {name: sums[name] for name in ("loss", *logs)}
+                loss += self.lambda2(loss.dtype) * contrast.loss
+                logs |= _contrast_logs(contrast)
+                counts = self._anchor_counts(contrast)
+        self.descend(tape, loss)
+        logs |= {"confident": _count(pseudo.confident), "valid": _count(batch.u_valid)}
+        counts |= statistics.class_counts(
+            pseudo.predicted, pseudo.confident, batch.u_valid, self.num_classes
+        )
+        counts |= statistics.agreement(seen.predicted_u, seen.teacher_u, seen.valid_u)
+        logs, counts = self.totals(loss, logs, counts)
         logs["confident"] /= tf.maximum(logs.pop("valid"), 1)
-        return logs | {"lambda1": lambda1}, {name: sums[name] for name in counts}
+        return logs | {"lambda1": lambda1}, counts
 
-    def _run(self, network: keras.Model, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Applies a network in training mode to uint8 images."""
-        return self._forward[network.name](images)
+    def supervised_step(self, batch: SupervisedBatch) -> tuple[Logs, Logs]:
+        """Minimises L_sup; with the authors' option, L_sup + lambda2 L_contrast of the labels."""
+        if not (self.config.uses_contrast and self.options.contrast_from_start):
+            return super().supervised_step(batch)
+        with tf.GradientTape() as tape:
+            student = self.run(self.student, batch.x)
+            supervised = self.supervised_loss(batch.y, self.upsample(student["logits"], batch.y))
+            contrast = contrast_step.supervised(self.config, self.num_classes, batch, student)
+            loss = supervised + self.lambda2(supervised.dtype) * contrast.loss
+        self.descend(tape, loss)
+        logs = {"supervised": supervised} | _contrast_logs(contrast)
+        return self.totals(loss, logs, self._anchor_counts(contrast))
 
-    def _upsample(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Brings logits to the size of the labels, `(B, H, W, C)`, in at least float32."""
-        aligned = self.config.network.align_corners
-        return bilinear(at_least_float32(logits), *labels.shape[1:], align_corners=aligned)
-
-    def _lambda2(self, dtype: tf.DType) -> tf.Tensor:
-        return contrast_step.weight(self.config, self.optimizer.iterations, dtype)
-
-    def _supervised_loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        return losses.supervised(
-            labels,
-            logits,
-            num_images=self.config.labeled_batch_size,
-            averaging=self.options.loss_averaging,
-            group_size=self.options.mix_group,
-            global_sum=replicas.global_sum,
-        )
-
-    def _consistency_loss(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        return losses.consistency(
-            targets.probabilities,
-            logits,
-            targets.confident,
-            num_images=self.config.labeled_batch_size,
-            averaging=self.options.loss_averaging,
-            group_size=self.options.mix_group,
-            class_mean=self.options.consistency_class_mean,
-            global_sum=replicas.global_sum,
-        )
-
-    def _teacher_decay(self, phase_step: tf.Tensor) -> tf.Tensor:
-        return schedules.ema_decay(
-            phase_step, self.options.ema_decay, self.options.ema_warmup, self.thresholds.dtype
-        )
-
-    def _teacher_outputs(self, batch: SemiBatch) -> tuple[dict | None, dict]:
-        """Runs the teacher on the unlabeled images, and on the labeled ones where keys need it."""
+    def teacher_outputs(self, batch: SemiBatch) -> tuple[Outputs | None, Outputs]:
+        """Runs the teacher on `u_w`, and on `x` where Eq. 5 takes keys from there (else None)."""
         if not contrast_step.needs_teacher_of_labeled(self.config):
-            return None, self._run(self.teacher, batch.u_w)
-        both = self._run(self.teacher, tf.concat([batch.x, batch.u_w], axis=0))
+            return None, self.run(self.teacher, batch.u_w)
+        both = self.run(self.teacher, tf.concat([batch.x, batch.u_w], axis=0))
         halves = {name: tf.split(output, 2, axis=0) for name, output in both.items()}
         return tuple({name: half[i] for name, half in halves.items()} for i in range(2))
 
-    def _targets(self, logits: tf.Tensor, valid: tf.Tensor) -> Targets:
-        """Updates the thresholds (Eq. 6) and selects the confident region."""
-        probabilities = tf.nn.softmax(self._upsample(logits, valid))
-        certainty, predicted = confidence.most_probable(probabilities)
+    def pseudo_labels(self, logits: tf.Tensor, valid: tf.Tensor) -> PseudoLabels:
+        """Updates the thresholds (Eq. 6) and selects the confident region (Section 3.4)."""
+        probabilities = tf.nn.softmax(self.upsample(logits, valid))
+        highest, predicted = confidence.most_probable(probabilities)
         thresholds = confidence.update_thresholds(
             tf.convert_to_tensor(self.thresholds),
-            certainty,
+            highest,
             predicted,
             valid,
             ratio=self.options.dcrs_ratio,
             decay=self.options.dcrs_decay,
-            global_sum=replicas.global_sum,
+            global_sum=distribution.global_sum,
         )
         self.thresholds.assign(thresholds)
-        confident = confidence.confident_region(thresholds, certainty, predicted, valid)
-        return Targets(probabilities, predicted, confident)
+        confident = confidence.confident_region(thresholds, highest, predicted, valid)
+        return PseudoLabels(probabilities, predicted, confident)
 
-    def _mix_plan(self, batch: SemiBatch) -> cutmix.MixPlan | None:
-        if self.options.mixing == "none":
-            return None
-        return batch.mix_plan(self.options.mix_group)
-
-    def _counts(
-        self, batch: SemiBatch, plan: cutmix.MixPlan | None, logits: tf.Tensor, targets: Targets
-    ) -> Logs:
-        """Counts what the teacher says, and on the feature grid whether the student agrees."""
-        grid = contrast_step.feature_grid(self.config, logits, batch.y)
-        predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)[..., None]
-        _, student = cutmix.unmix(predicted, grid.plan(plan))
-        on_grid = (grid.take(part) for part in (targets.predicted, batch.u_valid))
-        return statistics.class_counts(
-            targets.predicted, targets.confident, batch.u_valid, self.num_classes
-        ) | statistics.agreement(student[..., 0], *on_grid)
-
-    def _descend(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
-        """Applies this replica's gradients; the optimizer adds up those of all replicas."""
-        variables = self.student.trainable_variables
-        gradients = tape.gradient(
-            loss,
-            [variable.value for variable in variables],
-            # In float16 the optimizer scales the gradients up, and down again when it applies them.
-            output_gradients=self.optimizer.scale_loss(tf.ones_like(loss)),
-            # The projection head has no part in the supervised phase.
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    def consistency_loss(self, pseudo: PseudoLabels, logits: tf.Tensor) -> tf.Tensor:
+        """Computes L_consist (Eq. 2) over the confident region."""
+        return losses.consistency(
+            pseudo.probabilities,
+            logits,
+            pseudo.confident,
+            num_images=self.config.labeled_batch_size,
+            averaging=self.options.loss_averaging,
+            group_size=self.options.mix_group,
+            class_mean=self.options.consistency_class_mean,
+            global_sum=distribution.global_sum,
         )
-        self.optimizer.apply(gradients, variables)
+
+    def at_features(
+        self,
+        batch: SemiBatch,
+        plan: cutmix.MixPlan | None,
+        logits: tf.Tensor,
+        pseudo: PseudoLabels,
+    ) -> contrast_step.AtFeatures:
+        """Looks up what labels, student and teacher say of the pixels that features lie on."""
+        grid = contrast_step.feature_grid(self.config, logits, batch.y)
+        (predicted_x, place_x), (predicted_u, place_u) = contrast_step.unmix_classes(
+            logits, cutmix.on_grid(plan, grid)
+        )
+        return contrast_step.AtFeatures(
+            y=tf.cast(grid.take(batch.y), tf.int32),
+            predicted_x=predicted_x,
+            predicted_u=predicted_u,
+            place_x=place_x,
+            place_u=place_u,
+            teacher_u=grid.take(pseudo.predicted),
+            confident_u=grid.take(pseudo.confident),
+            valid_u=grid.take(batch.u_valid),
+            plan=cutmix.on_grid(plan, grid),
+        )
+
+    def lambda1(self, dtype: tf.DType) -> tf.Tensor:
+        """Computes the weight of L_consist on its ramp (Section 4.1), a scalar."""
+        from_start = self.options.consistency_ramp_start == "training"
+        return self.options.consistency_weight * schedules.sigmoid_ramp(
+            self.optimizer.iterations if from_start else self.phase_step,
+            self.options.consistency_ramp_steps,
+            dtype,
+        )
+
+    def lambda2(self, dtype: tf.DType) -> tf.Tensor:
+        """Computes the weight of L_contrast, a scalar."""
+        return self.options.contrast_weight * schedules.sigmoid_ramp(
+            self.optimizer.iterations, self.options.contrast_ramp_steps, dtype
+        )
+
+    def _anchor_counts(self, contrast: ContrastResult) -> Logs:
+        anchors = tf.ensure_shape(contrast.anchors_per_class, [self.num_classes])
+        return {statistics.ANCHORS: anchors}
 
 
-def _forward(network: keras.Model, jit: bool) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Returns a network in training mode as a function of uint8 images.
-
-    Only the networks are compiled with XLA: around them, shapes depend on what is sampled, and
-    replicas exchange sums, neither of which XLA takes.
-    """
-
-    def forward(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return network(tf.cast(images, network.input.dtype), training=True)
-
-    return tf.function(forward, jit_compile=True, autograph=False) if jit else forward
+def _contrast_logs(contrast: ContrastResult) -> Logs:
+    return {
+        "contrast": contrast.loss,
+        "anchors": tf.reduce_sum(contrast.anchors_per_class),
+        "hard_anchors": contrast.hard_anchors,
+    }
 
 
 def _count(mask: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero(mask, dtype=tf.int32)
 
 
-def _global_sums(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Adds up scalars and vectors over the replicas, all in one reduction."""
-    dtype = parts["loss"].dtype
-    flat = [tf.reshape(tf.cast(part, dtype), [-1]) for part in parts.values()]
-    total = replicas.global_sum(tf.concat(flat, axis=0))
-    sums = tf.split(total, [part.shape[0] for part in flat])
-    return {
-        name: tf.reshape(value, part.shape)
-        for (name, part), value in zip(parts.items(), sums, strict=True)
-    }
+# By `--method`. A second method is a subclass of `SemiSupervisedTrainer` and a line here.
+TRAINERS: dict[str, type[SemiSupervisedTrainer]] = {
+    "c3": C3Trainer,
+    "supervised": SupervisedTrainer,
+}

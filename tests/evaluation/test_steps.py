@@ -80,9 +80,9 @@ def test_thresholds_keep_the_share_of_every_class(score, pairs, share):
     found = thresholds.find([steps.confidences(score, CLASSES)], batches(pairs), share)
     probabilities = [score(i[None], y.shape)[0].numpy().reshape(-1, CLASSES) for i, y in pairs]
     probabilities = np.concatenate(probabilities)
-    certainty, predicted = probabilities.max(-1), probabilities.argmax(-1)
+    highest, predicted = probabilities.max(-1), probabilities.argmax(-1)
     for index in range(CLASSES):
-        own = np.sort(certainty[predicted == index])[::-1]
+        own = np.sort(highest[predicted == index])[::-1]
         element = own[int(share * len(own))] if len(own) else 0
         assert found[index] <= element < found[index] + 1 / confidence.BINS or not len(own)
     assert (found > 0).sum() >= 3

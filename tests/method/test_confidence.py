@@ -20,8 +20,8 @@ def teacher_probabilities(seed=0, shape=(2, 16, 16), num_classes=5):
 
 
 def outputs(probabilities):
-    certainty = tf.reduce_max(probabilities, axis=-1)
-    return certainty, tf.argmax(probabilities, axis=-1, output_type=tf.int32)
+    highest = tf.reduce_max(probabilities, axis=-1)
+    return highest, tf.argmax(probabilities, axis=-1, output_type=tf.int32)
 
 
 def updated(thresholds, probabilities, valid=None, ratio=0.8, decay=0.9):
@@ -79,9 +79,9 @@ def test_eq_6_to_one_bin(ratio, decay):
 
 def test_the_element_is_counted_from_the_top():
     # int(0.8 * 5) = 4: the fifth of five; int(0.5 * 5) = 2: the third.
-    certainty = tf.constant([[[0.9, 0.8, 0.7, 0.6, 0.5]]], tf.float64)
+    highest = tf.constant([[[0.9, 0.8, 0.7, 0.6, 0.5]]], tf.float64)
     predicted, valid = tf.zeros([1, 1, 5], tf.int32), tf.ones([1, 1, 5], tf.bool)
-    counts = confidence.confidence_counts(certainty, predicted, valid, 1)
+    counts = confidence.confidence_counts(highest, predicted, valid, 1)
     for ratio, expected in ((0.8, 0.5), (0.5, 0.7), (0.1, 0.9)):
         threshold = confidence.class_thresholds(counts, ratio, tf.float64).numpy()
         assert 0 <= expected - threshold[0] < RESOLUTION
@@ -91,8 +91,8 @@ def test_the_region_keeps_about_the_ratio_of_each_class():
     probabilities = teacher_probabilities(shape=(4, 40, 40))
     valid = np.ones(probabilities.shape[:3], bool)
     thresholds = updated(np.zeros(5), probabilities, ratio=0.6, decay=0.0)
-    certainty, predicted = outputs(probabilities)
-    region = confidence.confident_region(thresholds, certainty, predicted, valid).numpy()
+    highest, predicted = outputs(probabilities)
+    region = confidence.confident_region(thresholds, highest, predicted, valid).numpy()
     np.testing.assert_array_equal(
         region, references.confident_region(thresholds, probabilities, valid)
     )
@@ -139,24 +139,24 @@ def test_one_pixel_and_one_class():
 
 
 def test_a_pixel_on_the_threshold_is_kept():
-    certainty = tf.constant([[[0.5, 0.25]]])
+    highest = tf.constant([[[0.5, 0.25]]])
     region = confidence.confident_region(
-        tf.constant([0.5]), certainty, tf.zeros([1, 1, 2], tf.int32), tf.ones([1, 1, 2], tf.bool)
+        tf.constant([0.5]), highest, tf.zeros([1, 1, 2], tf.int32), tf.ones([1, 1, 2], tf.bool)
     )
     assert region.numpy().tolist() == [[[True, False]]]
 
 
 def test_counts_of_two_replicas_give_the_thresholds_of_the_whole_batch():
     probabilities = teacher_probabilities(shape=(4, 16, 16))
-    certainty, predicted = outputs(probabilities)
-    valid = np.ones(certainty.shape, bool)
+    highest, predicted = outputs(probabilities)
+    valid = np.ones(highest.shape, bool)
     halves = [
-        confidence.confidence_counts(certainty[s], predicted[s], valid[s], 5)
+        confidence.confidence_counts(highest[s], predicted[s], valid[s], 5)
         for s in (slice(0, 2), slice(2, 4))
     ]
     thresholds = confidence.update_thresholds(
         tf.fill([5], tf.constant(0.9, tf.float64)),
-        certainty[:2],
+        highest[:2],
         predicted[:2],
         valid[:2],
         ratio=0.8,
@@ -168,9 +168,9 @@ def test_counts_of_two_replicas_give_the_thresholds_of_the_whole_batch():
 
 def test_every_valid_pixel_is_counted_once():
     probabilities = teacher_probabilities()
-    certainty, predicted = outputs(probabilities)
-    valid = np.random.default_rng(1).random(certainty.shape) < 0.7
-    counts = confidence.confidence_counts(certainty, predicted, valid, 5).numpy()
+    highest, predicted = outputs(probabilities)
+    valid = np.random.default_rng(1).random(highest.shape) < 0.7
+    counts = confidence.confidence_counts(highest, predicted, valid, 5).numpy()
     np.testing.assert_array_equal(
         counts.sum(axis=1), np.bincount(predicted.numpy()[valid], minlength=5)
     )

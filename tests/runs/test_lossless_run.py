@@ -22,7 +22,7 @@ from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.runs.run import Run
 from c3tf.runs.run_dir import RunDirError
 from c3tf.runs.stopping import StopRequest
-from c3tf.training.step import Segmenter
+from c3tf.training.step import C3Trainer
 
 pytestmark = pytest.mark.usefixtures("tiny_networks")
 
@@ -82,13 +82,13 @@ def saved_files(output):
 def test_a_loss_that_is_not_finite_leaves_its_batch_and_the_checkpoint_before(
     data, tmp_path, monkeypatch
 ):
-    original = Segmenter._consistency_loss
+    original = C3Trainer.consistency_loss
 
     def broken(self, *arguments):
         loss = original(self, *arguments)
         return tf.where(self.optimizer.iterations == 6, np.nan, loss)
 
-    monkeypatch.setattr(Segmenter, "_consistency_loss", broken)
+    monkeypatch.setattr(C3Trainer, "consistency_loss", broken)
     config = settings(data, tmp_path / "run")
     run = Run(config, "c3")
     with pytest.raises(NonFiniteError) as caught:
@@ -121,9 +121,9 @@ def test_a_gradient_that_breaks_the_weights_is_caught_before_they_are_saved(
     def explode(x):
         return x, lambda upstream: upstream * np.inf
 
-    original = Segmenter._supervised_loss
+    original = C3Trainer.supervised_loss
     monkeypatch.setattr(
-        Segmenter, "_supervised_loss", lambda self, *words: explode(original(self, *words))
+        C3Trainer, "supervised_loss", lambda self, *words: explode(original(self, *words))
     )
     with pytest.raises(NonFiniteError, match=r"After step 1 student/.* is not finite"):
         Run(settings(data, tmp_path / "run", checkpoint_every=1), "c3").train()

@@ -15,7 +15,7 @@ import tiny_segmenter
 from c3tf.config import Config
 from c3tf.training import distribution, statistics
 from c3tf.training.distribution import Devices
-from c3tf.training.loss_scale import INITIAL_SCALE, LossScaledAdam
+from c3tf.training.optimizer import INITIAL_SCALE, LossScaledAdam
 
 # Four replicas get one mix group of two each.
 SIZES = {"global_batch_size": 16, "mix_group": 2}

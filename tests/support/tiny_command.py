@@ -16,7 +16,8 @@ from c3tf.config import absl_flags
 from c3tf.labels import LabelMap
 from c3tf.runs import setup
 from c3tf.training import optimizer
-from c3tf.training.step import Segmenter
+from c3tf.training.step import TRAINERS
+from c3tf.training.trainer import SemiSupervisedTrainer
 
 LABEL_MAP = LabelMap(
     "five",
@@ -83,12 +84,12 @@ def _pair(seed):
     return image, label
 
 
-def build_model(config, label_map) -> Segmenter:
+def build_model(config, label_map) -> SemiSupervisedTrainer:
     """Stands in for `setup.build_model`."""
     student = tiny_segmenter.network("student", seed=1)
-    supervised = config.method.method == "supervised"
-    teacher = None if supervised else tiny_segmenter.network("teacher", seed=2)
-    model = Segmenter(student, teacher, label_map.num_classes, config)
+    trainer = TRAINERS[config.method.method]
+    teacher = tiny_segmenter.network("teacher", seed=2) if trainer.uses_teacher else None
+    model = trainer(student, teacher, label_map.num_classes, config)
     adam = optimizer.build(config, lambda v: "stem" in v.path, lambda v: "projection" in v.path)
     adam.build(student.trainable_variables)
     model.compile(optimizer=adam, jit_compile=False)

@@ -12,7 +12,8 @@ from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.labels import IGNORE
 from c3tf.method import cutmix
 from c3tf.training import optimizer
-from c3tf.training.step import Segmenter
+from c3tf.training.step import TRAINERS
+from c3tf.training.trainer import SemiSupervisedTrainer
 
 HEIGHT, WIDTH, STRIDE, NUM_CLASSES = 32, 64, 8, 5
 
@@ -77,11 +78,12 @@ def network(name: str, seed: int) -> keras.Model:
 
 def segmenter(
     settings: Config, adam: Callable[[], keras.optimizers.Optimizer] | None = None
-) -> Segmenter:
-    """Creates a compiled segmenter in its supervised phase; student and teacher differ."""
+) -> SemiSupervisedTrainer:
+    """Creates a compiled trainer in its supervised phase; student and teacher differ."""
     student = network("student", seed=1)
-    teacher = network("teacher", seed=2) if settings.method.method == "c3" else None
-    model = Segmenter(student, teacher, NUM_CLASSES, settings)
+    trainer = TRAINERS[settings.method.method]
+    teacher = network("teacher", seed=2) if trainer.uses_teacher else None
+    model = trainer(student, teacher, NUM_CLASSES, settings)
     own = (
         adam()
         if adam

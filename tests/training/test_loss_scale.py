@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 import references
-from c3tf.training import loss_scale
-from c3tf.training.loss_scale import INITIAL_SCALE, LossScaledAdam
+from c3tf.training import optimizer
+from c3tf.training.optimizer import INITIAL_SCALE, LossScaledAdam
 
 RATE = 0.02
 
@@ -66,7 +66,7 @@ def test_an_overflow_changes_nothing_and_halves_the_scale(overflows, bad):
 
 
 def test_the_scale_doubles_after_enough_finite_steps_in_a_row(monkeypatch):
-    monkeypatch.setattr(loss_scale, "GROWTH_STEPS", 3)
+    monkeypatch.setattr(optimizer, "GROWTH_STEPS", 3)
     own, adam = variables(), LossScaledAdam(RATE)
     adam.build(own)
     seen = []

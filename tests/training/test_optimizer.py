@@ -8,7 +8,7 @@ import references
 import tiny_segmenter
 from c3tf.config import Config
 from c3tf.training import optimizer
-from c3tf.training.adam import LayerwiseAdam
+from c3tf.training.optimizer import LayerwiseAdam
 
 SHAPES = {"backbone_a": (3, 2), "head": (4,), "backbone_b": (2,)}
 

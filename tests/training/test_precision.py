@@ -7,8 +7,7 @@ import pytest
 import tiny_segmenter
 from c3tf.config.checks import ConfigError
 from c3tf.training import precision
-from c3tf.training.adam import LayerwiseAdam
-from c3tf.training.loss_scale import INITIAL_SCALE, LossScaledAdam
+from c3tf.training.optimizer import INITIAL_SCALE, LayerwiseAdam, LossScaledAdam
 
 STEPS = 3
 

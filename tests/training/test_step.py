@@ -358,12 +358,12 @@ def test_losses_stay_in_float32_under_half_precision(policy, options):
     with tiny_segmenter.precision(policy):
         model = prepared(settings)
         assert model.student(batch.x)["logits"].dtype.name == policy.removeprefix("mixed_")
-        supervised, _ = model._supervised_step(tiny_segmenter.labeled(batch))
+        supervised, _ = model.supervised_step(tiny_segmenter.labeled(batch))
         model.optimizer.iterations.assign(settings.supervised_steps)
-        teacher_u = model._teacher_outputs(tiny_segmenter.tensors(batch))[1]
-        targets = model._targets(teacher_u["logits"], tf.constant(batch.u_valid))
-        assert targets.probabilities.dtype == tf.float32
-        np.testing.assert_allclose(tf.reduce_sum(targets.probabilities, axis=-1), 1, atol=1e-6)
+        teacher_u = model.teacher_outputs(tiny_segmenter.tensors(batch))[1]
+        pseudo = model.pseudo_labels(teacher_u["logits"], tf.constant(batch.u_valid))
+        assert pseudo.probabilities.dtype == tf.float32
+        np.testing.assert_allclose(tf.reduce_sum(pseudo.probabilities, axis=-1), 1, atol=1e-6)
         model = prepared(settings)
         logs = model.train_step(tiny_segmenter.tensors(batch))
         logs.pop(statistics.NAME)

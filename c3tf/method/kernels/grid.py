@@ -1,11 +1,9 @@
-"""The feature grid: which pixel of an image each feature speaks of."""
+"""The feature grid: the pixels of an image on which its features lie."""
 
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
-
-from c3tf.method.cutmix import MixPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +63,6 @@ class FeatureGrid:
         return tf.stack(
             [first_row, first_column, end_row - first_row, end_column - first_column], axis=-1
         )
-
-    def plan(self, plan: MixPlan | None) -> MixPlan | None:
-        """Converts a mix plan from pixels to features; None stays None."""
-        return None if plan is None else plan._replace(boxes=self.boxes(plan.boxes))
 
 
 def _places(features: int, pixels: int, align_corners: bool) -> np.ndarray:

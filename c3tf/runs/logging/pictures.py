@@ -9,7 +9,7 @@ from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.inference import networks
 from c3tf.labels import IGNORE, LabelMap
 from c3tf.method import confidence, cutmix
-from c3tf.training.step import Segmenter
+from c3tf.training.trainer import SemiSupervisedTrainer
 from c3tf.visualization import drawing
 
 # Labeled images, and as many unlabeled ones, where the batch is not mixed in groups.
@@ -21,7 +21,7 @@ class Pictures:
 
     def __init__(
         self,
-        model: Segmenter,
+        model: SemiSupervisedTrainer,
         label_map: LabelMap,
         first_batch: Callable[[], SemiBatch | SupervisedBatch],
     ) -> None:

@@ -15,7 +15,7 @@ from c3tf.runs.logging.console import Console
 from c3tf.runs.logging.pictures import Pictures
 from c3tf.runs.logging.tensorboard import EventLog
 from c3tf.training import statistics
-from c3tf.training.step import Segmenter
+from c3tf.training.trainer import SemiSupervisedTrainer
 
 METRICS = "metrics.jsonl"
 
@@ -40,7 +40,7 @@ class RunLog:
 
     def callbacks(
         self,
-        model: Segmenter,
+        model: SemiSupervisedTrainer,
         step: int,
         first_batch: Callable[[], SemiBatch | SupervisedBatch],
     ) -> list[keras.callbacks.Callback]:
@@ -96,7 +96,9 @@ class RunLog:
             self._events.close()
 
 
-def _scalars(model: Segmenter, logs: dict[str, Any], label_map: LabelMap) -> dict[str, float]:
+def _scalars(
+    model: SemiSupervisedTrainer, logs: dict[str, Any], label_map: LabelMap
+) -> dict[str, float]:
     thresholds = None
     if model.semi_supervised:
         thresholds = tf.convert_to_tensor(model.thresholds).numpy()

@@ -1,4 +1,4 @@
-"""The kernels against the plain TensorFlow versions of the same equations, gradients included."""
+"""What trains against the executable paper (`plain`), gradients included."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import plain_method
 from c3tf.labels import IGNORE
-from c3tf.method import confidence, cutmix
+from c3tf.method import confidence, cutmix, losses, plain, schedules
 from c3tf.method.contrast import ContrastInputs, contrastive, pixel_contrast, unit_norm
 from c3tf.method.kernels.grid import FeatureGrid
 from c3tf.method.kernels.resize import bilinear
+from c3tf.method.sampling import sample_pixels
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 TEMPERATURE = 0.15
@@ -48,6 +48,15 @@ def pairs(dtype, anchors=40, keys=50, channels=6, num_classes=4):
     )
 
 
+def plain_contrastive(
+    anchors, anchor_classes, keys, key_classes, *, temperature, anchor_ids=None, key_ids=None
+):
+    """`plain.contrast_of_anchors`, the sets of pairs made from classes and identities."""
+    P = anchor_classes[:, None] == key_classes[None, :]  # noqa: N806
+    other = True if anchor_ids is None else anchor_ids[:, None] != key_ids[None, :]
+    return plain.contrast_of_anchors(anchors, keys, P & other, ~P, temperature)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("block_pairs", [1, 150, 2**20])
 @pytest.mark.parametrize("exclude_self", [False, True])
@@ -68,7 +77,7 @@ def test_contrast_in_blocks(dtype, block_pairs, exclude_self, temperature):
 
     # Similarities go up to 1 / temperature, and rounding with them.
     assert_close(
-        loss(contrastive, block_pairs=block_pairs), loss(plain_method.contrastive), dtype,
+        loss(contrastive, block_pairs=block_pairs), loss(plain_contrastive), dtype,
         scale=max(1.0, 0.15 / temperature),
     )  # fmt: skip
 
@@ -96,7 +105,7 @@ def test_contrast_in_edge_cases(anchor_classes, key_classes):
             anchors,
         )
 
-    assert_close(loss(contrastive), loss(plain_method.contrastive), "float64")
+    assert_close(loss(contrastive), loss(plain_contrastive), "float64")
 
 
 def test_no_anchors_and_no_keys():
@@ -143,7 +152,40 @@ def test_contrast_repeats_bit_for_bit():
 
 
 def on_grid(plan, size, stride):
-    return FeatureGrid.between(tuple(n // stride for n in size), size).plan(plan)
+    grid = FeatureGrid.between(tuple(n // stride for n in size), size)
+    return cutmix.on_grid(plan, grid)
+
+
+def plain_mix(labeled, unlabeled, plan):
+    boxes = tf.reshape(plan.boxes, [-1, 4])
+    masks = plain.masks(boxes, *labeled.shape[1:3], labeled.dtype)
+    return plain.mix_batch(labeled, unlabeled, plan.order, masks)
+
+
+def plain_unmix(mixed, plan, stride=1):
+    boxes, size = tf.reshape(plan.boxes, [-1, 4]), [stride * n for n in mixed.shape[1:3]]
+    return plain.unmix_batch(mixed, plan.order, plain.masks(boxes, *size, mixed.dtype, stride))
+
+
+def random_labels(rng, shape, num_classes, present):
+    """Labels `(B, h, w)` of which each image shows some classes, and a tenth is ignored."""
+    labels = np.stack(
+        [rng.choice(rng.permutation(num_classes)[:present], shape[1:]) for _ in range(shape[0])]
+    )
+    return np.where(rng.random(shape) < 0.1, IGNORE, labels).astype(np.int32)
+
+
+def plain_pixel_contrast(sets, *, num_classes, count, temperature):
+    """Eq. 5 over samples; maps are taken apart and put together first."""
+    embedding, keys, labels, hard, priority = (
+        tf.concat([tf.reshape(x, [x.shape[0], -1, *x.shape[3:]]) for x in parts], axis=0)
+        for parts in zip(*(part[:5] for part in sets), strict=True)
+    )
+    pixels, classes = plain.sample(labels, hard, priority, num_classes, count)
+    anchors, keys = (
+        tf.gather(tf.reshape(maps, [-1, maps.shape[-1]]), pixels) for maps in (embedding, keys)
+    )
+    return plain.contrast(anchors, keys, classes, temperature)
 
 
 def contrast_sets(dtype):
@@ -155,7 +197,7 @@ def contrast_sets(dtype):
     plan = cutmix.MixPlan(order, boxes)
     mixed, keys = (tf.constant(rng.normal(size=(*shape, 8)), dtype) for _ in range(2))
     columns = (
-        plain_method.random_labels(rng, shape, num_classes, 3),
+        random_labels(rng, shape, num_classes, 3),
         rng.random(shape) < 0.4,
         np.float32(rng.random(shape)),
     )
@@ -167,7 +209,7 @@ def contrast_sets(dtype):
         return [ContrastInputs(*row) for row in rows]
 
     def apart_sets(embedding):
-        parts = plain_method.unmix(embedding, plan, stride)
+        parts = plain_unmix(embedding, plan, stride)
         return [ContrastInputs(*row) for row in zip(parts, tf.split(keys, 2), *rest, strict=True)]
 
     options = {"num_classes": num_classes, "count": 3, "temperature": TEMPERATURE}
@@ -179,9 +221,9 @@ def test_sampling_from_mixed_maps_is_sampling_from_maps_taken_apart(dtype):
     mixed, mixed_sets, apart_sets, options = contrast_sets(dtype)
     ours = with_gradient(lambda x: pixel_contrast(mixed_sets(x), **options).loss, mixed)
     apart = with_gradient(lambda x: pixel_contrast(apart_sets(x), **options).loss, mixed)
-    plain = with_gradient(lambda x: plain_method.pixel_contrast(apart_sets(x), **options), mixed)
-    assert_close(ours, plain, dtype)
-    assert_close(apart, plain, dtype)
+    expected = with_gradient(lambda x: plain_pixel_contrast(apart_sets(x), **options), mixed)
+    assert_close(ours, expected, dtype)
+    assert_close(apart, expected, dtype)
     assert float(ours[0]) > 0
     assert np.abs(ours[1]).max() > 0.01
 
@@ -203,17 +245,18 @@ def test_dcrs_is_sorting_to_one_bin(dtype):
 
     @tf.function
     def ours():
-        certainty, predicted = confidence.most_probable(probabilities)
+        highest, predicted = confidence.most_probable(probabilities)
         thresholds = confidence.update_thresholds(
-            start, certainty, predicted, valid, ratio=0.7, decay=0.5
+            start, highest, predicted, valid, ratio=0.7, decay=0.5
         )
-        return thresholds, confidence.confident_region(thresholds, certainty, predicted, valid)
+        return thresholds, confidence.confident_region(thresholds, highest, predicted, valid)
 
     @tf.function
-    def plain():
-        return plain_method.confident_region(start, probabilities, valid, ratio=0.7, decay=0.5)
+    def sorting():
+        thresholds = plain.thresholds(start, probabilities, valid, s=0.7, beta=0.5)
+        return thresholds, plain.confident_region(thresholds, probabilities, valid)
 
-    (thresholds, region), (expected, expected_region) = ours(), plain()
+    (thresholds, region), (expected, expected_region) = ours(), sorting()
     below = expected.numpy() - thresholds.numpy()
     assert (below >= -TOLERANCE[dtype]).all()
     assert (below <= 0.5 / confidence.BINS + TOLERANCE[dtype]).all()
@@ -233,9 +276,9 @@ def test_dcrs_is_sorting_to_one_bin(dtype):
 )
 def test_most_probable_is_max_and_first_argmax(logits, dtype):
     probabilities = tf.nn.softmax(tf.cast(logits, dtype))
-    certainty, predicted = confidence.most_probable(probabilities)
-    assert certainty.dtype == dtype
-    np.testing.assert_array_equal(certainty, tf.reduce_max(probabilities, axis=-1))
+    highest, predicted = confidence.most_probable(probabilities)
+    assert highest.dtype == dtype
+    np.testing.assert_array_equal(highest, tf.reduce_max(probabilities, axis=-1))
     as_float64 = np.float64(tf.cast(probabilities, tf.float64))
     np.testing.assert_array_equal(predicted, as_float64.argmax(axis=-1))
 
@@ -256,21 +299,23 @@ def mix_case(dtype, channels=3):
 
 
 @pytest.mark.parametrize("dtype", [tf.int32, tf.uint8, tf.bool, tf.bfloat16, tf.float64])
-def test_mixing_is_selecting_with_masks(dtype):
+def test_mixing_is_eq_4(dtype):
     plan, labeled, unlabeled = mix_case(dtype)
     mixed = tf.function(cutmix.mix)(labeled, unlabeled, plan)
-    plain = plain_method.mix(labeled, unlabeled, plan)
     assert mixed.dtype == dtype
-    assert bool(tf.reduce_all(mixed == plain))
+    if dtype == tf.bool:
+        # Eq. 4 is arithmetic.
+        mixed, labeled, unlabeled = (tf.cast(x, tf.int32) for x in (mixed, labeled, unlabeled))
+    assert bool(tf.reduce_all(mixed == plain_mix(labeled, unlabeled, plan)))
     for stride in (1, 8):
         maps = mixed[:, stride // 2 :: stride, stride // 2 :: stride]
         ours = cutmix.unmix(maps, on_grid(plan, (16, 24), stride))
-        for own, expected in zip(ours, plain_method.unmix(maps, plan, stride), strict=True):
+        for own, expected in zip(ours, plain_unmix(maps, plan, stride), strict=True):
             assert bool(tf.reduce_all(own == expected))
 
 
 @pytest.mark.parametrize("stride", [1, 8])
-def test_gradients_of_mixing_are_those_of_selecting(stride):
+def test_gradients_of_mixing_are_those_of_eq_4(stride):
     plan, labeled, unlabeled = mix_case(tf.float64)
     maps = tf.concat([labeled, unlabeled], axis=0)[:, ::stride, ::stride]
     weight = tf.constant(np.random.default_rng(1).normal(size=maps.shape))
@@ -280,15 +325,15 @@ def test_gradients_of_mixing_are_those_of_selecting(stride):
 
     grid_plan = on_grid(plan, (16, 24), stride)
     ours = with_gradient(weighted(lambda x: cutmix.unmix(x, grid_plan)), maps)
-    plain = with_gradient(weighted(lambda x: plain_method.unmix(x, plan, stride)), maps)
-    assert_close(ours, plain, "float64")
+    expected = with_gradient(weighted(lambda x: plain_unmix(x, plan, stride)), maps)
+    assert_close(ours, expected, "float64")
     if stride == 1:
 
-        def mixed(module):
-            return lambda x: tf.reduce_sum(weight * module.mix(*tf.split(x, 2), plan))
+        def mixed(mix):
+            return lambda x: tf.reduce_sum(weight * mix(*tf.split(x, 2), plan))
 
-        ours, plain = (with_gradient(mixed(module), maps) for module in (cutmix, plain_method))
-        assert_close(ours, plain, "float64")
+        ours, expected = (with_gradient(mixed(mix), maps) for mix in (cutmix.mix, plain_mix))
+        assert_close(ours, expected, "float64")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -303,19 +348,17 @@ def test_unmixing_while_resizing_is_resizing_and_then_unmixing(dtype, grid, alig
     def ours(x):
         return tf.reduce_sum(weight * tf.stack(cutmix.unmix_resized(x, plan, 16, 24, aligned)))
 
-    def plain(x):
-        return tf.reduce_sum(
-            weight * tf.stack(plain_method.unmix(bilinear(x, 16, 24, aligned), plan))
-        )
+    def one_by_one(x):
+        return tf.reduce_sum(weight * tf.stack(plain_unmix(bilinear(x, 16, 24, aligned), plan)))
 
     apart = zip(
         cutmix.unmix_resized(maps, plan, 16, 24, aligned),
-        plain_method.unmix(bilinear(maps, 16, 24, aligned), plan),
+        plain_unmix(bilinear(maps, 16, 24, aligned), plan),
         strict=True,
     )
     for one, other in apart:
         np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE[dtype])
-    assert_close(with_gradient(ours, maps), with_gradient(plain, maps), dtype, scale=30)
+    assert_close(with_gradient(ours, maps), with_gradient(one_by_one, maps), dtype, scale=30)
 
 
 def test_nothing_mixed_is_only_resized():
@@ -339,3 +382,54 @@ def test_ignored_pixels_are_no_anchors_of_mixed_maps():
     mixed, mixed_sets, _, options = contrast_sets("float32")
     sets = [part._replace(labels=tf.fill(part.labels.shape, IGNORE)) for part in mixed_sets(mixed)]
     assert float(pixel_contrast(sets, **options).loss) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_losses_are_eq_1_and_eq_2(dtype):
+    rng = np.random.default_rng(0)
+    y = tf.constant(random_labels(rng, (3, 6, 8), 5, 4))
+    logits = tf.constant(rng.normal(0, 3, (3, 6, 8, 5)), dtype)
+    teacher = tf.nn.softmax(tf.constant(rng.normal(0, 3, (3, 6, 8, 5)), dtype))
+    # An image without a confident pixel, too.
+    confident = tf.constant(rng.random((3, 6, 8)) < np.array([0.0, 0.3, 0.9])[:, None, None])
+    for ours, expected in (
+        (
+            lambda x: losses.supervised(y, x, num_images=3),
+            lambda x: plain.supervised(y, tf.nn.log_softmax(x)),
+        ),
+        (
+            lambda x: losses.consistency(teacher, x, confident, num_images=3),
+            lambda x: plain.consistency(teacher, tf.nn.log_softmax(x), confident),
+        ),
+    ):
+        assert_close(with_gradient(ours, logits), with_gradient(expected, logits), dtype)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6])
+def test_sampling_is_that_of_the_paper(count):
+    rng = np.random.default_rng(count)
+    labels = random_labels(rng, (3, 5, 7), 4, 3).reshape(3, -1)
+    hard, priority = rng.random(labels.shape) < 0.3, np.float32(rng.random(labels.shape))
+    samples = sample_pixels(
+        tf.constant(labels), tf.constant(hard), tf.constant(priority), num_classes=4, count=count
+    )
+    filled = tf.where(samples.taken)
+    ours = filled[:, 0] * 35 + tf.cast(tf.boolean_mask(samples.index, samples.taken), tf.int64)
+    pixels, classes = plain.sample(labels, hard, priority, 4, count)
+    np.testing.assert_array_equal(ours, pixels)
+    np.testing.assert_array_equal(filled[:, 1], classes)
+
+
+@pytest.mark.parametrize("grid", [(4, 6), (3, 5), (16, 24)])
+def test_resizing_is_tensorflows(grid):
+    maps = tf.constant(np.random.default_rng(0).normal(size=(2, *grid, 3)), tf.float32)
+    ours = with_gradient(lambda x: tf.reduce_sum(bilinear(x, 16, 24) ** 2), maps)
+    expected = with_gradient(lambda x: tf.reduce_sum(tf.image.resize(x, [16, 24]) ** 2), maps)
+    for one, other in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [0, 1, 9, 10, 99])
+def test_ramp_is_that_of_the_paper(step):
+    ours = schedules.sigmoid_ramp(tf.constant(step), 10)
+    np.testing.assert_allclose(ours, plain.ramp(step, 10), rtol=1e-6)
