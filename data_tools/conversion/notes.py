@@ -16,7 +16,7 @@ import numpy as np
 from c3tf.data.manifest import LeftOut, Shard
 from c3tf.errors import DataError
 from c3tf.io import files
-from data_tools.conversion.example import Item, Outcome, Refused, source_lengths
+from data_tools.conversion.example import Outcome, Refused, SourcePair, source_lengths
 
 # Notes lie in small files, which remote file systems are slow to find.
 _THREADS = 32
@@ -34,9 +34,9 @@ class ShardNotes:
         labeled: records with a label.
         label_histogram: label pixels per stored value.
         image_sizes: records per size of image, `WIDTHxHEIGHT`.
-        left_out: items that are not among the records.
+        left_out: pairs that are not among the records.
         skipped: how many of these would have stopped a run without `--skip_bad`.
-        sources: digest over the lengths of the local source files of its items, in order.
+        sources: digest over the lengths of the local source files of its pairs, in order.
     """
 
     shard: Shard
@@ -56,7 +56,7 @@ class _Sources:
         self._digest = hashlib.sha256()
 
     def add(self, lengths: tuple[int, ...]) -> None:
-        """Adds the files of the next item."""
+        """Adds the files of the next pair."""
         self._digest.update(f"{lengths}".encode())
 
     def digest(self) -> str:
@@ -191,16 +191,16 @@ def _read(data_dir: str, work_dir: str, name: str) -> ShardNotes | None:
     return notes if files.size(files.join(data_dir, name)) == notes.shard.bytes else None
 
 
-def are_of(notes: ShardNotes, items: Iterable[Item]) -> bool:
+def are_of(notes: ShardNotes, pairs: Iterable[SourcePair]) -> bool:
     """Tells whether the source files of a finished shard still have the lengths they had.
 
     Args:
         notes: of the shard.
-        items: all images that were meant for it.
+        pairs: all images that were meant for it.
     """
     sources = _Sources()
-    for item in items:
-        sources.add(source_lengths(item))
+    for pair in pairs:
+        sources.add(source_lengths(pair))
     return notes.sources == sources.digest()
 
 

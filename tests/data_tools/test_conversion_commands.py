@@ -12,7 +12,7 @@ import pytest
 
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
-from data_tools.conversion import description
+from data_tools import inspect
 from raw_trees import write_bdd100k, write_camvid, write_cityscapes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def test_conversion_end_to_end(tmp_path, module, write, height):
     assert manifest.converter == f"data_tools.{module}"
     expected = 0 if module != "cityscapes" else height
     assert manifest.options["height"] == expected
-    assert description.text(manifest) in done.stdout
+    assert inspect.summary(manifest) in done.stdout
     assert all(name in done.stdout for name in manifest.label_map.class_names)
     assert f"{manifest.count('train') + manifest.count('val')}/" in done.stderr
 
@@ -113,7 +113,7 @@ def _alive(pid):
 def test_workers_end_when_the_main_process_is_killed():
     code = (
         "import os, time\n"
-        "from data_tools import workers\n"
+        "from data_tools.conversion import workers\n"
         "if __name__ == '__main__':\n"
         "    with workers.pool(2) as mapper:\n"
         "        print(*mapper.map(os.path.realpath, ['/proc/self'] * 2), flush=True)\n"
