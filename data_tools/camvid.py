@@ -22,9 +22,6 @@ _PUBLISHED = {"train": 367, "val": 101}
 def discover(source: str) -> pairing.SourceListing:
     """Lists the images and masks of CamVid.
 
-    Args:
-        source: directory that holds `train`, `trainannot`, `val` and `valannot`.
-
     Raises:
         DataError: the folders are not there, or a split is empty.
     """

@@ -1,4 +1,4 @@
-"""What the conversion commands share: flags, progress, the summary."""
+"""The conversion command: the flags, the conversion and the summary all data sets share."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -23,12 +23,13 @@ _SHOWN = 5
 _MIN_HEIGHT, _MAX_HEIGHT = 16, 16384
 
 
-def define_flags(default_height: int = 0, source: bool = True) -> None:
+def define_flags(default_height: int = 0, source: bool = True, palette_masks: bool = False) -> None:
     """Defines the flags of a conversion command, which calls this only when it is the program.
 
     Args:
         default_height: default of `--height`.
         source: define `--source`, one directory of raw data.
+        palette_masks: default of `--palette_masks`, for data sets that publish such masks.
     """
     if source:
         flags.DEFINE_string("source", None, "Directory of the raw data.", required=True)
@@ -67,7 +68,7 @@ def define_flags(default_height: int = 0, source: bool = True) -> None:
     )
     flags.DEFINE_bool(
         "palette_masks",
-        False,
+        palette_masks,
         "Take the indices of palette masks (as in PASCAL VOC) for ids, instead of refusing them.",
     )
     flags.DEFINE_integer("num_workers", 0, "Processes; 0 uses all cores.", lower_bound=0)
@@ -97,10 +98,10 @@ def convert_source(
     ignored_colors: tuple[tuple[int, int, int], ...] = (),
     converter: str | None = None,
 ) -> Manifest:
-    """Converts what a discovery finds, as the flags say, and prints a summary.
+    """Converts what `discover` lists, as the flags say, and prints a summary.
 
     Args:
-        discover: finds images and labels; called when the flags are known to fit.
+        discover: lists images and labels; called when the flags are known to fit.
         dataset: short name of the data set.
         label_map: its classes.
         ignored_colors: colours of painted masks that belong to no class.

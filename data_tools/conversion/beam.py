@@ -1,4 +1,4 @@
-"""Converts shards as an Apache Beam pipeline, so that a cluster can do it.
+"""The Apache Beam runner, which lets a cluster convert.
 
 A shard is one element: a worker converts its images and writes it, as one machine would, to a path
 all workers see. Bytes, resuming and errors are those of a local conversion; the runner only
@@ -123,10 +123,6 @@ def write_lists(plan: Sequence[ShardPlan], work_dir: str) -> None:
     """Writes which images go into which shard where workers find it.
 
     A pipeline's own description must stay small, however many images there are.
-
-    Args:
-        plan: shards to write.
-        work_dir: folder all workers see.
     """
 
     def write(shard: ShardPlan) -> None:

@@ -1,4 +1,4 @@
-"""What is noted about a finished shard until the manifest is written, so that a run can continue.
+"""Notes on finished shards, kept until the manifest is written, so that a run can continue.
 
 Free of TensorFlow: the runners and what workers import come here.
 """
@@ -105,9 +105,6 @@ class Tally:
 def read_json(path: str) -> dict[str, Any]:
     """Reads what a stopped run noted.
 
-    Args:
-        path: of the file.
-
     Raises:
         DataError: it is damaged.
     """
@@ -121,12 +118,7 @@ def read_json(path: str) -> dict[str, Any]:
 
 
 def damaged(path: str, reason: str) -> DataError:
-    """Makes the complaint that a note of the whole run is damaged.
-
-    Args:
-        path: of the file.
-        reason: what is wrong with it, in a few words.
-    """
+    """Makes the complaint that a note of the whole run is damaged, for a reason in a few words."""
     return DataError(
         f"{path} is damaged ({reason}), so the conversion cannot continue. Delete the directory of "
         "the data set, or choose another --output, and convert again."
@@ -134,23 +126,13 @@ def damaged(path: str, reason: str) -> DataError:
 
 
 def write(work_dir: str, notes: ShardNotes) -> None:
-    """Notes that a shard is finished.
-
-    Args:
-        work_dir: where the notes are kept.
-        notes: what is known about the shard.
-    """
+    """Notes that a shard is finished."""
     text = json.dumps(dataclasses.asdict(notes), ensure_ascii=False)
     files.write_text(_path(work_dir, notes.shard.file), text)
 
 
 def forget(work_dir: str, names: Iterable[str]) -> None:
-    """Deletes the notes of shards that are to be written again, so that none passes for finished.
-
-    Args:
-        work_dir: where the notes are.
-        names: file names of the shards.
-    """
+    """Deletes the notes of shards to be written again, so that none passes for finished."""
     noted = set(files.list_dir(work_dir))
     for name in names:
         if _path("", name) in noted:
@@ -158,16 +140,7 @@ def forget(work_dir: str, names: Iterable[str]) -> None:
 
 
 def read_all(data_dir: str, work_dir: str, names: Sequence[str]) -> dict[str, ShardNotes]:
-    """Reads the notes of those shards that are finished.
-
-    Args:
-        data_dir: where the shards would be.
-        work_dir: where the notes would be.
-        names: file names of shards.
-
-    Returns:
-        Notes by file name; without shards that are missing or of another length than noted.
-    """
+    """Reads the notes of finished shards by name; none for a missing or changed shard."""
     held, noted = set(files.list_dir(data_dir)), set(files.list_dir(work_dir))
     there = [name for name in names if name in held and _path("", name) in noted]
     with ThreadPoolExecutor(_THREADS) as executor:
@@ -192,12 +165,7 @@ def _read(data_dir: str, work_dir: str, name: str) -> ShardNotes | None:
 
 
 def are_of(notes: ShardNotes, pairs: Iterable[SourcePair]) -> bool:
-    """Tells whether the source files of a finished shard still have the lengths they had.
-
-    Args:
-        notes: of the shard.
-        pairs: all images that were meant for it.
-    """
+    """Tells whether the source files of a finished shard still have the lengths they had."""
     sources = _Sources()
     for pair in pairs:
         sources.add(source_lengths(pair))

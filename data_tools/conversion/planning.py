@@ -1,4 +1,4 @@
-"""Which image goes into which shard.
+"""The assignment of images to shards.
 
 It depends only on the names and the options, never on who writes or on how many workers, so every
 way of converting gives the same bytes.
@@ -76,13 +76,7 @@ def _num_shards(path: str, most: int) -> int:
 
 
 def count_shards(count: int, sample: Iterable[Outcome], shard_mb: int) -> int:
-    """Returns how many shards of about `shard_mb` megabytes `count` images fill.
-
-    Args:
-        count: images.
-        sample: some of them, converted.
-        shard_mb: wanted megabytes per shard.
-    """
+    """Returns how many shards of `shard_mb` megabytes `count` images fill, judged by a sample."""
     records = [result.record for result in sample if isinstance(result, Converted)]
     sizes = [len(record.image) + len(record.label or b"") for record in records]
     total = count * sum(sizes) / max(len(sizes), 1)

@@ -1,4 +1,4 @@
-"""Who converts the images of a plan: the processes of this machine, or what else runs shards."""
+"""Runners, which convert the images of a plan: here in the processes of this machine."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,12 +39,7 @@ class LocalRunner:
     """Converts in processes of this machine and writes in this process."""
 
     def __init__(self, num_workers: int = 0, start_progress: StartProgress | None = None) -> None:
-        """Stores the settings.
-
-        Args:
-            num_workers: processes; 0 uses all cores, 1 works in this process.
-            start_progress: shows progress.
-        """
+        """Stores the number of processes (0: all cores, 1: this one) and what shows progress."""
         self._num_workers, self._start_progress = num_workers, start_progress
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Places things in a street: first what the scene must show, then what streets are full of."""
+"""The layout of a scene: first what it must show, then what streets are full of."""
 
 import dataclasses
 import functools

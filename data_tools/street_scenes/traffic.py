@@ -1,4 +1,4 @@
-"""Places vehicles and riders: moving in lanes, crossing, parked."""
+"""Vehicles and riders of a scene: moving in lanes, crossing, parked."""
 
 import dataclasses
 import functools

@@ -95,9 +95,16 @@ def test_errors_are_one_line(tmp_path):
     assert "'stray'" in done.stderr
 
 
-def test_workers_do_not_import_tensorflow():
-    modules = "sys, data_tools.camvid, data_tools.conversion.convert"
-    code = f"import {modules}; sys.exit('tensorflow' in sys.modules)"
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "data_tools.bdd100k, data_tools.camvid, data_tools.cityscapes, data_tools.folder",
+        "data_tools.inspect, data_tools.verify, data_tools.conversion.convert",
+        "data_tools.street_scenes.__main__, data_tools.splits",
+    ],
+)
+def test_commands_and_workers_do_not_import_tensorflow(modules):
+    code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

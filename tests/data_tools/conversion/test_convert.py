@@ -318,7 +318,7 @@ def test_masks_of_another_folder_do_not_continue_a_stopped_run(tmp_path, three_s
     found = [camvid.discover(str(source)) for source in sources]
     moved = dataclasses.replace(
         found[0],
-        items=tuple(
+        pairs=tuple(
             dataclasses.replace(item, label=other.label)
             for item, other in zip(found[0].pairs, found[1].pairs, strict=True)
         ),

@@ -67,8 +67,8 @@ def _killed_and_continued(repository, source, output, kills, seconds, seed):
 _KILL_ITSELF = """
 import os, signal, sys
 from c3tf.labels import CAMVID
-from data_tools import convert, planning
-from data_tools.discovery import camvid
+from data_tools import camvid
+from data_tools.conversion import convert, planning
 from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 
