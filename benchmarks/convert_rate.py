@@ -36,9 +36,9 @@ import numpy as np
 from PIL import Image
 
 from c3tf.labels import CITYSCAPES
+from data_tools import bdd100k, cityscapes
 from data_tools.conversion import convert, workers
-from data_tools.conversion.example import Item, Options
-from data_tools.conversion.layouts import bdd100k, cityscapes
+from data_tools.conversion.example import ConversionOptions, SourcePair
 from data_tools.conversion.runners import LocalRunner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,11 +150,11 @@ def _discover(source: Path, case: Case):
 def _compare(case: Case, source: Path, folder: Path, num_workers: int, rounds: int) -> dict:
     """Times both sides in turn."""
     found = _discover(source, case)
-    options = Options("benchmark", CITYSCAPES, label_ids=found.label_ids, height=_HEIGHT)
+    options = ConversionOptions("benchmark", CITYSCAPES, label_ids=found.label_ids, height=_HEIGHT)
     plain, kept, ours = [], [], []
     for index in range(rounds):
-        plain.append(_seconds(lambda: _plain_all(found.items, num_workers, _one_thread)))
-        kept.append(_seconds(lambda: _plain_all(found.items, num_workers, _keep_memory)))
+        plain.append(_seconds(lambda: _plain_all(found.pairs, num_workers, _one_thread)))
+        kept.append(_seconds(lambda: _plain_all(found.pairs, num_workers, _keep_memory)))
         output = folder / f"out-{case.image_suffix[1:]}-{index}"
         ours.append(
             _seconds(
@@ -163,7 +163,7 @@ def _compare(case: Case, source: Path, folder: Path, num_workers: int, rounds: i
                 )
             )
         )
-    count = len(found.items)
+    count = len(found.pairs)
     report = {"case": case.name, "converter_per_second": count / min(ours)}
     for name, seconds in (("plain", plain), ("plain_kept_memory", kept)):
         ratios = [p / o for p, o in zip(seconds, ours, strict=True)]
@@ -181,7 +181,7 @@ def _seconds(call) -> float:
     return time.perf_counter() - start
 
 
-def _plain_all(items: tuple[Item, ...], num_workers: int, start: Callable[[], None]) -> None:
+def _plain_all(items: tuple[SourcePair, ...], num_workers: int, start: Callable[[], None]) -> None:
     """Applies the plain steps to all images in processes that begin with `start`."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context, initializer=start) as executor:
@@ -198,7 +198,7 @@ def _keep_memory() -> None:
     workers.keep_memory()
 
 
-def _plain(item: Item) -> int:
+def _plain(item: SourcePair) -> int:
     """Decodes, resizes and encodes an image and its mask."""
     image = Image.open(item.image).convert("RGB")
     width = round(image.width * _HEIGHT / image.height)

@@ -181,9 +181,9 @@ def _our_function(kind: str, data: TrainingData, config: Config) -> Callable[[],
         labeled = kind == "labeled sample"
         images = data.labeled if labeled else data.unlabeled
         view = (
-            samples.labeled_view(config, images.open, data.num_classes)
+            samples.labeled_view(config, images.opener, data.num_classes)
             if labeled
-            else samples.unlabeled_view(config, images.open)
+            else samples.unlabeled_view(config, images.opener)
         )
         positions = Positions(0)
         dataset = tf.data.Dataset.zip(images.source(positions), positions.dataset()).map(view)

@@ -1,24 +1,82 @@
 """Converts BDD100K (semantic segmentation, 10k images) to TFRecords.
 
 python -m data_tools.bdd100k --source=bdd100k --output=data/bdd100k
+
+There are two published layouts. Current: `images/10k/{train,val}` and
+`labels/sem_seg/masks/{train,val}/NAME.png`. Older: `seg/images/{train,val}` and
+`seg/labels/{train,val}/NAME_train_id.png`. Masks hold the train ids of Cityscapes. A record is
+named by the stem of its image.
 """
+
+import dataclasses
 
 from absl import flags
 
 from c3tf import cli
+from c3tf.errors import DataError
 from c3tf.labels import CITYSCAPES
 from data_tools import command
-from data_tools.conversion.layouts import bdd100k
+from data_tools.conversion import layout as layouts
+from data_tools.conversion import pairing
 
 FLAGS = flags.FLAGS
+_SPLITS = ("train", "val")
+# Pairs in the published data set.
+_PUBLISHED = {"train": 7000, "val": 1000}
+_EXTRA = "images/100k/train"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """Folders of images and masks, and what masks have behind the name."""
+
+    images: str
+    masks: str
+    suffix: str
+
+    def folders(self) -> dict[str, tuple[str, str]]:
+        """Returns the folders of images and of masks of every split."""
+        return {split: (f"{self.images}/{split}", f"{self.masks}/{split}") for split in _SPLITS}
+
+
+_LAYOUTS = {
+    "images/10k": _Layout("images/10k", "labels/sem_seg/masks", ""),
+    "seg": _Layout("seg/images", "seg/labels", "_train_id"),
+}
+
+
+def discover(source: str, extra: bool = False) -> pairing.SourceListing:
+    """Lists the images and masks of BDD100K.
+
+    Args:
+        source: directory that holds one of the two layouts; the current one wins.
+        extra: also list the images of `images/100k/train`, without labels.
+
+    Raises:
+        DataError: the folders are not there, or a split is empty.
+    """
+    required = {name: layouts.required(v.folders()) for name, v in _LAYOUTS.items()}
+    name = layouts.recognise(source, required)
+    unread = [
+        other
+        for other, folders in required.items()
+        if other != name and layouts.has_folders(source, folders)
+    ]
+    layout = _LAYOUTS[name]
+    pairs, left_out = pairing.pair_splits(source, layout.folders(), layout.suffix)
+    if extra:
+        if not layouts.has_folders(source, [_EXTRA]):
+            raise DataError(f"{source} holds no extra images; looked for {_EXTRA}.")
+        more, left_out["unlabeled"] = pairing.unlabeled(source, _EXTRA, {p.name for p in pairs})
+        pairs += more
+    text = f"BDD100K, layout {name}" + (", with images/100k" if extra else "")
+    text += "".join(f" (layout {other} is there too, and is not read)" for other in unread)
+    return pairing.SourceListing(source, text, "train", tuple(pairs), left_out, _PUBLISHED)
 
 
 def main() -> None:
     """Converts the data set the flags name."""
-    # The masks hold the train ids of Cityscapes.
-    command.convert_found(
-        lambda: bdd100k.discover(FLAGS.source, extra=FLAGS.extra), "bdd100k", CITYSCAPES
-    )
+    command.convert_source(lambda: discover(FLAGS.source, extra=FLAGS.extra), "bdd100k", CITYSCAPES)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the conversion commands share: flags, progress, the summary."""
+"""The conversion command: the flags, the conversion and the summary all data sets share."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -11,9 +11,10 @@ from c3tf.errors import DataError
 from c3tf.io import files, writable
 from c3tf.labels import LabelMap
 from c3tf.progress import Progress
-from data_tools.conversion import convert, description, verification
-from data_tools.conversion.example import VAL_LABEL_SIZES, Options
-from data_tools.conversion.pairing import Found
+from data_tools import inspect, verify
+from data_tools.conversion import convert
+from data_tools.conversion.example import VAL_LABEL_SIZES, ConversionOptions
+from data_tools.conversion.pairing import SourceListing
 from data_tools.conversion.runners import LocalRunner, Runner
 
 FLAGS = flags.FLAGS
@@ -22,12 +23,13 @@ _SHOWN = 5
 _MIN_HEIGHT, _MAX_HEIGHT = 16, 16384
 
 
-def define_flags(default_height: int = 0, source: bool = True) -> None:
+def define_flags(default_height: int = 0, source: bool = True, palette_masks: bool = False) -> None:
     """Defines the flags of a conversion command, which calls this only when it is the program.
 
     Args:
         default_height: default of `--height`.
         source: define `--source`, one directory of raw data.
+        palette_masks: default of `--palette_masks`, for data sets that publish such masks.
     """
     if source:
         flags.DEFINE_string("source", None, "Directory of the raw data.", required=True)
@@ -66,7 +68,7 @@ def define_flags(default_height: int = 0, source: bool = True) -> None:
     )
     flags.DEFINE_bool(
         "palette_masks",
-        False,
+        palette_masks,
         "Take the indices of palette masks (as in PASCAL VOC) for ids, instead of refusing them.",
     )
     flags.DEFINE_integer("num_workers", 0, "Processes; 0 uses all cores.", lower_bound=0)
@@ -89,17 +91,17 @@ def define_flags(default_height: int = 0, source: bool = True) -> None:
     )
 
 
-def convert_found(
-    discover: Callable[[], Found],
+def convert_source(
+    discover: Callable[[], SourceListing],
     dataset: str,
     label_map: LabelMap,
     ignored_colors: tuple[tuple[int, int, int], ...] = (),
     converter: str | None = None,
 ) -> Manifest:
-    """Converts what a discovery finds, as the flags say, and prints a summary.
+    """Converts what `discover` lists, as the flags say, and prints a summary.
 
     Args:
-        discover: finds images and labels; called when the flags are known to fit.
+        discover: lists images and labels; called when the flags are known to fit.
         dataset: short name of the data set.
         label_map: its classes.
         ignored_colors: colours of painted masks that belong to no class.
@@ -118,16 +120,16 @@ def convert_found(
         raise DataError("--strict and --skip_bad exclude each other.")
     if not files.is_remote(FLAGS.output):
         writable.check_folder(FLAGS.output)
-    found = discover()
-    if FLAGS.palette_masks and found.label_ids == "colors":
+    listing = discover()
+    if FLAGS.palette_masks and listing.label_ids == "colors":
         raise DataError("--palette_masks is for masks of ids; leave it out for painted masks.")
-    _print_found(found)
-    if FLAGS.strict and (missing := found.missing()):
-        raise DataError(f"{found.root} is not the published data set (--strict): {missing[0]}")
-    options = Options(
+    _print_listing(listing)
+    if FLAGS.strict and (missing := listing.missing()):
+        raise DataError(f"{listing.root} is not the published data set (--strict): {missing[0]}")
+    options = ConversionOptions(
         dataset=dataset,
         label_map=label_map,
-        label_ids=found.label_ids,
+        label_ids=listing.label_ids,
         palette_masks=FLAGS.palette_masks,
         ignored_colors=ignored_colors,
         height=FLAGS.height,
@@ -136,7 +138,7 @@ def convert_found(
         val_label_size=FLAGS.val_label_size,
     )
     manifest = convert.convert(
-        found,
+        listing,
         FLAGS.output,
         options,
         converter=converter or f"data_tools.{dataset}",
@@ -147,12 +149,12 @@ def convert_found(
         say=print,
     )
     for split, info in manifest.splits.items():
-        known = set(found.left_out.get(split, ()))
+        known = set(listing.left_out.get(split, ()))
         _print_left_out(split, [entry for entry in info.left_out if entry not in known])
-    print(description.text(manifest))
+    print(inspect.summary(manifest))
     print(f"written to {manifest.data_dir}")
     if FLAGS.verify:
-        verify(manifest.data_dir, FLAGS.num_workers)
+        verify.report(manifest.data_dir, FLAGS.num_workers)
     return manifest
 
 
@@ -174,32 +176,15 @@ def _runner() -> Runner:
     return beam.BeamRunner(FLAGS.beam_runner, FLAGS.beam_option)
 
 
-def verify(data_dir: str, num_workers: int) -> None:
-    """Reads a whole data set, showing progress, and prints that it is sound.
-
-    Args:
-        data_dir: directory of the data set.
-        num_workers: processes; 0 uses all cores.
-
-    Raises:
-        DataError: it is not; names every damaged shard.
-    """
-    manifest = verification.verify(
-        data_dir, num_workers, functools.partial(Progress, unit="images")
-    )
-    count = sum(info.count for info in manifest.splits.values())
-    print(f"verified: all {count} images of {data_dir} are as {FILE_NAME} says")
-
-
-def _print_found(found: Found) -> None:
+def _print_listing(listing: SourceListing) -> None:
     """Prints what was recognised and what has no partner."""
     counts: dict[str, int] = {}
-    for item in found.items:
-        counts[item.split] = counts.get(item.split, 0) + 1
-    print(f"{found.layout}: " + ", ".join(f"{split} {n}" for split, n in counts.items()))
-    for line in found.missing():
+    for pair in listing.pairs:
+        counts[pair.split] = counts.get(pair.split, 0) + 1
+    print(f"{listing.layout}: " + ", ".join(f"{split} {n}" for split, n in counts.items()))
+    for line in listing.missing():
         print(f"  {line}")
-    for split, entries in found.left_out.items():
+    for split, entries in listing.left_out.items():
         _print_left_out(split, entries)
 
 

@@ -11,9 +11,9 @@ import short_run
 from c3tf.config import Config
 from c3tf.labels import CITYSCAPES
 from c3tf.runs.run import Run
+from data_tools import bdd100k
 from data_tools.conversion import convert
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import bdd100k
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 from data_tools.street_scenes.tree import Plan, write_tree
 
@@ -142,7 +142,9 @@ def scenes(tmp_path_factory):
     """A converted set of 4 labeled, 4 unlabeled and 2 validation scenes."""
     root = tmp_path_factory.mktemp("scenes")
     raw = write_tree(root / "raw", Plan(4, 4, 2, width=96, height=64))
-    options = Options(dataset="bdd100k", label_map=CITYSCAPES, label_ids="train", height=0)
+    options = ConversionOptions(
+        dataset="bdd100k", label_map=CITYSCAPES, label_ids="train", height=0
+    )
     convert.convert(
         bdd100k.discover(str(raw)), str(root / "data"), options, "tests", runner=LocalRunner(1)
     )

@@ -14,9 +14,9 @@ import tiny_network
 from c3tf import evaluate, predict
 from c3tf.labels import CITYSCAPES, IGNORE
 from c3tf.serving import saved_model
+from data_tools import bdd100k, cityscapes
 from data_tools.conversion import convert
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import bdd100k, cityscapes
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 
 OFFICIAL = evalPixelLevelSemanticLabeling
@@ -37,7 +37,7 @@ def saved(tmp_path_factory):
 
 
 def convert_tree(found, output, dataset, height=0):
-    options = Options(
+    options = ConversionOptions(
         dataset=dataset,
         label_map=CITYSCAPES,
         label_ids=found.label_ids,

@@ -23,9 +23,9 @@ from c3tf.runs import checkpoints
 from c3tf.runs.run import Run
 from c3tf.runs.run_dir import RunDirError
 from c3tf.serving.saved_model import load
+from data_tools import bdd100k
 from data_tools.conversion import convert
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import bdd100k
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 from data_tools.street_scenes.tree import Plan, write_tree
 
@@ -58,7 +58,9 @@ def data(tmp_path_factory):
     """A converted set of 4 labeled, 6 unlabeled and 3 validation scenes."""
     root = tmp_path_factory.mktemp("scenes")
     raw = write_tree(root / "raw", Plan(4, 6, 3, width=96, height=64))
-    options = Options(dataset="bdd100k", label_map=CITYSCAPES, label_ids="train", height=0)
+    options = ConversionOptions(
+        dataset="bdd100k", label_map=CITYSCAPES, label_ids="train", height=0
+    )
     found = bdd100k.discover(str(raw))
     convert.convert(found, str(root / "data"), options, "tests", runner=LocalRunner(1))
     return root

@@ -1,4 +1,4 @@
-"""What the input pipeline hands to the train step: the batch, in the method's vocabulary."""
+"""The batches of the two training phases, in the method's vocabulary."""
 
 from typing import NamedTuple
 
@@ -48,11 +48,7 @@ class SemiBatch(NamedTuple):
     seed: tf.Tensor
 
     def mix_plan(self, group: int) -> MixPlan:
-        """Returns whom to mix in this batch, or in a part of it that holds whole groups.
-
-        Args:
-            group: labeled images of a group, `--mix_group`.
-        """
+        """Returns the mixing in this batch, or in a part of it that holds whole groups."""
         return MixPlan(
             tf.reshape(self.mix_order, [-1, 2 * group]), tf.reshape(self.mix_boxes, [-1, group, 4])
         )

@@ -1,4 +1,4 @@
-"""Keeps decoded images, in memory or in a file, so that training does not decode them again.
+"""The cache of decoded images, in memory or in a file, so that no epoch decodes them again.
 
 All pixels lie behind each other in one array of bytes: an image's rows, then its label's. A view
 copies the rows of its window out of it. On disk the array is a file that is mapped into memory, so
@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from c3tf.data import reading, tfrecord
-from c3tf.data.pixels import Opened, Opener, open_record
-from c3tf.data.reading import Outline
+from c3tf.data import record_reader, tfrecord
+from c3tf.data.pixels import ImageOpener, ImageReader, open_record
+from c3tf.data.record_reader import RecordMetadata
 from c3tf.errors import DataError, StorageError
 from c3tf.io import files, memory
 
@@ -34,20 +34,20 @@ class Store:
     """Decoded images; one row per image.
 
     Attributes:
-        outline: what they are; `has_label` says whose label is kept.
+        metadata: what they are; `has_label` says whose label is kept.
         pixels: uint8 `(bytes,)`.
     """
 
-    outline: Outline
+    metadata: RecordMetadata
     pixels: tf.Tensor
 
-    def opener(self) -> Opener:
+    def opener(self) -> ImageOpener:
         """Returns the function that opens a row, int64 scalar, inside a graph."""
-        names = tf.constant(self.outline.names)
-        sizes = tf.constant(self.outline.sizes, tf.int64)
-        offsets = tf.constant(_offsets(self.outline), tf.int64)
+        names = tf.constant(self.metadata.names)
+        sizes = tf.constant(self.metadata.sizes, tf.int64)
+        offsets = tf.constant(_offsets(self.metadata), tf.int64)
 
-        def open_row(row: tf.Tensor) -> Opened:
+        def open_row(row: tf.Tensor) -> ImageReader:
             size, offset = sizes[row], offsets[row]
 
             def rows(start: tf.Tensor, channels: int, window: tf.Tensor) -> tf.Tensor:
@@ -58,7 +58,7 @@ class Store:
                 return tf.ensure_shape(lines[:, left : left + width], [None, None, channels])
 
             label_offset = offset + _CHANNELS * size[0] * size[1]
-            return Opened(
+            return ImageReader(
                 name=names[row],
                 size=tf.cast(size, tf.int32),
                 image=lambda window: rows(offset, _CHANNELS, window),
@@ -68,12 +68,12 @@ class Store:
         return open_row
 
 
-def in_memory(serialized: tf.Tensor, outline: Outline, labeled: Sequence[int]) -> Store:
+def in_memory(serialized: tf.Tensor, metadata: RecordMetadata, labeled: Sequence[int]) -> Store:
     """Decodes images into memory.
 
     Args:
         serialized: records, string `(N,)`.
-        outline: what they are.
+        metadata: what they are.
         labeled: the rows whose labels are kept.
 
     Returns:
@@ -82,20 +82,20 @@ def in_memory(serialized: tf.Tensor, outline: Outline, labeled: Sequence[int]) -
     Raises:
         DataError: they do not fit into memory, or one cannot be decoded.
     """
-    kept = np.zeros(len(outline.names), bool)
+    kept = np.zeros(len(metadata.names), bool)
     kept[list(labeled)] = True
-    outline = dataclasses.replace(outline, has_label=outline.has_label & kept)
-    total = int(_offsets(outline)[-1])
+    metadata = dataclasses.replace(metadata, has_label=metadata.has_label & kept)
+    total = int(_offsets(metadata)[-1])
     advice = "Use --cache=disk, or --cache=none."
     memory.check_fits(total, f"The {len(kept)} decoded images of --cache=memory", advice)
     raw = np.empty(total + _ALIGNMENT, np.uint8)
     first = -raw.ctypes.data % _ALIGNMENT
     pixels, end = raw[first : first + total], 0
-    dataset = tf.data.Dataset.from_tensor_slices((serialized, outline.has_label, outline.shards))
+    dataset = tf.data.Dataset.from_tensor_slices((serialized, metadata.has_label, metadata.shards))
     for part, *_ in _decoded(dataset):
         pixels[end : end + part.size] = part
         end += part.size
-    return Store(outline, _as_tensor(pixels))
+    return Store(metadata, _as_tensor(pixels))
 
 
 def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
@@ -128,17 +128,17 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
         if index.pop("format") != _FORMAT:
             raise ValueError("another format")
         columns = {key: np.array(values) for key, values in index.items() if key != "names"}
-        outline = Outline(names=index["names"], **columns)
+        metadata = RecordMetadata(names=index["names"], **columns)
         # Copy on write, because TensorFlow takes no array that is read-only; nothing is written.
         pixels = np.memmap(os.path.join(folder, _PIXELS), np.uint8, "c")
-        if pixels.size != _offsets(outline)[-1]:
-            raise ValueError(f"{pixels.size} bytes instead of {_offsets(outline)[-1]}")
+        if pixels.size != _offsets(metadata)[-1]:
+            raise ValueError(f"{pixels.size} bytes instead of {_offsets(metadata)[-1]}")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"The cache in {folder} is damaged or of another version ({error}). Delete this "
             "directory; it is then made anew."
         ) from error
-    return Store(outline, _as_tensor(pixels))
+    return Store(metadata, _as_tensor(pixels))
 
 
 def _fill(shards: Sequence[str], folder: str) -> None:
@@ -150,7 +150,7 @@ def _fill(shards: Sequence[str], folder: str) -> None:
     try:
         with open(os.path.join(beside, _PIXELS), "wb") as file:
             for part, name, size, has_label, shard in _decoded(
-                reading.shard_records(shards).map(lambda shard, record: (record, True, shard))
+                record_reader.shard_records(shards).map(lambda shard, record: (record, True, shard))
             ):
                 file.write(part)
                 index["names"].append(name.decode())
@@ -178,12 +178,12 @@ def _decoded(dataset: tf.data.Dataset) -> Iterator[tuple]:
     """
 
     def decode(record: tf.Tensor, keep: tf.Tensor, shard: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        name, size, has_label = tfrecord.parse_outline(record)
-        opened, keep = open_record(record), keep & has_label
-        whole = tf.concat([[0, 0], opened.size], axis=0)
+        name, size, has_label = tfrecord.parse_metadata(record)
+        reader, keep = open_record(record), keep & has_label
+        whole = tf.concat([[0, 0], reader.size], axis=0)
         none = tf.zeros([0], tf.uint8)
-        label = tf.cond(keep, lambda: tf.reshape(opened.label(whole), [-1]), lambda: none)
-        image = tf.reshape(opened.image(whole), [-1])
+        label = tf.cond(keep, lambda: tf.reshape(reader.label(whole), [-1]), lambda: none)
+        image = tf.reshape(reader.image(whole), [-1])
         return tf.concat([image, label], axis=0), name, size, keep, shard
 
     decoded = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -196,10 +196,10 @@ def _decoded(dataset: tf.data.Dataset) -> Iterator[tuple]:
         ) from error
 
 
-def _offsets(outline: Outline) -> np.ndarray:
+def _offsets(metadata: RecordMetadata) -> np.ndarray:
     """Returns where each image begins among all pixels, and the end of the last, int64."""
-    sizes = outline.sizes.astype(np.int64)
-    lengths = sizes[:, 0] * sizes[:, 1] * (_CHANNELS + outline.has_label)
+    sizes = metadata.sizes.astype(np.int64)
+    lengths = sizes[:, 0] * sizes[:, 1] * (_CHANNELS + metadata.has_label)
     return np.concatenate([[0], np.cumsum(lengths)])
 
 

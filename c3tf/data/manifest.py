@@ -165,12 +165,7 @@ class Manifest:
 
 
 def write(data_dir: str, manifest: Manifest) -> None:
-    """Writes `dataset.json`, which declares the data set whole.
-
-    Args:
-        data_dir: directory of the data set; all other files are there already.
-        manifest: what to write; its `data_dir` is not stored.
-    """
+    """Writes `dataset.json` last of all files: it declares the data set whole."""
     data = dataclasses.asdict(manifest)
     del data["data_dir"]
     data = {"format": _FORMAT, **data, "label_map": manifest.label_map.to_json()}

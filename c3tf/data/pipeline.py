@@ -79,7 +79,7 @@ def supervised_batches(
         Data set of `SupervisedBatch`.
     """
     positions = _positions(config, start_step, worker)
-    view = samples.labeled_view(config, data.labeled.open, data.num_classes)
+    view = samples.labeled_view(config, data.labeled.opener, data.num_classes)
 
     def sample(position: tf.Tensor, element: tf.Tensor) -> SupervisedBatch:
         return SupervisedBatch(*view(element, position), draw_seed(config, STEP, position))
@@ -111,8 +111,8 @@ def semi_supervised_batches(
     # The unlabeled images begin their first epoch when they are first used.
     skipped = config.supervised_steps * config.labeled_batch_size
     others = dataclasses.replace(positions, start=positions.start - skipped)
-    view_x = samples.labeled_view(config, data.labeled.open, data.num_classes)
-    view_u = samples.unlabeled_view(config, data.unlabeled.open)
+    view_x = samples.labeled_view(config, data.labeled.opener, data.num_classes)
+    view_u = samples.unlabeled_view(config, data.unlabeled.opener)
 
     def sample(
         position: tf.Tensor, labeled: tf.Tensor, unlabeled: tf.Tensor

@@ -1,4 +1,4 @@
-"""Gives access to the pixels of one image, window by window, wherever they are kept.
+"""Readers of one image's pixels, window by window, wherever they are kept.
 
 A view reads about a quarter of an image. What is drawn for it needs the image's size only, so
 nothing is decoded before the window is known, and no more than the window where the format allows.
@@ -12,8 +12,8 @@ import tensorflow as tf
 from c3tf.data import tfrecord
 
 
-class Opened(NamedTuple):
-    """One image and, where it has one, its label, not decoded yet.
+class ImageReader(NamedTuple):
+    """Reads windows of one image and, where it has one, of its label.
 
     Attributes:
         name: string scalar, to be named in complaints.
@@ -31,11 +31,11 @@ class Opened(NamedTuple):
 
 _IMAGE = "The image has not the height and width that are stated: record "
 _LABEL = "Image and label differ in size: record "
-# Opens one element of a source.
-Opener = Callable[[tf.Tensor], Opened]
+# Makes the reader of one element of a source.
+ImageOpener = Callable[[tf.Tensor], ImageReader]
 
 
-def open_record(serialized: tf.Tensor) -> Opened:
+def open_record(serialized: tf.Tensor) -> ImageReader:
     """Opens a serialized record, inside a graph.
 
     Of a JPEG only the window is decoded: the rest of its rows is unpacked but not transformed. A
@@ -61,7 +61,7 @@ def open_record(serialized: tf.Tensor) -> Opened:
     def label(window: tf.Tensor) -> tf.Tensor:
         return cut(_of_size(tfrecord.decode_label(parsed["label"]), size, _LABEL, name), window)
 
-    return Opened(name, size, image, label)
+    return ImageReader(name, size, image, label)
 
 
 def cut(pixels: tf.Tensor, window: tf.Tensor) -> tf.Tensor:

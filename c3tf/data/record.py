@@ -56,14 +56,9 @@ class Record:
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """Encodes an RGB image as a baseline JPEG.
+    """Encodes an RGB image, uint8 `(H, W, 3)`, as a baseline JPEG of quality 1 to 100.
 
-    Args:
-        image: uint8 `(H, W, 3)`.
-        quality: 1 to 100.
-
-    Returns:
-        The encoded bytes; the same for the same pixels and the same Pillow.
+    Equal pixels give equal bytes from the same Pillow.
     """
     _check_pixels(image, channels=3)
     if not 1 <= quality <= 100:
@@ -72,15 +67,7 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
 
 
 def encode_png(image: np.ndarray, compress_level: int = 6) -> bytes:
-    """Encodes an RGB image or a label image as PNG.
-
-    Args:
-        image: uint8 `(H, W, 3)` colours, or `(H, W)` ids, stored as 8-bit grey.
-        compress_level: 0 (fast, large) to 9 (slow, small).
-
-    Returns:
-        The encoded bytes.
-    """
+    """Encodes colours, uint8 `(H, W, 3)`, or ids, uint8 `(H, W)` stored as 8-bit grey, as PNG."""
     _check_pixels(image, channels=3 if image.ndim == 3 else None)
     return _save(image, "PNG", compress_level=compress_level)
 

@@ -1,4 +1,4 @@
-"""Makes the views of one image: what a position of a stream becomes."""
+"""The views of one image: what a position of a stream becomes."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,12 @@ from c3tf.data.augment import views
 from c3tf.data.augment.color_jitter import ColorJitterOptions
 from c3tf.data.augment.geometry import GeometryOptions, draw_geometry
 from c3tf.data.augment.rand_augment import RandAugmentOptions
-from c3tf.data.pixels import Opener
+from c3tf.data.pixels import ImageOpener
 from c3tf.data.seeds import VIEW_LABELED, VIEW_UNLABELED, draw_seed
 from c3tf.labels import IGNORE
 
 
-def labeled_view(config: Config, opener: Opener, num_classes: int) -> Callable:
+def labeled_view(config: Config, opener: ImageOpener, num_classes: int) -> Callable:
     """Makes the function for labeled images.
 
     Args:
@@ -30,23 +30,23 @@ def labeled_view(config: Config, opener: Opener, num_classes: int) -> Callable:
     options = _geometry(config.augment, "last" if order == "authors" else order)
 
     def view(element: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        opened = opener(element)
-        geometry = draw_geometry(draw_seed(config, VIEW_LABELED, position), opened.size, options)
-        label = opened.label(geometry.window)
+        reader = opener(element)
+        geometry = draw_geometry(draw_seed(config, VIEW_LABELED, position), reader.size, options)
+        label = reader.label(geometry.window)
         check = tf.debugging.Assert(
             tf.reduce_all((label < num_classes) | (label == IGNORE)),
-            [tf.strings.join(["A label is out of range: record ", opened.name])],
+            [tf.strings.join(["A label is out of range: record ", reader.name])],
         )
         with tf.control_dependencies([check]):
             label = tf.identity(label)
-        image = opened.image(geometry.window)
+        image = reader.image(geometry.window)
         image, label, _ = views.view_of_window(image, label, geometry, options)
         return image, label[..., 0]
 
     return view
 
 
-def unlabeled_view(config: Config, opener: Opener) -> Callable:
+def unlabeled_view(config: Config, opener: ImageOpener) -> Callable:
     """Makes the function for unlabeled images.
 
     Args:
@@ -63,10 +63,10 @@ def unlabeled_view(config: Config, opener: Opener) -> Callable:
     colors = _colors(augment)
 
     def view(element: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        opened = opener(element)
+        reader = opener(element)
         seed = draw_seed(config, VIEW_UNLABELED, position)
-        geometry = draw_geometry(seed, opened.size, options)
-        image = opened.image(geometry.window)
+        geometry = draw_geometry(seed, reader.size, options)
+        image = reader.image(geometry.window)
         weak, _, valid = views.view_of_window(image, None, geometry, options)
         # Both networks see the same crop; strong views of the two are drawn apart.
         shown = [

@@ -1,4 +1,4 @@
-"""Where the random numbers of the input come from: (seed, stream, place), and nothing else."""
+"""Seeds of the input's random draws: functions of (seed, stream, place) and nothing else."""
 
 import tensorflow as tf
 
@@ -15,14 +15,5 @@ def stream_seed(config: Config, stream: int) -> int:
 
 
 def draw_seed(config: Config, stream: int, place: tf.Tensor) -> tf.Tensor:
-    """Returns the stateless seed of a draw.
-
-    Args:
-        config: has the run's seed.
-        stream: which stream.
-        place: int64 scalar, a position or a step.
-
-    Returns:
-        int64 `(2,)`.
-    """
+    """Returns the stateless seed, int64 `(2,)`, of the draw at a position or step, int64."""
     return tf.stack([tf.constant(stream_seed(config, stream), tf.int64), place])

@@ -1,4 +1,4 @@
-"""Which training images count as labeled.
+"""Splits of the training images into labeled and unlabeled ones.
 
 A split is a text list of the labeled names, one per line; the rest of the data set is unlabeled.
 Lists other projects publish (`image label` paths per line) are read as well.

@@ -21,8 +21,8 @@ __all__ = [
     "encode_jpeg",
     "encode_png",
     "parse",
+    "parse_metadata",
     "parse_name",
-    "parse_outline",
     "read_shard",
     "serialize",
 ]
@@ -53,14 +53,7 @@ _FEATURES = {
 
 
 def serialize(record: Record) -> bytes:
-    """Serializes a record; equal records give equal bytes.
-
-    Args:
-        record: what to store.
-
-    Returns:
-        A serialized `tf.train.Example`.
-    """
+    """Serializes a record as a `tf.train.Example`; equal records give equal bytes."""
     features = {}
     for field, key in _KEYS.items():
         value = getattr(record, field)
@@ -76,10 +69,7 @@ def serialize(record: Record) -> bytes:
 
 
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Parses one serialized example, inside a graph.
-
-    Args:
-        serialized: string scalar.
+    """Parses one serialized example, a string scalar, inside a graph.
 
     Returns:
         Scalars under the names of `Record`'s fields: `image`, `image_format`, `label` (`""` when
@@ -90,23 +80,13 @@ def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def parse_name(serialized: tf.Tensor) -> tf.Tensor:
-    """Reads only the name of a serialized example.
-
-    Args:
-        serialized: string scalar.
-
-    Returns:
-        String scalar.
-    """
+    """Reads only the name, a string scalar, of a serialized example."""
     key = _KEYS["name"]
     return tf.io.parse_single_example(serialized, {key: _FEATURES[key]})[key]
 
 
-def parse_outline(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Reads what is known about a record without its pixels.
-
-    Args:
-        serialized: string scalar.
+def parse_metadata(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Reads what is known about a serialized example without its pixels.
 
     Returns:
         Its name, string scalar; its height and width, int64 `(2,)`; whether it has a label, bool
@@ -119,16 +99,10 @@ def parse_outline(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tenso
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG or PNG, inside a graph.
+    """Decodes a JPEG or PNG, a string scalar, inside a graph, to uint8 `(H, W, 3)`.
 
     JPEG uses the accurate inverse DCT, so that TensorFlow, Pillow and a served model see the same
     pixels; the op reads PNG as well.
-
-    Args:
-        encoded: string scalar.
-
-    Returns:
-        uint8 `(H, W, 3)`.
     """
     image = tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT_METHOD)
     return tf.ensure_shape(image, (None, None, 3))
@@ -156,13 +130,9 @@ def decode_jpeg_window(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 def decode_label(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a label PNG, inside a graph.
+    """Decodes a label PNG, inside a graph, to train ids, uint8 `(h, w, 1)`.
 
-    Args:
-        encoded: string scalar, not `""`.
-
-    Returns:
-        Train ids, uint8 `(h, w, 1)`; in validation records possibly larger than the image.
+    In validation records a label may be larger than its image. `encoded` must not be `""`.
     """
     return tf.ensure_shape(tf.io.decode_png(encoded, channels=1), (None, None, 1))
 

@@ -1,4 +1,4 @@
-"""Opens the labeled and the unlabeled images of a run, wherever they are kept."""
+"""The labeled and the unlabeled images of a run, wherever they are kept."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf.config import Config
-from c3tf.data import cache, reading, sources
+from c3tf.data import cache, record_reader, sources
 from c3tf.data.manifest import Manifest
-from c3tf.data.pixels import Opener, open_record
-from c3tf.data.reading import Outline
+from c3tf.data.pixels import ImageOpener, open_record
+from c3tf.data.record_reader import RecordMetadata
 from c3tf.data.seeds import ORDER_LABELED, ORDER_UNLABELED, stream_seed
 from c3tf.data.splits import Split
 from c3tf.errors import DataError
@@ -25,12 +25,12 @@ class ImageSet:
 
     Attributes:
         source: gives the stream.
-        open: opens an element of it.
+        opener: opens an element of it.
         count: images in an epoch.
     """
 
     source: sources.Source
-    open: Opener
+    opener: ImageOpener
     count: int
 
 
@@ -89,24 +89,24 @@ def _open_table(
     if config.data.cache == "disk":
         # Whole, whoever asks first: the runs on a data set share the file.
         store = cache.on_disk([*train, *extra], manifest.digest(), config.data.cache_dir)
-        outline, opener = store.outline, store.opener()
+        metadata, opener = store.metadata, store.opener()
     elif supervised:
-        serialized, outline = reading.read_records(train, len(split.labeled), split.labeled)
+        serialized, metadata = record_reader.read_records(train, len(split.labeled), split.labeled)
     else:
         _check_memory(manifest)
         count = manifest.count(_TRAIN) + (manifest.count(_UNLABELED) if extra else 0)
-        serialized, outline = reading.read_records([*train, *extra], count)
-    labeled = outline.rows(frozenset(split.labeled), range(len(train)))
-    _check_labels(outline, labeled, split)
+        serialized, metadata = record_reader.read_records([*train, *extra], count)
+    labeled = metadata.rows(frozenset(split.labeled), range(len(train)))
+    _check_labels(metadata, labeled, split)
     if config.data.cache == "memory":
-        opener = cache.in_memory(serialized, outline, labeled).opener()
+        opener = cache.in_memory(serialized, metadata, labeled).opener()
     elif config.data.cache == "none":
         opener = _row_opener(serialized)
     labeled_set = _shuffled(labeled, opener, config, ORDER_LABELED)
     if supervised:
         return labeled_set, None
-    unlabeled = outline.rows(frozenset(split.unlabeled), range(len(train)))
-    unlabeled += outline.rows(None, range(len(train), len(train) + len(extra)))
+    unlabeled = metadata.rows(frozenset(split.unlabeled), range(len(train)))
+    unlabeled += metadata.rows(None, range(len(train), len(train) + len(extra)))
     return labeled_set, _shuffled(unlabeled, opener, config, ORDER_UNLABELED)
 
 
@@ -114,11 +114,11 @@ def _open_stream(
     manifest: Manifest, split: Split, config: Config, train: list[str], extra: list[str]
 ) -> tuple[ImageSet, ImageSet]:
     """Holds the labeled images in memory and reads the others anew in every epoch."""
-    serialized, outline = reading.read_records(train, len(split.labeled), split.labeled)
-    labeled = outline.rows(frozenset(split.labeled), range(len(train)))
-    _check_labels(outline, labeled, split)
+    serialized, metadata = record_reader.read_records(train, len(split.labeled), split.labeled)
+    labeled = metadata.rows(frozenset(split.labeled), range(len(train)))
+    _check_labels(metadata, labeled, split)
     excluded = sorted(set(split.labeled) - set(split.unlabeled))
-    found = np.bincount(outline.shards, minlength=len(train)) if excluded else 0
+    found = np.bincount(metadata.shards, minlength=len(train)) if excluded else 0
     counts = np.array([shard.count for shard in manifest.split(_TRAIN).shards]) - found
     if extra:
         counts = [*counts, *(shard.count for shard in manifest.split(_UNLABELED).shards)]
@@ -149,27 +149,27 @@ def _check_memory(manifest: Manifest) -> None:
     )
 
 
-def _row_opener(serialized: tf.Tensor) -> Opener:
+def _row_opener(serialized: tf.Tensor) -> ImageOpener:
     """Returns the function that opens a row of a table of records."""
     return lambda row: open_record(tf.gather(serialized, row))
 
 
-def _shuffled(rows: Sequence[int], opener: Opener, config: Config, stream: int) -> ImageSet:
+def _shuffled(rows: Sequence[int], opener: ImageOpener, config: Config, stream: int) -> ImageSet:
     source = sources.in_memory(rows, stream_seed(config, stream))
     return ImageSet(source, opener, len(rows))
 
 
-def _check_labels(outline: Outline, labeled: Sequence[int], split: Split) -> None:
+def _check_labels(metadata: RecordMetadata, labeled: Sequence[int], split: Split) -> None:
     """Refuses a split whose images are missing or have no label."""
     if len(labeled) != len(split.labeled):
-        missing = sorted(set(split.labeled) - {outline.names[row] for row in labeled})
+        missing = sorted(set(split.labeled) - {metadata.names[row] for row in labeled})
         raise DataError(
             f"The split names {len(split.labeled)} images, but {len(labeled)} of them are in the "
             f"training records (missing: {', '.join(missing[:3])}). Convert the data set again."
         )
     for row in labeled:
-        if not outline.has_label[row]:
+        if not metadata.has_label[row]:
             raise DataError(
-                f"Image {outline.names[row]!r} of the split has no label. Choose a split of "
+                f"Image {metadata.names[row]!r} of the split has no label. Choose a split of "
                 "labeled images."
             )

@@ -1,4 +1,4 @@
-"""Reads a labeled split for evaluation: every record once, in order, at its stored sizes."""
+"""A labeled split for evaluation: every record once, in order, at its stored sizes."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Converts shards as an Apache Beam pipeline, so that a cluster can do it.
+"""The Apache Beam runner, which lets a cluster convert.
 
 A shard is one element: a worker converts its images and writes it, as one machine would, to a path
 all workers see. Bytes, resuming and errors are those of a local conversion; the runner only
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from c3tf.errors import DataError
 from c3tf.io import files
 from data_tools.conversion import notes, workers
-from data_tools.conversion.example import Item, Outcome
+from data_tools.conversion.example import Outcome, SourcePair
 from data_tools.conversion.images import UnavailableError
 from data_tools.conversion.planning import ShardPlan
-from data_tools.conversion.runners import Job
+from data_tools.conversion.runners import ConvertPair
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -67,9 +67,9 @@ class BeamRunner:
             raise DataError(f"Beam knows no option {unknown[0]!r} (--beam_option).")
 
     @contextlib.contextmanager
-    def open(self, job: Job) -> Iterator["_BeamSession"]:
-        """Makes ready to apply `job` to images."""
-        yield _BeamSession(job, self._options)
+    def open(self, convert_pair: ConvertPair) -> Iterator["_BeamSession"]:
+        """Makes ready to apply `convert_pair` to images."""
+        yield _BeamSession(convert_pair, self._options)
 
 
 def _parsed(options: "PipelineOptions") -> dict[str, Any]:
@@ -84,12 +84,12 @@ def _parsed(options: "PipelineOptions") -> dict[str, Any]:
 
 
 class _BeamSession:
-    def __init__(self, job: Job, options: "PipelineOptions") -> None:
-        self._job, self._options = job, options
+    def __init__(self, convert_pair: ConvertPair, options: "PipelineOptions") -> None:
+        self._convert_pair, self._options = convert_pair, options
 
-    def convert(self, items: Iterable[Item]) -> Iterator[Outcome]:
+    def convert(self, pairs: Iterable[SourcePair]) -> Iterator[Outcome]:
         """Yields the results of a few images, converted by the process that starts the pipeline."""
-        return map(self._job, items)
+        return map(self._convert_pair, pairs)
 
     def write(self, plan: Sequence[ShardPlan], output: str, work_dir: str) -> None:
         """Runs the pipeline that writes the shards, and waits for its end.
@@ -103,7 +103,7 @@ class _BeamSession:
             return
         write_lists(plan, work_dir)
         write = functools.partial(
-            write_planned_shard, output=output, work_dir=work_dir, job=self._job
+            write_planned_shard, output=output, work_dir=work_dir, convert_pair=self._convert_pair
         )
         try:
             with apache_beam.Pipeline(options=self._options) as pipeline:
@@ -123,29 +123,25 @@ def write_lists(plan: Sequence[ShardPlan], work_dir: str) -> None:
     """Writes which images go into which shard where workers find it.
 
     A pipeline's own description must stay small, however many images there are.
-
-    Args:
-        plan: shards to write.
-        work_dir: folder all workers see.
     """
 
     def write(shard: ShardPlan) -> None:
-        listed = [dataclasses.astuple(item) for item in shard.items]
-        files.write_text(_items_path(work_dir, shard.name), json.dumps(listed))
+        listed = [dataclasses.astuple(pair) for pair in shard.pairs]
+        files.write_text(_pairs_path(work_dir, shard.name), json.dumps(listed))
 
     with ThreadPoolExecutor(_THREADS) as executor:
         for _ in executor.map(write, plan):
             pass
 
 
-def write_planned_shard(name: str, output: str, work_dir: str, job: Job) -> str:
+def write_planned_shard(name: str, output: str, work_dir: str, convert_pair: ConvertPair) -> str:
     """Writes one shard in a Beam worker; what goes wrong is left beside the output.
 
     Args:
         name: file name of the shard.
         output: directory of the data set.
         work_dir: where the list of its images lies.
-        job: converts one image.
+        convert_pair: converts one image.
 
     Returns:
         The name.
@@ -157,8 +153,8 @@ def write_planned_shard(name: str, output: str, work_dir: str, job: Job) -> str:
     from data_tools.conversion import shards
 
     workers.settle()
-    listed = json.loads(files.read_text(_items_path(work_dir, name)))
-    results = map(job, (Item(*fields) for fields in listed))
+    listed = json.loads(files.read_text(_pairs_path(work_dir, name)))
+    results = map(convert_pair, (SourcePair(*fields) for fields in listed))
     try:
         shards.write_shard(output, work_dir, name, results)
     except DataError as error:
@@ -182,7 +178,7 @@ def _complaint(plan: Sequence[ShardPlan], output: str, work_dir: str) -> str | N
     return f"{files.read_text(_error_path(work_dir, told[0]))}{more}"
 
 
-def _items_path(work_dir: str, name: str) -> str:
+def _pairs_path(work_dir: str, name: str) -> str:
     """Names the list of images of a shard."""
     return files.join(work_dir, f"{name}.items.json")
 

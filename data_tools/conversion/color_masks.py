@@ -1,4 +1,4 @@
-"""Masks that say the class by its colour.
+"""Painted masks: the train ids that their colours mean.
 
 Runs in conversion workers: NumPy only.
 """

@@ -23,16 +23,16 @@ from c3tf.labels import IGNORE, LabelMap
 from data_tools.conversion import images, notes, planning
 from data_tools.conversion import output as outputs
 from data_tools.conversion.example import (
-    Item,
-    Options,
+    ConversionOptions,
     Outcome,
     Refused,
     SizeMismatchError,
+    SourcePair,
     convert_example,
     source_lengths,
 )
 from data_tools.conversion.notes import ShardNotes
-from data_tools.conversion.pairing import NO_PARTNER, Found
+from data_tools.conversion.pairing import NO_PARTNER, SourceListing
 from data_tools.conversion.runners import LocalRunner, Runner
 
 # Raise it when the same files and options give other bytes than before.
@@ -41,9 +41,9 @@ _SHOWN = 5
 
 
 def convert(
-    found: Found,
+    listing: SourceListing,
     output: str,
-    options: Options,
+    options: ConversionOptions,
     converter: str,
     *,
     runner: Runner | None = None,
@@ -55,7 +55,7 @@ def convert(
     """Converts the images a discovery found into a data set directory.
 
     Args:
-        found: images and labels.
+        listing: images and labels.
         output: directory to make; must be absent, empty, or left by a stopped run of the same
             conversion, which is then continued.
         options: how to store the images.
@@ -78,26 +78,28 @@ def convert(
     if strict and skip_bad:
         raise ValueError("`strict` and `skip_bad` exclude each other. Received: both")
     if strict:
-        _refuse_left_out(found)
-    job = functools.partial(_convert_or_leave_out, options=options, strict=strict, skip=skip_bad)
+        _refuse_left_out(listing)
+    convert_pair = functools.partial(
+        _convert_or_leave_out, options=options, strict=strict, skip=skip_bad
+    )
     with outputs.locked(output):
-        if outputs.prepare(output, _request(found, options, converter, shard_mb)):
+        if outputs.prepare(output, _request(listing, options, converter, shard_mb)):
             return manifests.load(output)
         work_dir = outputs.work_dir(output)
-        with (runner or LocalRunner()).open(job) as session:
-            plan = planning.make_plan(found.items, work_dir, shard_mb, session.convert)
+        with (runner or LocalRunner()).open(convert_pair) as session:
+            plan = planning.make_plan(listing.pairs, work_dir, shard_mb, session.convert)
             done = _finished(plan, output, work_dir, strict, skip_bad)
             if done:
                 say(f"continues: {len(done)} of {len(plan)} shards are finished")
             left = [shard for shard in plan if shard.name not in done]
             notes.forget(work_dir, [shard.name for shard in left])
             session.write(left, output, work_dir)
-        splits = _finish_splits(plan, output, work_dir, found, options.label_map)
+        splits = _finish_splits(plan, output, work_dir, listing, options.label_map)
         manifest = Manifest(
             dataset=options.dataset,
             converter=converter,
             converter_version=VERSION,
-            source=found.root,
+            source=listing.root,
             options=_plain_options(options) | {"shard_mb": shard_mb},
             label_map=options.label_map,
             splits=splits,
@@ -109,10 +111,12 @@ def convert(
     return manifest
 
 
-def _convert_or_leave_out(item: Item, options: Options, strict: bool, skip: bool) -> Outcome:
+def _convert_or_leave_out(
+    pair: SourcePair, options: ConversionOptions, strict: bool, skip: bool
+) -> Outcome:
     """Converts one image in a worker."""
     try:
-        return convert_example(item, options)
+        return convert_example(pair, options)
     except images.UnavailableError:
         # The image may be sound: another try is wanted, not a data set without it.
         raise
@@ -120,18 +124,18 @@ def _convert_or_leave_out(item: Item, options: Options, strict: bool, skip: bool
         mismatch = isinstance(error, SizeMismatchError) and not strict
         if not (skip or mismatch):
             raise
-        return Refused(LeftOut(item.source, str(error)), not mismatch, source_lengths(item))
+        return Refused(LeftOut(pair.source, str(error)), not mismatch, source_lengths(pair))
 
 
-def _refuse_left_out(found: Found) -> None:
+def _refuse_left_out(listing: SourceListing) -> None:
     """Raises if a file has no partner; files that are left out for other reasons do not matter."""
-    lost = [e for entries in found.left_out.values() for e in entries if e.reason in NO_PARTNER]
+    lost = [e for entries in listing.left_out.values() for e in entries if e.reason in NO_PARTNER]
     if lost:
         shown = "; ".join(f"{entry.source}: {entry.reason}" for entry in lost[:_SHOWN])
-        raise DataError(f"{len(lost)} files in {found.root} have no use (--strict): {shown}")
+        raise DataError(f"{len(lost)} files in {listing.root} have no use (--strict): {shown}")
 
 
-def _plain_options(options: Options) -> dict[str, Any]:
+def _plain_options(options: ConversionOptions) -> dict[str, Any]:
     """Returns the options that are not in the manifest elsewhere, as JSON gives them back."""
     plain = json.loads(json.dumps(dataclasses.asdict(options)))
     return {k: v for k, v in plain.items() if k not in ("dataset", "label_map")}
@@ -142,12 +146,14 @@ def _software() -> dict[str, str]:
     return {"pillow": PIL.__version__, "opencv": cv2.__version__}
 
 
-def _request(found: Found, options: Options, converter: str, shard_mb: int) -> dict[str, Any]:
+def _request(
+    listing: SourceListing, options: ConversionOptions, converter: str, shard_mb: int
+) -> dict[str, Any]:
     """Describes a conversion, to tell whether a stopped one was the same."""
     digest = hashlib.sha256()
-    for item in found.items:
-        paths = [path and files.absolute(path) for path in (item.image, item.label)]
-        line = json.dumps([item.split, item.name, *paths])
+    for pair in listing.pairs:
+        paths = [path and files.absolute(path) for path in (pair.image, pair.label)]
+        line = json.dumps([pair.split, pair.name, *paths])
         digest.update(f"{line}\n".encode())
     return {
         "converter": converter,
@@ -157,7 +163,7 @@ def _request(found: Found, options: Options, converter: str, shard_mb: int) -> d
         **_plain_options(options),
         "shard_mb": shard_mb,
         "software": _software(),
-        "list of files": f"{len(found.items)} files, sha256 {digest.hexdigest()[:16]}",
+        "list of files": f"{len(listing.pairs)} files, sha256 {digest.hexdigest()[:16]}",
     }
 
 
@@ -175,12 +181,16 @@ def _finished(
         if (known := noted.get(shard.name))
         and (skip_bad or not known.skipped)
         and not (strict and known.left_out)
-        and notes.are_of(known, shard.items)
+        and notes.are_of(known, shard.pairs)
     }
 
 
 def _finish_splits(
-    plan: list[planning.ShardPlan], output: str, work_dir: str, found: Found, label_map: LabelMap
+    plan: list[planning.ShardPlan],
+    output: str,
+    work_dir: str,
+    listing: SourceListing,
+    label_map: LabelMap,
 ) -> dict[str, SplitInfo]:
     """Collects the notes of all shards, split by split."""
     noted = notes.read_all(output, work_dir, [shard.name for shard in plan])
@@ -194,13 +204,13 @@ def _finish_splits(
             )
         by_split.setdefault(shard.split, []).append(noted[shard.name])
     return {
-        split: _finish_split(output, split, parts, found, label_map)
+        split: _finish_split(output, split, parts, listing, label_map)
         for split, parts in by_split.items()
     }
 
 
 def _finish_split(
-    output: str, split: str, parts: list[ShardNotes], found: Found, label_map: LabelMap
+    output: str, split: str, parts: list[ShardNotes], listing: SourceListing, label_map: LabelMap
 ) -> SplitInfo:
     """Writes the names of a split and sums up its shards."""
     names = sorted(name for part in parts for name in part.names)
@@ -210,7 +220,7 @@ def _finish_split(
             f"Split {split!r} is empty: none of its {len(unusable)} images could be used. "
             f"The first: {unusable[0].reason}"
         )
-    left_out = [*found.left_out.get(split, ()), *unusable]
+    left_out = [*listing.left_out.get(split, ()), *unusable]
     names_file = f"{split}.names.txt"
     files.write_text(files.join(output, names_file), "".join(f"{name}\n" for name in names))
     histogram = [sum(values) for values in zip(*(p.label_histogram for p in parts), strict=True)]

@@ -25,7 +25,7 @@ _EXACT_FLOAT32 = 2**24
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Item:
+class SourcePair:
     """One image to convert.
 
     Attributes:
@@ -44,7 +44,7 @@ class Item:
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class ConversionOptions:
     """What the bytes of a record depend on besides its files.
 
     Attributes:
@@ -139,12 +139,12 @@ class SizeMismatchError(DataError):
     """A mask has another size than its image."""
 
 
-def source_lengths(item: Item) -> tuple[int, ...]:
+def source_lengths(pair: SourcePair) -> tuple[int, ...]:
     """Returns the lengths in bytes of the local files of an image; -1 for one that is not there.
 
     They tell whether a file has changed. Remote files are left out: asking for many takes too long.
     """
-    paths = (item.image, item.label)
+    paths = (pair.image, pair.label)
     return tuple(_length(path) for path in paths if path is not None and not files.is_remote(path))
 
 
@@ -155,11 +155,11 @@ def _length(path: str) -> int:
         return -1
 
 
-def convert_example(item: Item, options: Options) -> Converted:
+def convert_example(pair: SourcePair, options: ConversionOptions) -> Converted:
     """Converts one image and its label.
 
     Args:
-        item: the files.
+        pair: the files.
         options: how to store them.
 
     Returns:
@@ -169,27 +169,29 @@ def convert_example(item: Item, options: Options) -> Converted:
         DataError: a file is missing, damaged or of an unsuitable kind, the label's size is not the
             image's, or the label holds an id the label map does not know.
     """
-    image = images.read_image(item.image)
-    size = images.target_size(item.image, image.size, options.height)
+    image = images.read_image(pair.image)
+    size = images.target_size(pair.image, image.size, options.height)
     label, histogram = None, np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
-    if item.label is not None:
-        original = item.split == "val" and options.val_label_size == "original"
-        ids = _train_ids(item, image.size, image.size if original else size, options)
+    if pair.label is not None:
+        original = pair.split == "val" and options.val_label_size == "original"
+        ids = _train_ids(pair, image.size, image.size if original else size, options)
         label, histogram = images.encode_ids(ids), _histogram(ids)
     record = Record(
-        image=_encode(item.image, image, size, options),
+        image=_encode(pair.image, image, size, options),
         image_format=options.image_format,
         label=label,
-        name=item.name,
+        name=pair.name,
         height=size[0],
         width=size[1],
         dataset=options.dataset,
-        source=item.source,
+        source=pair.source,
     )
-    return Converted(record, histogram, source_lengths(item))
+    return Converted(record, histogram, source_lengths(pair))
 
 
-def _encode(path: str, image: images.SourceImage, size: tuple[int, int], options: Options) -> bytes:
+def _encode(
+    path: str, image: images.SourceImage, size: tuple[int, int], options: ConversionOptions
+) -> bytes:
     """Encodes an image; a file that already is what is wanted is kept."""
     if size == image.size and image.storable_as == options.image_format:
         return image.encoded
@@ -206,12 +208,12 @@ def _encode(path: str, image: images.SourceImage, size: tuple[int, int], options
 
 
 def _train_ids(
-    item: Item, size: tuple[int, int], target: tuple[int, int], options: Options
+    pair: SourcePair, size: tuple[int, int], target: tuple[int, int], options: ConversionOptions
 ) -> np.ndarray:
     """Reads a mask, checks it, maps its ids or colours and resizes it.
 
     Args:
-        item: the files.
+        pair: the files.
         size: height and width of the image, which the mask must have.
         target: wanted height and width.
         options: what the mask holds.
@@ -220,18 +222,18 @@ def _train_ids(
         uint8 `(height, width)`.
     """
     if options.label_ids == "colors":
-        colors = images.read_colors(item.label)
-        _check_size(item, colors.shape[:2], size)
-        painted = color_masks.train_ids(item.label, colors, options.color_table())
+        colors = images.read_colors(pair.label)
+        _check_size(pair, colors.shape[:2], size)
+        painted = color_masks.train_ids(pair.label, colors, options.color_table())
         return images.resize_ids(painted, target)
-    ids = images.read_ids(item.label, palette_masks=options.palette_masks)
-    _check_size(item, ids.shape, size)
+    ids = images.read_ids(pair.label, palette_masks=options.palette_masks)
+    _check_size(pair, ids.shape, size)
     # All ids are checked, but only those that stay are mapped.
-    lookup = _lookup(item, ids, options)
+    lookup = _lookup(pair, ids, options)
     return cv2.LUT(images.resize_ids(ids, target), lookup)
 
 
-def _lookup(item: Item, ids: np.ndarray, options: Options) -> np.ndarray:
+def _lookup(pair: SourcePair, ids: np.ndarray, options: ConversionOptions) -> np.ndarray:
     """Returns the train id of every id, uint8 `(256,)`, after refusing unknown ids."""
     table = options.id_table()
     size = np.iinfo(np.uint8).max + 1
@@ -244,7 +246,7 @@ def _lookup(item: Item, ids: np.ndarray, options: Options) -> np.ndarray:
         if len(unknown) > _SHOWN_IDS:
             shown += f" and {len(unknown) - _SHOWN_IDS} more"
         raise DataError(
-            f"{item.label} holds {len(unknown)} ids that label map {options.label_map.name!r} does "
+            f"{pair.label} holds {len(unknown)} ids that label map {options.label_map.name!r} does "
             f"not know as {options.label_ids} ids: {shown}. The mask is of another kind or "
             "damaged, or the label map lacks these ids."
         )
@@ -253,11 +255,11 @@ def _lookup(item: Item, ids: np.ndarray, options: Options) -> np.ndarray:
     return lookup
 
 
-def _check_size(item: Item, label_size: tuple[int, int], image_size: tuple[int, int]) -> None:
+def _check_size(pair: SourcePair, label_size: tuple[int, int], image_size: tuple[int, int]) -> None:
     """Refuses a mask that is not as large as its image; sizes are heights and widths."""
     if label_size != image_size:
         raise SizeMismatchError(
-            f"{item.label} is {label_size[1]}x{label_size[0]} pixels, but its image {item.image} "
+            f"{pair.label} is {label_size[1]}x{label_size[0]} pixels, but its image {pair.image} "
             f"is {image_size[1]}x{image_size[0]}: they do not belong together, or one was resized."
         )
 

@@ -128,13 +128,7 @@ def read_ids(path: str, palette_masks: bool = False) -> np.ndarray:
 
 
 def read_colors(path: str) -> np.ndarray:
-    """Reads a painted mask; an alpha channel is dropped.
-
-    Args:
-        path: the mask file.
-
-    Returns:
-        uint8 `(H, W, 3)`.
+    """Reads a painted mask as uint8 `(H, W, 3)`; an alpha channel is dropped.
 
     Raises:
         DataError: the file is missing, empty, damaged, cut, too large, lossy, or 16-bit.

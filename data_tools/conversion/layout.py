@@ -1,7 +1,7 @@
-"""Which layout a directory of raw data has, and what to say when it has none."""
+"""The layout of a raw data set: the folders it must have, and a hint where they are not."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from c3tf.errors import DataError
 from c3tf.io import files
@@ -9,6 +9,11 @@ from c3tf.io import files
 _SHOWN = 8
 # How far up and how many folders down a directory is looked for that the user may have meant.
 _LEVELS_UP, _MOST_BELOW = 2, 64
+
+
+def required(folders: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Lists the folders of images and masks of all splits, as `pairing.pair_splits` takes them."""
+    return [folder for images, masks in folders.values() for folder in (images, masks)]
 
 
 def has_folders(root: str, folders: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What is noted about a finished shard until the manifest is written, so that a run can continue.
+"""Notes on finished shards, kept until the manifest is written, so that a run can continue.
 
 Free of TensorFlow: the runners and what workers import come here.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from c3tf.data.manifest import LeftOut, Shard
 from c3tf.errors import DataError
 from c3tf.io import files
-from data_tools.conversion.example import Item, Outcome, Refused, source_lengths
+from data_tools.conversion.example import Outcome, Refused, SourcePair, source_lengths
 
 # Notes lie in small files, which remote file systems are slow to find.
 _THREADS = 32
@@ -34,9 +34,9 @@ class ShardNotes:
         labeled: records with a label.
         label_histogram: label pixels per stored value.
         image_sizes: records per size of image, `WIDTHxHEIGHT`.
-        left_out: items that are not among the records.
+        left_out: pairs that are not among the records.
         skipped: how many of these would have stopped a run without `--skip_bad`.
-        sources: digest over the lengths of the local source files of its items, in order.
+        sources: digest over the lengths of the local source files of its pairs, in order.
     """
 
     shard: Shard
@@ -56,7 +56,7 @@ class _Sources:
         self._digest = hashlib.sha256()
 
     def add(self, lengths: tuple[int, ...]) -> None:
-        """Adds the files of the next item."""
+        """Adds the files of the next pair."""
         self._digest.update(f"{lengths}".encode())
 
     def digest(self) -> str:
@@ -105,9 +105,6 @@ class Tally:
 def read_json(path: str) -> dict[str, Any]:
     """Reads what a stopped run noted.
 
-    Args:
-        path: of the file.
-
     Raises:
         DataError: it is damaged.
     """
@@ -121,12 +118,7 @@ def read_json(path: str) -> dict[str, Any]:
 
 
 def damaged(path: str, reason: str) -> DataError:
-    """Makes the complaint that a note of the whole run is damaged.
-
-    Args:
-        path: of the file.
-        reason: what is wrong with it, in a few words.
-    """
+    """Makes the complaint that a note of the whole run is damaged, for a reason in a few words."""
     return DataError(
         f"{path} is damaged ({reason}), so the conversion cannot continue. Delete the directory of "
         "the data set, or choose another --output, and convert again."
@@ -134,23 +126,13 @@ def damaged(path: str, reason: str) -> DataError:
 
 
 def write(work_dir: str, notes: ShardNotes) -> None:
-    """Notes that a shard is finished.
-
-    Args:
-        work_dir: where the notes are kept.
-        notes: what is known about the shard.
-    """
+    """Notes that a shard is finished."""
     text = json.dumps(dataclasses.asdict(notes), ensure_ascii=False)
     files.write_text(_path(work_dir, notes.shard.file), text)
 
 
 def forget(work_dir: str, names: Iterable[str]) -> None:
-    """Deletes the notes of shards that are to be written again, so that none passes for finished.
-
-    Args:
-        work_dir: where the notes are.
-        names: file names of the shards.
-    """
+    """Deletes the notes of shards to be written again, so that none passes for finished."""
     noted = set(files.list_dir(work_dir))
     for name in names:
         if _path("", name) in noted:
@@ -158,16 +140,7 @@ def forget(work_dir: str, names: Iterable[str]) -> None:
 
 
 def read_all(data_dir: str, work_dir: str, names: Sequence[str]) -> dict[str, ShardNotes]:
-    """Reads the notes of those shards that are finished.
-
-    Args:
-        data_dir: where the shards would be.
-        work_dir: where the notes would be.
-        names: file names of shards.
-
-    Returns:
-        Notes by file name; without shards that are missing or of another length than noted.
-    """
+    """Reads the notes of finished shards by name; none for a missing or changed shard."""
     held, noted = set(files.list_dir(data_dir)), set(files.list_dir(work_dir))
     there = [name for name in names if name in held and _path("", name) in noted]
     with ThreadPoolExecutor(_THREADS) as executor:
@@ -191,16 +164,11 @@ def _read(data_dir: str, work_dir: str, name: str) -> ShardNotes | None:
     return notes if files.size(files.join(data_dir, name)) == notes.shard.bytes else None
 
 
-def are_of(notes: ShardNotes, items: Iterable[Item]) -> bool:
-    """Tells whether the source files of a finished shard still have the lengths they had.
-
-    Args:
-        notes: of the shard.
-        items: all images that were meant for it.
-    """
+def are_of(notes: ShardNotes, pairs: Iterable[SourcePair]) -> bool:
+    """Tells whether the source files of a finished shard still have the lengths they had."""
     sources = _Sources()
-    for item in items:
-        sources.add(source_lengths(item))
+    for pair in pairs:
+        sources.add(source_lengths(pair))
     return notes.sources == sources.digest()
 
 

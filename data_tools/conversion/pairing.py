@@ -1,14 +1,19 @@
-"""What the discoveries share: listing files, pairing images with labels."""
+"""Lists of the files of a raw data set, and the pairing of images with masks by name.
+
+What a data set's `discover` builds its `SourceListing` from: `pair_splits` where every split has
+one folder of images and one of masks, else `find_images`, `find_labels` and `pair`; `unlabeled` for
+images without masks.
+"""
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from c3tf.data import splits
 from c3tf.data.manifest import LeftOut
 from c3tf.errors import DataError
 from c3tf.io import files
-from data_tools.conversion.example import Item
+from data_tools.conversion.example import SourcePair
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
 MASK_EXTENSIONS = (".png",)
@@ -19,14 +24,14 @@ NO_LABEL, _NO_IMAGE_OF_IT = NO_PARTNER = ("image without a label", "label withou
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """What a discovery found.
+class SourceListing:
+    """The files of a raw data set: what its `discover` returns.
 
     Attributes:
         root: directory of the raw data.
         layout: one line that says what was recognised.
         label_ids: `"raw"`, `"train"` or `"colors"`, the kind of values in the masks.
-        items: the images, sorted by split and name.
+        pairs: the images with their masks, sorted by split and name.
         left_out: per split, files without a partner, files that are no images, and unlabeled
             images of a name that train or val has.
         published: pairs per split in the published data set; empty for a user's own.
@@ -38,12 +43,12 @@ class Found:
     root: str
     layout: str
     label_ids: str
-    items: tuple[Item, ...]
+    pairs: tuple[SourcePair, ...]
     left_out: dict[str, tuple[LeftOut, ...]]
     published: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        train, val = ({i.name for i in self.items if i.split == s} for s in ("train", "val"))
+        train, val = ({p.name for p in self.pairs if p.split == s} for s in ("train", "val"))
         if shared := sorted(train & val):
             raise DataError(
                 f"{len(shared)} images of {self.root} are in train and in val, such as "
@@ -52,7 +57,7 @@ class Found:
 
     def missing(self) -> list[str]:
         """Says where splits hold another number of pairs than the published data set."""
-        counts = Counter(item.split for item in self.items)
+        counts = Counter(pair.split for pair in self.pairs)
         return [
             f"{split} holds {counts[split]} images with labels, the published data set {count}: is "
             "everything unpacked? Splits drawn from other counts are not those of the paper."
@@ -62,7 +67,7 @@ class Found:
 
 
 @dataclasses.dataclass(frozen=True)
-class Images:
+class ImageListing:
     """What a folder of images holds.
 
     Attributes:
@@ -78,15 +83,12 @@ class Images:
         return [LeftOut(path, NO_IMAGE) for path in self.others]
 
 
-def find_images(root: str, folder: str) -> Images:
+def find_images(root: str, folder: str) -> ImageListing:
     """Lists the images below a folder.
 
     Args:
         root: directory of the raw data.
         folder: folder below it; its subfolders are searched too.
-
-    Returns:
-        The images, and the files that are none.
 
     Raises:
         DataError: there is no image, two have the same name, or a name cannot be used.
@@ -106,7 +108,7 @@ def find_images(root: str, folder: str) -> Images:
         raise DataError(
             f"{files.join(root, folder)} holds no image ({', '.join(IMAGE_EXTENSIONS)})."
         )
-    return Images(found, tuple(others))
+    return ImageListing(found, tuple(others))
 
 
 def find_labels(root: str, folder: str, suffix: str = "") -> dict[str, str]:
@@ -170,11 +172,11 @@ def _unusable(root: str, path: str) -> DataError:
 def pair(
     root: str,
     split: str,
-    images: Images,
+    images: ImageListing,
     labels: dict[str, str],
     wanted: str,
     label_root: str | None = None,
-) -> tuple[list[Item], tuple[LeftOut, ...]]:
+) -> tuple[list[SourcePair], tuple[LeftOut, ...]]:
     """Pairs images with labels by name.
 
     Args:
@@ -192,12 +194,12 @@ def pair(
         DataError: no image has a label.
     """
     below, named = root if label_root is None else label_root, images.named
-    items = [
-        Item(split, name, files.join(root, path), files.join(below, labels[name]), path)
+    pairs = [
+        SourcePair(split, name, files.join(root, path), files.join(below, labels[name]), path)
         for name, path in sorted(named.items())
         if name in labels
     ]
-    if not items:
+    if not pairs:
         held = f"there are {len(labels)} (such as {min(labels.values())})" if labels else "none"
         raise DataError(
             f"Split {split!r} in {root} is empty: none of its {len(named)} images (such as "
@@ -206,12 +208,39 @@ def pair(
     lost = [LeftOut(path, NO_LABEL) for n, path in named.items() if n not in labels]
     lost += [LeftOut(path, _NO_IMAGE_OF_IT) for n, path in labels.items() if n not in named]
     lost += images.left_out()
-    return items, tuple(sorted(lost, key=lambda entry: entry.source))
+    return pairs, tuple(sorted(lost, key=lambda entry: entry.source))
+
+
+def pair_splits(
+    root: str, folders: Mapping[str, tuple[str, str]], suffix: str = ""
+) -> tuple[list[SourcePair], dict[str, tuple[LeftOut, ...]]]:
+    """Pairs the images and masks of every split of a data set.
+
+    Args:
+        root: directory of the raw data.
+        folders: per split its folder of images and its folder of masks, below `root`.
+        suffix: what the stem of a mask has behind the record name.
+
+    Returns:
+        The pairs, and per split the files without a partner.
+
+    Raises:
+        DataError: a split is empty, or `find_images` or `find_labels` refuses a folder.
+    """
+    pairs: list[SourcePair] = []
+    left_out: dict[str, tuple[LeftOut, ...]] = {}
+    for split, (image_folder, mask_folder) in folders.items():
+        images = find_images(root, image_folder)
+        masks = find_labels(root, mask_folder, suffix)
+        wanted = f"*{suffix}.png in {mask_folder}"
+        more, left_out[split] = pair(root, split, images, masks, wanted)
+        pairs += more
+    return pairs, left_out
 
 
 def unlabeled(
     root: str, folder: str, taken: set[str], labels: dict[str, str] | None = None
-) -> tuple[list[Item], tuple[LeftOut, ...]]:
+) -> tuple[list[SourcePair], tuple[LeftOut, ...]]:
     """Lists extra images, which training takes for unlabeled.
 
     Args:
@@ -229,16 +258,16 @@ def unlabeled(
     """
     found = find_images(root, folder)
     masks = {name: files.join(root, path) for name, path in (labels or {}).items()}
-    items = [
-        Item("unlabeled", name, files.join(root, path), masks.get(name), path)
+    pairs = [
+        SourcePair("unlabeled", name, files.join(root, path), masks.get(name), path)
         for name, path in sorted(found.named.items())
         if name not in taken
     ]
-    if not items:
+    if not pairs:
         raise DataError(
             f"{files.join(root, folder)} adds no unlabeled image: the names of all "
             f"{len(found.named)}, such as {min(found.named)!r}, are in train or val."
         )
     lost = [LeftOut(p, KNOWN) for n, p in found.named.items() if n in taken]
     lost += [LeftOut(p, _NO_IMAGE_OF_IT) for n, p in (labels or {}).items() if n not in found.named]
-    return items, (*lost, *found.left_out())
+    return pairs, (*lost, *found.left_out())

@@ -1,4 +1,4 @@
-"""Which image goes into which shard.
+"""The assignment of images to shards.
 
 It depends only on the names and the options, never on who writes or on how many workers, so every
 way of converting gives the same bytes.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from c3tf.io import files
 from data_tools.conversion import notes
-from data_tools.conversion.example import Converted, Item, Outcome
+from data_tools.conversion.example import Converted, Outcome, SourcePair
 
 _MEGABYTE = 10**6
 # Images converted ahead of time to learn how large a record is.
@@ -25,19 +25,19 @@ class ShardPlan:
 
     split: str
     name: str
-    items: tuple[Item, ...]
+    pairs: tuple[SourcePair, ...]
 
 
 def make_plan(
-    items: Iterable[Item],
+    pairs: Iterable[SourcePair],
     work_dir: str,
     shard_mb: int,
-    convert_all: Callable[[Iterable[Item]], Iterator[Outcome]],
+    convert_all: Callable[[Iterable[SourcePair]], Iterator[Outcome]],
 ) -> list[ShardPlan]:
     """Assigns every image to a shard, in an order shuffled by the hashes of the names.
 
     Args:
-        items: all images.
+        pairs: all images.
         work_dir: where the number of shards is noted: a stopped run keeps it, even if a damaged
             file was replaced since.
         shard_mb: approximate size of a shard in megabytes.
@@ -49,12 +49,12 @@ def make_plan(
     Raises:
         DataError: what a stopped run noted is damaged.
     """
-    by_split: dict[str, list[Item]] = {}
-    for item in items:
-        by_split.setdefault(item.split, []).append(item)
+    by_split: dict[str, list[SourcePair]] = {}
+    for pair in pairs:
+        by_split.setdefault(pair.split, []).append(pair)
     plan = []
     for split, part in by_split.items():
-        part.sort(key=lambda item: hashlib.sha256(item.name.encode("utf-8")).digest())
+        part.sort(key=lambda pair: hashlib.sha256(pair.name.encode("utf-8")).digest())
         path = files.join(work_dir, f"{split}.plan.json")
         if not files.exists(path):
             count = count_shards(len(part), convert_all(part[:_SAMPLE]), shard_mb)
@@ -76,13 +76,7 @@ def _num_shards(path: str, most: int) -> int:
 
 
 def count_shards(count: int, sample: Iterable[Outcome], shard_mb: int) -> int:
-    """Returns how many shards of about `shard_mb` megabytes `count` images fill.
-
-    Args:
-        count: images.
-        sample: some of them, converted.
-        shard_mb: wanted megabytes per shard.
-    """
+    """Returns how many shards of `shard_mb` megabytes `count` images fill, judged by a sample."""
     records = [result.record for result in sample if isinstance(result, Converted)]
     sizes = [len(record.image) + len(record.label or b"") for record in records]
     total = count * sum(sizes) / max(len(sizes), 1)

@@ -1,4 +1,4 @@
-"""Who converts the images of a plan: the processes of this machine, or what else runs shards."""
+"""Runners, which convert the images of a plan: here in the processes of this machine."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,11 +7,11 @@ from itertools import islice
 from typing import Protocol
 
 from data_tools.conversion import workers
-from data_tools.conversion.example import Item, Outcome
+from data_tools.conversion.example import Outcome, SourcePair
 from data_tools.conversion.planning import ShardPlan
 
 # Converts one image; picklable.
-Job = Callable[[Item], Outcome]
+ConvertPair = Callable[[SourcePair], Outcome]
 # Given the number of images, returns what is told how many are done.
 StartProgress = Callable[[int], Callable[[int], None]]
 # Images handed to a process at a time.
@@ -21,7 +21,7 @@ _PORTION = 4
 class Session(Protocol):
     """An opened runner."""
 
-    def convert(self, items: Iterable[Item]) -> Iterator[Outcome]:
+    def convert(self, pairs: Iterable[SourcePair]) -> Iterator[Outcome]:
         """Yields the results of a few images in order."""
 
     def write(self, plan: Sequence[ShardPlan], output: str, work_dir: str) -> None:
@@ -31,41 +31,43 @@ class Session(Protocol):
 class Runner(Protocol):
     """Something that converts images and writes shards."""
 
-    def open(self, job: Job) -> AbstractContextManager[Session]:
-        """Makes ready to apply `job` to images."""
+    def open(self, convert_pair: ConvertPair) -> AbstractContextManager[Session]:
+        """Makes ready to apply `convert_pair` to images."""
 
 
 class LocalRunner:
     """Converts in processes of this machine and writes in this process."""
 
     def __init__(self, num_workers: int = 0, start_progress: StartProgress | None = None) -> None:
-        """Stores the settings.
-
-        Args:
-            num_workers: processes; 0 uses all cores, 1 works in this process.
-            start_progress: shows progress.
-        """
+        """Stores the number of processes (0: all cores, 1: this one) and what shows progress."""
         self._num_workers, self._start_progress = num_workers, start_progress
 
     @contextlib.contextmanager
-    def open(self, job: Job) -> Iterator["_LocalSession"]:
+    def open(self, convert_pair: ConvertPair) -> Iterator["_LocalSession"]:
         """Starts the processes."""
         with workers.pool(self._num_workers) as mapper:
-            yield _LocalSession(mapper, job, self._start_progress)
+            yield _LocalSession(mapper, convert_pair, self._start_progress)
 
 
 class _LocalSession:
     def __init__(
-        self, mapper: workers.Mapper, job: Job, start_progress: StartProgress | None
+        self,
+        mapper: workers.Mapper,
+        convert_pair: ConvertPair,
+        start_progress: StartProgress | None,
     ) -> None:
-        self._mapper, self._job, self._start_progress = mapper, job, start_progress
-        self._known: dict[Item, Outcome] = {}
+        self._mapper, self._convert_pair, self._start_progress = (
+            mapper,
+            convert_pair,
+            start_progress,
+        )
+        self._known: dict[SourcePair, Outcome] = {}
 
-    def convert(self, items: Iterable[Item]) -> Iterator[Outcome]:
+    def convert(self, pairs: Iterable[SourcePair]) -> Iterator[Outcome]:
         """Yields the results of a few images in order, and keeps them for `write`."""
-        items = list(items)
-        for item, result in zip(items, self._mapper.map(self._job, items), strict=True):
-            self._known[item] = result
+        pairs = list(pairs)
+        for pair, result in zip(pairs, self._mapper.map(self._convert_pair, pairs), strict=True):
+            self._known[pair] = result
             yield result
 
     def write(self, plan: Sequence[ShardPlan], output: str, work_dir: str) -> None:
@@ -74,17 +76,17 @@ class _LocalSession:
         from data_tools.conversion import shards
 
         # One stream over all shards: workers go on while the end of a shard is written.
-        results = self._counted([item for shard in plan for item in shard.items])
+        results = self._counted([pair for shard in plan for pair in shard.pairs])
         for shard in plan:
-            shards.write_shard(output, work_dir, shard.name, islice(results, len(shard.items)))
+            shards.write_shard(output, work_dir, shard.name, islice(results, len(shard.pairs)))
 
-    def _counted(self, items: Sequence[Item]) -> Iterator[Outcome]:
+    def _counted(self, pairs: Sequence[SourcePair]) -> Iterator[Outcome]:
         """Yields the results of all images in order and tells how many there were."""
-        progress = self._start_progress(len(items)) if self._start_progress and items else None
-        missing = (item for item in items if item not in self._known)
-        converted = self._mapper.map(self._job, missing, _PORTION)
-        for done, item in enumerate(items, start=1):
-            result = self._known[item] if item in self._known else next(converted)
+        progress = self._start_progress(len(pairs)) if self._start_progress and pairs else None
+        missing = (pair for pair in pairs if pair not in self._known)
+        converted = self._mapper.map(self._convert_pair, missing, _PORTION)
+        for done, pair in enumerate(pairs, start=1):
+            result = self._known[pair] if pair in self._known else next(converted)
             if progress is not None:
                 progress(done)
             yield result

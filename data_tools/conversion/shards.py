@@ -1,4 +1,4 @@
-"""Writing of TFRecord shards that are there whole or not at all.
+"""The writer of TFRecord shards, which are there whole or not at all.
 
 Imports TensorFlow: only processes that write shards come here.
 """

@@ -1,1 +1,1 @@
-"""Procedural street scenes: layout, drawing, weather, and the tree that is written."""
+"""Procedural street scenes: layout, painting, weather, and the tree that is written."""

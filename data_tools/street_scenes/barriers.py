@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from data_tools.street_scenes.canvas import MAX_BYTE
+from data_tools.street_scenes.canvas import MAX_BYTE, TRAIN_ID
 from data_tools.street_scenes.draws import Color, between, chance, hsv, pick
-from data_tools.street_scenes.ids import TRAIN_ID
 from data_tools.street_scenes.masonry import MATERIALS, surface, wall_color
 from data_tools.street_scenes.panels import Texture, paint_along
 from data_tools.street_scenes.stage import Stage
@@ -12,8 +11,10 @@ from data_tools.street_scenes.stage import Stage
 FENCES = ("pickets", "bars", "mesh", "planks", "rails")
 
 
-def draw_barrier(stage: Stage, s: float, z: tuple[float, float], height: float, look: dict) -> None:
-    """Draws a piece of wall, fence or hedge at `s` between two distances."""
+def paint_barrier(
+    stage: Stage, s: float, z: tuple[float, float], height: float, look: dict
+) -> None:
+    """Paints a piece of wall, fence or hedge at `s` between two distances."""
     k = float(np.clip(stage.camera.scale(max((z[0] + z[1]) / 2, 4.0)), 4.0, 40.0))
     shape = max(3, int(height * k)), max(3, int((z[1] - z[0]) * k))
     if look["class"] == "wall":

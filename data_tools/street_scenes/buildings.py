@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from data_tools.street_scenes.canvas import TRAIN_ID
 from data_tools.street_scenes.draws import between, chance, hsv, pick
-from data_tools.street_scenes.ids import TRAIN_ID
 from data_tools.street_scenes.masonry import facade, facade_look
 from data_tools.street_scenes.panels import paint_across, paint_along
 from data_tools.street_scenes.stage import Stage
@@ -13,10 +13,10 @@ from data_tools.street_scenes.street import Side
 _CELL = 3.0
 
 
-def draw_building(
+def paint_building(
     stage: Stage, side: Side, front: float, z: tuple[float, float], floors: int, exposed: bool
 ) -> None:
-    """Draws a building: facade, the end towards the camera, and a roof.
+    """Paints a building: facade, the end towards the camera, and a roof.
 
     Args:
         stage: the scene.
@@ -39,7 +39,7 @@ def draw_building(
     label = TRAIN_ID["building"]
     roof = chance(rng, 0.75 if floors <= 3 else 0.2)
     if roof and shown == floors:
-        _draw_roof(stage, (s, back), z, height, between(rng, 1.5, 4.0))
+        _paint_roof(stage, (s, back), z, height, between(rng, 1.5, 4.0))
     if exposed and near > 2.0:
         end = facade(stage, shown, max(1, round(depth / _CELL)), pixels, look)
         paint_across(stage, (min(s, back), max(s, back)), near, (0.0, height), end, label)
@@ -48,10 +48,10 @@ def draw_building(
     paint_along(stage, s, z, (0.0, height), front_texture, label)
 
 
-def _draw_roof(
+def _paint_roof(
     stage: Stage, s: tuple[float, float], z: tuple[float, float], height: float, rise: float
 ) -> None:
-    """Draws a gabled roof: the slope towards the street and the gable towards the camera."""
+    """Paints a gabled roof: the slope towards the street and the gable towards the camera."""
     front, back = s
     middle = (front + back) / 2
     eaves, ridge = front - 0.04 * (back - front), height + rise
@@ -71,7 +71,7 @@ def _draw_roof(
     stage.canvas.face(gable, tuple(0.8 * c * tone for c in color), surface)
 
 
-def draw_skyline(stage: Stage, distance: float, urban: float) -> None:
+def paint_skyline(stage: Stage, distance: float, urban: float) -> None:
     """Closes the street with far trees and buildings.
 
     Args:
@@ -88,14 +88,14 @@ def draw_skyline(stage: Stage, distance: float, urban: float) -> None:
         while s < bend + half * z / distance:
             width = between(rng, 12.0, 34.0)
             if chance(rng, share):
-                _draw_far_building(stage, s, width, z)
+                _paint_far_building(stage, s, width, z)
             elif chance(rng, 0.8):
-                _draw_far_trees(stage, s, width, z)
+                _paint_far_trees(stage, s, width, z)
             s += width * between(rng, 0.5, 1.0)
 
 
-def _draw_far_building(stage: Stage, s: float, width: float, z: float) -> None:
-    """Draws the front of one distant building."""
+def _paint_far_building(stage: Stage, s: float, width: float, z: float) -> None:
+    """Paints the front of one distant building."""
     height = between(stage.rng, 6.0, 26.0)
     pixels = int(np.clip(_CELL * stage.camera.scale(z), 3, 10))
     shape = max(1, round(height / _CELL)), max(1, round(width / _CELL))
@@ -103,8 +103,8 @@ def _draw_far_building(stage: Stage, s: float, width: float, z: float) -> None:
     paint_across(stage, (s, s + width), z, (0.0, height), texture, TRAIN_ID["building"])
 
 
-def _draw_far_trees(stage: Stage, s: float, width: float, z: float) -> None:
-    """Draws a distant row of trees as overlapping crowns."""
+def _paint_far_trees(stage: Stage, s: float, width: float, z: float) -> None:
+    """Paints a distant row of trees as overlapping crowns."""
     rng, canvas = stage.rng, stage.canvas
     surface = canvas.add_upright(TRAIN_ID["vegetation"], z, grain=0.2)
     color = hsv(rng, (0.2, 0.38), (0.2, 0.6), (0.2, 0.45))

@@ -10,9 +10,13 @@ import dataclasses
 import numpy as np
 from PIL import Image, ImageDraw
 
+from c3tf.labels import CITYSCAPES, IGNORE
 from data_tools.street_scenes.camera import Camera, Pixel, Point
 from data_tools.street_scenes.draws import Color
 
+TRAIN_ID = {name: i for i, name in enumerate(CITYSCAPES.class_names)}
+# Things that stand in the street and belong to no class.
+UNLABELED = IGNORE
 MAX_BYTE = int(np.iinfo(np.uint8).max)
 
 

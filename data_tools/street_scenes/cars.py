@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from data_tools.street_scenes.draws import between, chance, hsv, paint, pick
-from data_tools.street_scenes.ids import TRAIN_ID
+from data_tools.street_scenes.canvas import TRAIN_ID
+from data_tools.street_scenes.draws import between, chance, draw_paint, hsv, pick
 from data_tools.street_scenes.solids import Detail, Painter, Pose, Solid, rectangle, wheel
 from data_tools.street_scenes.stage import Stage
 
@@ -93,8 +93,8 @@ _SHAPES = {
 _COMMON = ("sedan", "sedan", "hatch", "hatch", "estate", "estate", "van")
 
 
-def draw_car(stage: Stage, pose: Pose, parked: bool) -> None:
-    """Draws a car; `parked` cars have their lamps off."""
+def paint_car(stage: Stage, pose: Pose, parked: bool) -> None:
+    """Paints a car; `parked` cars have their lamps off."""
     rng = stage.rng
     shape = _SHAPES[pick(rng, _COMMON)]
     length, height = between(rng, *shape["length"]), between(rng, *shape["height"])
@@ -112,7 +112,7 @@ def draw_car(stage: Stage, pose: Pose, parked: bool) -> None:
     body = Solid(
         outline,
         width,
-        paint(rng),
+        draw_paint(rng),
         ends={
             rear: _rear(rng, chance(rng, on)),
             rear_window: [Detail(pane, glass)],

@@ -2,9 +2,9 @@
 
 import math
 
-from data_tools.street_scenes.draws import Color, chance, hsv, paint, scale
-from data_tools.street_scenes.ids import TRAIN_ID
-from data_tools.street_scenes.people import Outfit, draw_head, draw_outfit
+from data_tools.street_scenes.canvas import TRAIN_ID
+from data_tools.street_scenes.draws import Color, chance, draw_paint, hsv, scale
+from data_tools.street_scenes.people import Outfit, draw_outfit, paint_head
 from data_tools.street_scenes.solids import Pose, disc
 from data_tools.street_scenes.stage import Billboard, Stage
 
@@ -51,12 +51,12 @@ class _Frame:
         self._stage.canvas.ellipse(box, color, self._glow if on else self._surface)
 
 
-def draw_bicycle(stage: Stage, pose: Pose, rider: bool) -> None:
-    """Draws a bicycle, with somebody on it or parked."""
+def paint_bicycle(stage: Stage, pose: Pose, rider: bool) -> None:
+    """Paints a bicycle, with somebody on it or parked."""
     if pose.z < 2.5:
         return
     rng = stage.rng
-    frame, color, radius = _Frame(stage, pose, "bicycle"), paint(rng), 0.34
+    frame, color, radius = _Frame(stage, pose, "bicycle"), draw_paint(rng), 0.34
     for along in (-0.52, 0.52):
         # The disc between the spokes counts as bicycle, as people label it.
         frame.sheet(disc(along, radius, radius), _TYRE, 0.022)
@@ -69,20 +69,24 @@ def draw_bicycle(stage: Stage, pose: Pose, rider: bool) -> None:
     frame.sheet([(-0.4, 0.88), (-0.1, 0.88), (-0.1, 0.93), (-0.4, 0.95)], _TYRE, 0.06)
     frame.bar(0.36, 1.02, 0.27, (0.2, 0.2, 0.2), 0.04)
     if chance(rng, 0.3):
-        frame.sheet([(-0.8, 0.72), (-0.4, 0.72), (-0.4, 0.98), (-0.8, 0.98)], paint(rng), 0.16)
+        frame.sheet([(-0.8, 0.72), (-0.4, 0.72), (-0.4, 0.98), (-0.8, 0.98)], draw_paint(rng), 0.16)
     if rider:
-        _draw_rider(
+        _paint_rider(
             stage, pose, {"seat": -0.22, "grip": 0.32, "hip": 0.95, "lean": 0.28, "foot": 0.2}
         )
 
 
-def draw_motorcycle(stage: Stage, pose: Pose, rider: bool) -> None:
-    """Draws a motorcycle or a scooter, with somebody on it or parked."""
+def paint_motorcycle(stage: Stage, pose: Pose, rider: bool) -> None:
+    """Paints a motorcycle or a scooter, with somebody on it or parked."""
     if pose.z < 2.5:
         return
     rng = stage.rng
     scooter = chance(rng, 0.45)
-    frame, color, radius = _Frame(stage, pose, "motorcycle"), paint(rng), 0.24 if scooter else 0.32
+    frame, color, radius = (
+        _Frame(stage, pose, "motorcycle"),
+        draw_paint(rng),
+        0.24 if scooter else 0.32,
+    )
     base = 0.58 if scooter else 0.7
     for along in (-base, base):
         frame.sheet(disc(along, radius, radius), _TYRE, 0.07)
@@ -113,17 +117,19 @@ def draw_motorcycle(stage: Stage, pose: Pose, rider: bool) -> None:
     frame.sheet([(-0.75, 0.8), (0.0, 0.78), (0.0, 0.88), (-0.75, 0.92)], _TYRE, 0.14)
     frame.bar(0.38, 1.06, 0.36, (0.15, 0.15, 0.15), 0.06)
     if chance(rng, 0.3):
-        frame.sheet([(-1.05, 0.95), (-0.65, 0.95), (-0.65, 1.28), (-1.05, 1.28)], paint(rng), 0.2)
+        frame.sheet(
+            [(-1.05, 0.95), (-0.65, 0.95), (-0.65, 1.28), (-1.05, 1.28)], draw_paint(rng), 0.2
+        )
     away = math.cos(pose.heading) > 0
     frame.tail(-0.88 if away else 0.48, 0.8, (0.9, 0.1, 0.08) if away else (1.0, 0.97, 0.85))
     if rider:
-        _draw_rider(
+        _paint_rider(
             stage, pose, {"seat": -0.3, "grip": 0.36, "hip": 0.9, "lean": 0.22, "foot": 0.3}
         )
 
 
-def _draw_rider(stage: Stage, pose: Pose, seat: dict[str, float]) -> None:
-    """Draws somebody on a saddle: legs to the pedals, back bent, arms to the bars."""
+def _paint_rider(stage: Stage, pose: Pose, seat: dict[str, float]) -> None:
+    """Paints somebody on a saddle: legs to the pedals, back bent, arms to the bars."""
     outfit = draw_outfit(stage)
     frame = _Frame(stage, pose, "rider")
     hip = (seat["seat"], seat["hip"])
@@ -145,15 +151,15 @@ def _draw_rider(stage: Stage, pose: Pose, seat: dict[str, float]) -> None:
     frame.sheet(back, outfit.top, 0.2 * outfit.broad)
     for across in (0.2, -0.2):
         frame.rod([shoulder, (seat["grip"], hip[1] + 0.12)], scale(outfit.top, 0.85), 0.1, across)
-    _draw_helmet(stage, pose, outfit, (shoulder[0] + 0.08, shoulder[1] + 0.2))
+    _paint_helmet(stage, pose, outfit, (shoulder[0] + 0.08, shoulder[1] + 0.2))
 
 
-def _draw_helmet(stage: Stage, pose: Pose, outfit: Outfit, at: tuple[float, float]) -> None:
-    """Draws the head, most often with a helmet."""
+def _paint_helmet(stage: Stage, pose: Pose, outfit: Outfit, at: tuple[float, float]) -> None:
+    """Paints the head, most often with a helmet."""
     s, _, z = pose.place([(*at, 0.0)])[0]
     figure = Billboard.at(stage.camera, s, z)
     surface = stage.canvas.add_upright(TRAIN_ID["rider"], pose.z, grain=0.04)
-    draw_head(stage, figure, surface, outfit, (0.0, at[1], 1.1))
+    paint_head(stage, figure, surface, outfit, (0.0, at[1], 1.1))
     if chance(stage.rng, 0.75):
         shell = hsv(stage.rng, (0, 1), (0.0, 0.9), (0.1, 0.95))
         stage.canvas.ellipse(figure.box(0.0, at[1] + 0.06, 0.15, 0.13), shell, surface)

@@ -1,4 +1,4 @@
-"""Small random draws and colour arithmetic shared by all drawing modules.
+"""Small random draws and colour arithmetic shared by all painting modules.
 
 Colours are RGB triples of floats, 0 to 1, until the canvas turns them into bytes.
 """
@@ -52,7 +52,7 @@ def jitter(rng: np.random.Generator, color: Color, amount: float) -> Color:
     return tuple(min(1.0, max(0.0, c + common + between(rng, -amount, amount) / 2)) for c in color)
 
 
-def paint(rng: np.random.Generator) -> Color:
+def draw_paint(rng: np.random.Generator) -> Color:
     """Draws the colour of something that people paint as they like: vehicles, doors, clothes."""
     if chance(rng, 0.5):
         return hsv(rng, (0, 1), (0, 0.12), (0.08, 0.95))

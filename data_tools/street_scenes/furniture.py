@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
+from data_tools.street_scenes.canvas import TRAIN_ID, UNLABELED
 from data_tools.street_scenes.draws import Color, between, chance, hsv, pick, scale
-from data_tools.street_scenes.ids import TRAIN_ID, UNLABELED
 from data_tools.street_scenes.solids import Detail, Painter, Pose, Solid, rectangle
 from data_tools.street_scenes.stage import Billboard, Stage
 
@@ -19,7 +19,7 @@ def _metal(stage: Stage) -> Color:
 
 
 def _mast(stage: Stage, figure: Billboard, surface: int, height: float, radius: float) -> Color:
-    """Draws an upright pole and returns its colour."""
+    """Paints an upright pole and returns its colour."""
     color = _metal(stage)
     # Two canvas pixels, one of the image, however far away.
     half = max(radius * figure.scale, 1.0)
@@ -43,8 +43,8 @@ def _mast(stage: Stage, figure: Billboard, surface: int, height: float, radius: 
     return color
 
 
-def draw_lamp(stage: Stage, s: float, z: float, height: float, style: str) -> None:
-    """Draws a street lamp whose arm reaches over the road.
+def paint_lamp(stage: Stage, s: float, z: float, height: float, style: str) -> None:
+    """Paints a street lamp whose arm reaches over the road.
 
     Args:
         stage: the scene.
@@ -75,8 +75,8 @@ def draw_lamp(stage: Stage, s: float, z: float, height: float, style: str) -> No
         )
 
 
-def draw_traffic_light(stage: Stage, s: float, z: float, facing: bool, overhead: float) -> None:
-    """Draws a traffic light on a pole.
+def paint_traffic_light(stage: Stage, s: float, z: float, facing: bool, overhead: float) -> None:
+    """Paints a traffic light on a pole.
 
     Args:
         stage: the scene.
@@ -100,13 +100,13 @@ def draw_traffic_light(stage: Stage, s: float, z: float, facing: bool, overhead:
     state = int(stage.rng.integers(3))
     case = hsv(stage.rng, (0.1, 0.45), (0.0, 0.6 if chance(stage.rng, 0.3) else 0.15), (0.08, 0.3))
     for x, y in spots:
-        _draw_signal(stage, figure, (x, y), state if facing else -1, case)
+        _paint_signal(stage, figure, (x, y), state if facing else -1, case)
 
 
-def _draw_signal(
+def _paint_signal(
     stage: Stage, figure: Billboard, at: tuple[float, float], state: int, case: Color
 ) -> None:
-    """Draws the case with three lamps; `state` is the one that is on, -1 shows the back."""
+    """Paints the case with three lamps; `state` is the one that is on, -1 shows the back."""
     canvas, (x, y) = stage.canvas, at
     surface = canvas.add_upright(_LIGHT, _distance(stage, figure))
     half_x = max(0.21, 1.6 / figure.scale)
@@ -160,8 +160,8 @@ _PAINTS = {
 }
 
 
-def draw_sign(stage: Stage, s: float, z: float) -> None:
-    """Draws one or two traffic signs on a pole."""
+def paint_sign(stage: Stage, s: float, z: float) -> None:
+    """Paints one or two traffic signs on a pole."""
     rng = stage.rng
     figure = Billboard.at(stage.camera, s, z)
     kind = pick(rng, (*_SHAPES, "circle", "circle", "warning", "square"))
@@ -169,15 +169,15 @@ def draw_sign(stage: Stage, s: float, z: float) -> None:
     y = between(rng, 2.2, 3.0) + (1.4 if kind == "board" else 0.0)
     _mast(stage, figure, stage.canvas.add_upright(_POLE, z), y + 0.1, 0.05)
     surface = stage.canvas.add_upright(_SIGN, z, grain=0.01)
-    _draw_plate(stage, figure, surface, (y, size, kind))
+    _paint_plate(stage, figure, surface, (y, size, kind))
     if kind in ("circle", "warning", "square") and chance(rng, 0.35):
-        _draw_plate(
+        _paint_plate(
             stage, figure, surface, (y - 2.1 * size, size * 0.9, pick(rng, ("square", "circle")))
         )
 
 
-def draw_gantry(stage: Stage, s: tuple[float, float], z: float) -> None:
-    """Draws large direction boards hung across the road between two posts."""
+def paint_gantry(stage: Stage, s: tuple[float, float], z: float) -> None:
+    """Paints large direction boards hung across the road between two posts."""
     rng, canvas = stage.rng, stage.canvas
     surface = canvas.add_upright(_POLE, z)
     height = between(rng, 5.6, 6.6)
@@ -188,13 +188,13 @@ def draw_gantry(stage: Stage, s: tuple[float, float], z: float) -> None:
     plates = canvas.add_upright(_SIGN, z, grain=0.01)
     for share in (0.35, 0.72):
         x = s[0] + share * (s[1] - s[0])
-        _draw_plate(stage, Billboard.at(stage.camera, x, z), plates, (height, 0.65, "board"))
+        _paint_plate(stage, Billboard.at(stage.camera, x, z), plates, (height, 0.65, "board"))
 
 
-def _draw_plate(
+def _paint_plate(
     stage: Stage, figure: Billboard, surface: int, plate: tuple[float, float, str]
 ) -> None:
-    """Draws a sign's plate: rim, field and something written on it."""
+    """Paints a sign's plate: rim, field and something written on it."""
     rng, canvas, (y, size, kind) = stage.rng, stage.canvas, plate
     rim, field = pick(rng, _PAINTS[kind])
     size = max(size, 2.4 / figure.scale)
@@ -210,14 +210,14 @@ def _draw_plate(
             canvas.polygon(figure.points(list(bar)), scale(ink, tone), surface)
 
 
-def draw_bollard(stage: Stage, s: float, z: float) -> None:
-    """Draws a bollard."""
+def paint_bollard(stage: Stage, s: float, z: float) -> None:
+    """Paints a bollard."""
     figure = Billboard.at(stage.camera, s, z)
     _mast(stage, figure, stage.canvas.add_upright(_POLE, z), between(stage.rng, 0.8, 1.1), 0.07)
 
 
-def draw_box(stage: Stage, s: float, z: float) -> None:
-    """Draws a bin, a switch cabinet or a crate: static things that belong to no class."""
+def paint_box(stage: Stage, s: float, z: float) -> None:
+    """Paints a bin, a switch cabinet or a crate: static things that belong to no class."""
     rng = stage.rng
     length, width, height = between(rng, 0.5, 1.4), between(rng, 0.4, 0.8), between(rng, 0.7, 1.4)
     color = hsv(rng, (0, 1), (0.0, 0.7), (0.2, 0.7))
@@ -228,8 +228,8 @@ def draw_box(stage: Stage, s: float, z: float) -> None:
     Painter(stage, UNLABELED, z).paint(solid, Pose(s, z, between(rng, -0.2, 0.2)))
 
 
-def draw_hood(stage: Stage) -> None:
-    """Draws the bonnet of the car that carries the camera, which belongs to no class."""
+def paint_hood(stage: Stage) -> None:
+    """Paints the bonnet of the car that carries the camera, which belongs to no class."""
     rng, camera = stage.rng, stage.camera
     surface = stage.canvas.add_surface(UNLABELED, (0.8, 0.0, 0.0), grain=0.01)
     base = hsv(rng, (0, 1), (0.0, 0.4), (0.08, 0.5))

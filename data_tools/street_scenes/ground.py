@@ -3,9 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from data_tools.street_scenes.canvas import MAX_BYTE
+from data_tools.street_scenes.canvas import MAX_BYTE, TRAIN_ID, UNLABELED
 from data_tools.street_scenes.draws import Color, between, chance, hsv, mix, pick
-from data_tools.street_scenes.ids import TRAIN_ID, UNLABELED
 from data_tools.street_scenes.stage import Stage
 from data_tools.street_scenes.street import KERB, ROAD, SIDEWALK, TERRAIN, YARD, Street
 

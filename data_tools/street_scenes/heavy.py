@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from data_tools.street_scenes.draws import Color, between, chance, hsv, mix, paint, pick, scale
-from data_tools.street_scenes.ids import TRAIN_ID
+from data_tools.street_scenes.canvas import TRAIN_ID
+from data_tools.street_scenes.draws import Color, between, chance, draw_paint, hsv, mix, pick, scale
 from data_tools.street_scenes.solids import Detail, Painter, Pose, Solid, rectangle, wheel
 from data_tools.street_scenes.stage import Stage
 
@@ -13,14 +13,14 @@ _DARK = (0.09, 0.09, 0.1)
 _LAMP_RED = (0.85, 0.1, 0.08)
 
 
-def draw_truck(stage: Stage, pose: Pose, length: float) -> None:
-    """Draws a truck: a cab and, apart from it, a load on a high chassis."""
+def paint_truck(stage: Stage, pose: Pose, length: float) -> None:
+    """Paints a truck: a cab and, apart from it, a load on a high chassis."""
     rng = stage.rng
     width, cab_length = between(rng, 2.3, 2.55), between(rng, 1.9, 2.4)
     kind = pick(rng, ("box", "box", "tarp", "dump", "flat"))
     cargo_length = length - cab_length - 0.5
     floor = between(rng, 0.95, 1.25)
-    cab_color, cargo_color = paint(rng), paint(rng)
+    cab_color, cargo_color = draw_paint(rng), draw_paint(rng)
     cargo = _cargo(stage, kind, cargo_length, floor, width, cargo_color)
     chassis = _chassis(stage, length, 0.9 * width, floor)
     cab = _cab(stage, cab_length, width, cab_color)
@@ -63,7 +63,7 @@ def _cargo(
     outline = ((-a, floor), (-a, top), (a, top), (a, floor))
     sides, rear = [], []
     if kind == "box":
-        stripe = paint(rng)
+        stripe = draw_paint(rng)
         sides = [Detail(rectangle(-0.7 * a, floor + 0.7, 0.6 * a, floor + 1.4), stripe)]
         rear = [Detail(rectangle(-0.03, 0.03, 0.03, 0.97), scale(color, 0.5))]
         rear += [
@@ -119,15 +119,15 @@ def _cab(stage: Stage, length: float, width: float, color: Color) -> Solid:
     )
 
 
-def draw_bus(stage: Stage, pose: Pose, length: float) -> None:
-    """Draws a bus: one long box with rows of windows, doors, wheels and a destination board."""
+def paint_bus(stage: Stage, pose: Pose, length: float) -> None:
+    """Paints a bus: one long box with rows of windows, doors, wheels and a destination board."""
     rng = stage.rng
     decks = 2 if chance(rng, 0.2) else 1
     top, a, width = 3.1 + (1.2 if decks == 2 else between(rng, -0.2, 0.25)), length / 2, 2.5
-    color = paint(rng)
+    color = draw_paint(rng)
     glass = _glass(stage)
     lit = float(chance(rng, stage.lit))
-    sides = [Detail(rectangle(-a, 0.3, a, between(rng, 0.7, 1.15)), paint(rng))]
+    sides = [Detail(rectangle(-a, 0.3, a, between(rng, 0.7, 1.15)), draw_paint(rng))]
     for deck in range(decks):
         low = 1.35 + 1.45 * deck
         for x in np.arange(-a + 0.25, a - 1.0, 1.35):
@@ -158,10 +158,10 @@ def _feet(length: float) -> Solid:
     return Solid(outline, 2.3, _DARK, ends={0: gap, 2: gap})
 
 
-def draw_train(stage: Stage, pose: Pose, cars: int) -> None:
-    """Draws a tram of `cars` low, articulated cars with ribbons of glass and a pantograph."""
+def paint_train(stage: Stage, pose: Pose, cars: int) -> None:
+    """Paints a tram of `cars` low, articulated cars with ribbons of glass and a pantograph."""
     rng, length, top = stage.rng, 7.0, between(stage.rng, 3.3, 3.6)
-    base, trim = paint(rng), paint(rng)
+    base, trim = draw_paint(rng), draw_paint(rng)
     glass, lit = _glass(stage), float(chance(rng, stage.lit))
     painter = Painter(stage, TRAIN_ID["train"], pose.z)
     order = []
@@ -173,7 +173,7 @@ def draw_train(stage: Stage, pose: Pose, cars: int) -> None:
         painter.paint(_bellows(length, top), where)
         painter.paint(_tram_car(length, top, (base, trim, glass), lit, (last, first)), where)
         if last or first:
-            _draw_pantograph(stage, where, top)
+            _paint_pantograph(stage, where, top)
 
 
 def _tram_car(
@@ -228,8 +228,8 @@ def _bellows(length: float, top: float) -> Solid:
     return Solid(outline, 2.1, (0.1, 0.1, 0.11))
 
 
-def _draw_pantograph(stage: Stage, pose: Pose, top: float) -> None:
-    """Draws the current collector on a roof."""
+def _paint_pantograph(stage: Stage, pose: Pose, top: float) -> None:
+    """Paints the current collector on a roof."""
     camera, canvas = stage.camera, stage.canvas
     if pose.z < 3.0:
         return

@@ -1,4 +1,4 @@
-"""Places things in a street: first what the scene must show, then what streets are full of."""
+"""The layout of a scene: first what it must show, then what streets are full of."""
 
 import dataclasses
 import functools
@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from data_tools.street_scenes import buildings, furniture
-from data_tools.street_scenes.barriers import barrier_look, draw_barrier
+from data_tools.street_scenes.barriers import barrier_look, paint_barrier
 from data_tools.street_scenes.draws import between, chance, pick
-from data_tools.street_scenes.people import draw_person
-from data_tools.street_scenes.plants import draw_bush, draw_tree, plant_look
+from data_tools.street_scenes.people import paint_person
+from data_tools.street_scenes.plants import paint_bush, paint_tree, plant_look
 from data_tools.street_scenes.stage import Box, Stage
 from data_tools.street_scenes.street import Side, Street
 from data_tools.street_scenes.traffic import place_traffic
@@ -23,12 +23,12 @@ _OUTWARDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Item:
-    """Something to draw, where it sorts in depth, and what throws its shadow."""
+class SceneItem:
+    """Something to paint, where it sorts in depth, and what throws its shadow."""
 
     s: float
     z: float
-    draw: Callable[[], None]
+    paint: Callable[[], None]
     box: Box | None = None
 
     @property
@@ -37,7 +37,7 @@ class Item:
         return self.z + _OUTWARDS * abs(self.s)
 
 
-def place_everything(stage: Stage, street: Street, features: frozenset[str]) -> list[Item]:
+def place_everything(stage: Stage, street: Street, features: frozenset[str]) -> list[SceneItem]:
     """Returns the scene's things, far ones first.
 
     Args:
@@ -45,7 +45,7 @@ def place_everything(stage: Stage, street: Street, features: frozenset[str]) -> 
         street: its plan.
         features: names of classes this scene must show.
     """
-    items: list[Item] = []
+    items: list[SceneItem] = []
     # Barriers that are asked for stand on one side, well visible.
     wanted = [name for name in ("wall", "fence") if name in features]
     sides = [street.left, street.right]
@@ -57,7 +57,7 @@ def place_everything(stage: Stage, street: Street, features: frozenset[str]) -> 
         )
         items += _sidewalk(stage, street, side)
     vehicles = place_traffic(stage, street, features)
-    items += [Item(v.s, v.z, v.draw, v.box) for v in vehicles]
+    items += [SceneItem(v.s, v.z, v.paint, v.box) for v in vehicles]
     items += _signals(stage, street)
     items += _crossers(stage, street, [v.box for v in vehicles])
     return sorted(items, key=lambda item: -item.order)
@@ -80,10 +80,10 @@ _FRONTS = {
 }
 
 
-def _frontage(stage: Stage, street: Street, side: Side, wanted: list[str]) -> list[Item]:
+def _frontage(stage: Stage, street: Street, side: Side, wanted: list[str]) -> list[SceneItem]:
     """Returns what lines one side: buildings, gardens, parks, walls and fences."""
     rng = stage.rng
-    items: list[Item] = []
+    items: list[SceneItem] = []
     shares = _FRONTS[street.district]
     storeys = {"downtown": (3, 9), "residential": (3, 6), "avenue": (3, 8)}.get(
         street.district, (1, 4)
@@ -133,17 +133,17 @@ def _building(
     floors: int,
     setback: float = 0.0,
     exposed: bool = True,
-) -> Item:
+) -> SceneItem:
     """Returns a building on (or behind) the frontage."""
     front, height = side.front + setback, 3.0 * floors
-    draw = functools.partial(buildings.draw_building, stage, side, front, z, floors, exposed)
+    paint = functools.partial(buildings.paint_building, stage, side, front, z, floors, exposed)
     middle, half = (z[0] + z[1]) / 2, (z[1] - z[0]) / 2
     box = Box(side.at(front + 5.0), middle, 5.0, half, 0.0, height)
     # A facade borders nothing but what stands before it: it sorts by its far end.
-    return Item(side.at(front), z[1], draw, box)
+    return SceneItem(side.at(front), z[1], paint, box)
 
 
-def _barrier(stage: Stage, side: Side, z: tuple[float, float], name: str) -> list[Item]:
+def _barrier(stage: Stage, side: Side, z: tuple[float, float], name: str) -> list[SceneItem]:
     """Returns a wall, a fence or a hedge in short pieces, which sort well in depth."""
     look = barrier_look(stage.rng, name)
     height = between(stage.rng, 1.5, 3.2) if name == "wall" else between(stage.rng, 1.1, 2.4)
@@ -152,13 +152,13 @@ def _barrier(stage: Stage, side: Side, z: tuple[float, float], name: str) -> lis
     edges = np.linspace(*z, max(2, round((z[1] - z[0]) / step) + 1))
     items = []
     for near, far in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        draw = functools.partial(draw_barrier, stage, s, (near, far), height, look)
+        paint = functools.partial(paint_barrier, stage, s, (near, far), height, look)
         box = Box(s, (near + far) / 2, 0.12, (far - near) / 2, 0.0, height)
-        items.append(Item(s, (near + far) / 2, draw, box))
+        items.append(SceneItem(s, (near + far) / 2, paint, box))
     return items
 
 
-def _garden(stage: Stage, side: Side, z: tuple[float, float], look: dict) -> list[Item]:
+def _garden(stage: Stage, side: Side, z: tuple[float, float], look: dict) -> list[SceneItem]:
     """Returns trees and bushes behind the frontage line."""
     rng = stage.rng
     items = []
@@ -171,17 +171,17 @@ def _garden(stage: Stage, side: Side, z: tuple[float, float], look: dict) -> lis
             items.append(_tree(stage, *at, between(rng, 4.5, 11.0), look))
         else:
             size = between(rng, 1.0, 3.5), between(rng, 0.8, 2.2)
-            items.append(Item(*at, functools.partial(draw_bush, stage, *at, size, look)))
+            items.append(SceneItem(*at, functools.partial(paint_bush, stage, *at, size, look)))
     return items
 
 
-def _tree(stage: Stage, s: float, z: float, height: float, look: dict) -> Item:
+def _tree(stage: Stage, s: float, z: float, height: float, look: dict) -> SceneItem:
     """Returns a tree; its crown throws the shadow."""
     box = Box(s, z, 0.25 * height, 0.25 * height, 0.35 * height, 0.95 * height)
-    return Item(s, z, functools.partial(draw_tree, stage, s, z, height, look), box)
+    return SceneItem(s, z, functools.partial(paint_tree, stage, s, z, height, look), box)
 
 
-def _sidewalk(stage: Stage, street: Street, side: Side) -> list[Item]:
+def _sidewalk(stage: Stage, street: Street, side: Side) -> list[SceneItem]:
     """Returns what stands and walks on one sidewalk."""
     rng = stage.rng
     items = []
@@ -197,24 +197,26 @@ def _sidewalk(stage: Stage, street: Street, side: Side) -> list[Item]:
         style, height = pick(rng, ("arm", "arm", "post", "wire")), between(rng, 5.0, 9.0)
         height = height if style != "post" else between(rng, 3.2, 4.5)
         for z in np.arange(between(rng, 6.0, 22.0), END, between(rng, 14.0, 26.0)).tolist():
-            draw = functools.partial(furniture.draw_lamp, stage, kerb, z, height, style)
-            items.append(Item(kerb, z, draw, Box(kerb, z, 0.1, 0.1, 0.0, height)))
+            paint = functools.partial(furniture.paint_lamp, stage, kerb, z, height, style)
+            items.append(SceneItem(kerb, z, paint, Box(kerb, z, 0.1, 0.1, 0.0, height)))
     for _ in range(int(rng.integers(1, 4))):
         z = between(rng, 7.0, 15.0) if chance(rng, 0.35) else between(rng, 12.0, 45.0)
         s = side.at(side.road + between(rng, 0.35, 0.7))
-        draw = functools.partial(furniture.draw_sign, stage, s, z)
-        items.append(Item(s, z, draw, Box(s, z, 0.06, 0.06, 0.0, 2.5)))
+        paint = functools.partial(furniture.paint_sign, stage, s, z)
+        items.append(SceneItem(s, z, paint, Box(s, z, 0.06, 0.06, 0.0, 2.5)))
     if chance(rng, 0.2):
         for z in np.arange(between(rng, 5.0, 9.0), 30.0, between(rng, 1.5, 3.0)).tolist():
-            items.append(Item(kerb, z, functools.partial(furniture.draw_bollard, stage, kerb, z)))
+            items.append(
+                SceneItem(kerb, z, functools.partial(furniture.paint_bollard, stage, kerb, z))
+            )
     if chance(rng, 0.35):
         s, z = side.at(between(rng, *walk)), between(rng, 6.0, 20.0)
         box = Box(s, z, 0.3, 0.4, 0.0, 1.0)
-        items.append(Item(s, z, functools.partial(furniture.draw_box, stage, s, z), box))
+        items.append(SceneItem(s, z, functools.partial(furniture.paint_box, stage, s, z), box))
     return items + _walkers(stage, side, walk)
 
 
-def _walkers(stage: Stage, side: Side, walk: tuple[float, float]) -> list[Item]:
+def _walkers(stage: Stage, side: Side, walk: tuple[float, float]) -> list[SceneItem]:
     """Returns people on a sidewalk, some of them in groups."""
     rng = stage.rng
     items = []
@@ -226,13 +228,13 @@ def _walkers(stage: Stage, side: Side, walk: tuple[float, float]) -> list[Item]:
     return items
 
 
-def _person(stage: Stage, s: float, z: float) -> Item:
+def _person(stage: Stage, s: float, z: float) -> SceneItem:
     """Returns a person on foot."""
-    draw = functools.partial(draw_person, stage, s, z)
-    return Item(s, z, draw, Box(s, z, 0.22, 0.18, 0.0, 1.7))
+    paint = functools.partial(paint_person, stage, s, z)
+    return SceneItem(s, z, paint, Box(s, z, 0.22, 0.18, 0.0, 1.7))
 
 
-def _signals(stage: Stage, street: Street) -> list[Item]:
+def _signals(stage: Stage, street: Street) -> list[SceneItem]:
     """Returns traffic lights, and now and then a gantry."""
     rng = stage.rng
     items = []
@@ -244,16 +246,16 @@ def _signals(stage: Stage, street: Street) -> list[Item]:
         for side in (street.right, street.left):
             s, facing = side.at(side.road + 0.4), side.sign > 0 or chance(rng, 0.6)
             arm = overhead if side.sign > 0 else 0.0
-            draw = functools.partial(furniture.draw_traffic_light, stage, s, stop, facing, arm)
-            items.append(Item(s, stop, draw, Box(s, stop, 0.1, 0.1, 0.0, 3.0)))
+            paint = functools.partial(furniture.paint_traffic_light, stage, s, stop, facing, arm)
+            items.append(SceneItem(s, stop, paint, Box(s, stop, 0.1, 0.1, 0.0, 3.0)))
     if chance(rng, 0.08):
         z = between(rng, 22.0, 45.0)
         ends = street.left.at(street.left.road + 0.6), street.right.at(street.right.road + 0.6)
-        items.append(Item(0.0, z, functools.partial(furniture.draw_gantry, stage, ends, z)))
+        items.append(SceneItem(0.0, z, functools.partial(furniture.paint_gantry, stage, ends, z)))
     return items
 
 
-def _crossers(stage: Stage, street: Street, boxes: list[Box]) -> list[Item]:
+def _crossers(stage: Stage, street: Street, boxes: list[Box]) -> list[SceneItem]:
     """Returns people on the zebra crossing, none of them inside a vehicle."""
     rng = stage.rng
     if street.zebra is None or chance(rng, 0.3):

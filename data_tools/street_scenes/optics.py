@@ -146,7 +146,7 @@ def _add_glare(stage: Stage, image: np.ndarray) -> None:
 
 
 def _add_rain(stage: Stage, image: np.ndarray) -> None:
-    """Draws falling streaks, in place."""
+    """Paints falling streaks, in place."""
     rng, strength = stage.rng, stage.condition.rain
     height, width = image.shape[:2]
     layer = Image.new("L", (width, height))
@@ -165,7 +165,7 @@ def _add_rain(stage: Stage, image: np.ndarray) -> None:
 
 
 def _add_flakes(stage: Stage, image: np.ndarray) -> None:
-    """Draws falling snow, in place: small flakes far away, large soft ones near."""
+    """Paints falling snow, in place: small flakes far away, large soft ones near."""
     rng, strength = stage.rng, stage.condition.snow
     height, width = image.shape[:2]
     layer = Image.new("L", (width, height))

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from data_tools.street_scenes.draws import Color, between, chance, hsv, paint, pick, scale
-from data_tools.street_scenes.ids import TRAIN_ID
+from data_tools.street_scenes.canvas import TRAIN_ID
+from data_tools.street_scenes.draws import Color, between, chance, draw_paint, hsv, pick, scale
 from data_tools.street_scenes.stage import Billboard, Stage
 
 
@@ -28,15 +28,15 @@ def draw_outfit(stage: Stage) -> Outfit:
     return Outfit(
         skin=scale(hsv(rng, (0.03, 0.09), (0.25, 0.6), (0.35, 0.95)), tone),
         hair=scale(hsv(rng, (0.02, 0.12), (0.1, 0.7), (0.05, 0.6)), tone),
-        top=scale(paint(rng), tone),
+        top=scale(draw_paint(rng), tone),
         legs=scale(hsv(rng, (0.05, 0.7), (0.0, 0.6), (0.08, 0.7)), tone),
         shoes=scale(hsv(rng, (0, 1), (0.0, 0.3), (0.05, 0.8)), tone),
         broad=between(rng, 0.85, 1.25),
     )
 
 
-def draw_person(stage: Stage, s: float, z: float) -> None:
-    """Draws a person on foot with its feet at `(s, z)`."""
+def paint_person(stage: Stage, s: float, z: float) -> None:
+    """Paints a person on foot with its feet at `(s, z)`."""
     rng = stage.rng
     figure = Billboard.at(stage.camera, s, z, mirror=pick(rng, (-1.0, 1.0)))
     surface = stage.canvas.add_upright(TRAIN_ID["person"], z, grain=0.07)
@@ -44,11 +44,11 @@ def draw_person(stage: Stage, s: float, z: float) -> None:
     outfit = draw_outfit(stage)
     stride = between(rng, 0.0, 0.36) if chance(rng, 0.7) else 0.05
     unit = height / 1.75
-    _draw_legs(stage, figure, surface, outfit, (unit, stride))
-    _draw_body(stage, figure, surface, outfit, (unit, stride))
+    _paint_legs(stage, figure, surface, outfit, (unit, stride))
+    _paint_body(stage, figure, surface, outfit, (unit, stride))
     wet = stage.condition.rain > 0.2
     if chance(rng, 0.5 if wet else 0.03):
-        _draw_umbrella(stage, figure, surface, unit)
+        _paint_umbrella(stage, figure, surface, unit)
 
 
 def _polygon(
@@ -58,10 +58,10 @@ def _polygon(
     stage.canvas.polygon(figure.points([(k * x, k * y) for x, y in points]), color, surface)
 
 
-def _draw_legs(
+def _paint_legs(
     stage: Stage, figure: Billboard, surface: int, outfit: Outfit, pace: tuple[float, float]
 ) -> None:
-    """Draws legs in mid stride, or a skirt over them."""
+    """Paints legs in mid stride, or a skirt over them."""
     k, stride = pace
     wide = 0.085 * outfit.broad
     for foot, dark in ((-stride, 0.75), (stride, 1.0)):
@@ -74,10 +74,10 @@ def _draw_legs(
         _polygon(stage, figure, skirt, outfit.legs, surface, k)
 
 
-def _draw_body(
+def _paint_body(
     stage: Stage, figure: Billboard, surface: int, outfit: Outfit, pace: tuple[float, float]
 ) -> None:
-    """Draws arms, torso, what is carried, neck and head."""
+    """Paints arms, torso, what is carried, neck and head."""
     rng, (k, stride) = stage.rng, pace
     shoulder, waist = 0.2 * outfit.broad, 0.16 * outfit.broad
     coat = 0.6 if chance(rng, 0.25) else 0.85
@@ -95,7 +95,7 @@ def _draw_body(
     _polygon(stage, figure, torso, outfit.top, surface, k)
     if chance(rng, 0.25):
         pack = [(-shoulder - 0.1, 1.4), (-0.05, 1.42), (-0.05, 1.0), (-shoulder - 0.12, 1.02)]
-        _polygon(stage, figure, pack, paint(rng), surface, k)
+        _polygon(stage, figure, pack, draw_paint(rng), surface, k)
     arm = [(-0.06, 1.42), (0.04, 1.42), (-swing + 0.03, 0.86), (-swing - 0.07, 0.86)]
     _polygon(stage, figure, arm, scale(outfit.top, 0.85), surface, k)
     if chance(rng, 0.2):
@@ -105,14 +105,14 @@ def _draw_body(
             (-swing + 0.12, 0.5),
             (-swing - 0.18, 0.5),
         ]
-        _polygon(stage, figure, bag, paint(rng), surface, k)
-    draw_head(stage, figure, surface, outfit, (0.0, 1.63 * k, k))
+        _polygon(stage, figure, bag, draw_paint(rng), surface, k)
+    paint_head(stage, figure, surface, outfit, (0.0, 1.63 * k, k))
 
 
-def draw_head(
+def paint_head(
     stage: Stage, figure: Billboard, surface: int, outfit: Outfit, where: tuple[float, float, float]
 ) -> None:
-    """Draws a head at (right, up) metres with a size factor."""
+    """Paints a head at (right, up) metres with a size factor."""
     x, y, k = where
     stage.canvas.ellipse(figure.box(x, y + 0.02 * k, 0.115 * k, 0.145 * k), outfit.hair, surface)
     stage.canvas.ellipse(
@@ -120,8 +120,8 @@ def draw_head(
     )
 
 
-def _draw_umbrella(stage: Stage, figure: Billboard, surface: int, k: float) -> None:
-    """Draws an open umbrella above the head."""
+def _paint_umbrella(stage: Stage, figure: Billboard, surface: int, k: float) -> None:
+    """Paints an open umbrella above the head."""
     turn = np.linspace(0.0, np.pi, 9)
     canopy = [(0.12 + 0.55 * float(np.cos(a)), 1.78 + 0.28 * float(np.sin(a))) for a in turn]
-    _polygon(stage, figure, canopy, paint(stage.rng), surface, k)
+    _polygon(stage, figure, canopy, draw_paint(stage.rng), surface, k)

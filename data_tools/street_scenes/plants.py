@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from data_tools.street_scenes.canvas import MAX_BYTE
+from data_tools.street_scenes.canvas import MAX_BYTE, TRAIN_ID
 from data_tools.street_scenes.draws import Color, between, chance, hsv, pick, scale
-from data_tools.street_scenes.ids import TRAIN_ID
 from data_tools.street_scenes.stage import Billboard, Stage
 
 SHAPES = ("round", "oval", "cone", "loose", "column")
 
 
-def draw_tree(stage: Stage, s: float, z: float, height: float, look: dict) -> None:
-    """Draws a tree with its foot at `(s, z)`."""
+def paint_tree(stage: Stage, s: float, z: float, height: float, look: dict) -> None:
+    """Paints a tree with its foot at `(s, z)`."""
     rng, canvas = stage.rng, stage.canvas
     figure = Billboard.at(stage.camera, s, z)
     surface = canvas.add_upright(TRAIN_ID["vegetation"], z, grain=0.1)
@@ -26,14 +25,14 @@ def draw_tree(stage: Stage, s: float, z: float, height: float, look: dict) -> No
         half
         * {"round": 0.95, "oval": 0.7, "cone": 0.55, "loose": 1.05, "column": 0.32}[look["shape"]]
     )
-    _draw_crown(stage, figure.box(lean, bare + half, wide, half * 1.08), surface, look)
+    _paint_crown(stage, figure.box(lean, bare + half, wide, half * 1.08), surface, look)
 
 
-def draw_bush(stage: Stage, s: float, z: float, size: tuple[float, float], look: dict) -> None:
-    """Draws a bush `size` metres wide and high with its foot at `(s, z)`."""
+def paint_bush(stage: Stage, s: float, z: float, size: tuple[float, float], look: dict) -> None:
+    """Paints a bush `size` metres wide and high with its foot at `(s, z)`."""
     surface = stage.canvas.add_upright(TRAIN_ID["vegetation"], z, grain=0.1)
     box = Billboard.at(stage.camera, s, z).box(0.0, size[1] / 2, size[0] / 2, size[1] / 2)
-    _draw_crown(stage, box, surface, {**look, "shape": "round"})
+    _paint_crown(stage, box, surface, {**look, "shape": "round"})
 
 
 def plant_look(rng: np.random.Generator) -> dict:
@@ -50,7 +49,7 @@ def plant_look(rng: np.random.Generator) -> dict:
     }
 
 
-def _draw_crown(stage: Stage, box: tuple, surface: int, look: dict) -> None:
+def _paint_crown(stage: Stage, box: tuple, surface: int, look: dict) -> None:
     """Paints leaves inside a pixel box (left, top, right, bottom), only where it is visible."""
     camera, rng = stage.camera, stage.rng
     left, top = max(0, int(box[0])), max(0, int(box[1]))

@@ -5,14 +5,13 @@ import dataclasses
 import numpy as np
 
 from data_tools.street_scenes import noise
-from data_tools.street_scenes.buildings import draw_skyline
+from data_tools.street_scenes.buildings import paint_skyline
 from data_tools.street_scenes.camera import Camera
-from data_tools.street_scenes.canvas import Canvas
+from data_tools.street_scenes.canvas import TRAIN_ID, Canvas
 from data_tools.street_scenes.conditions import Condition, draw_condition
 from data_tools.street_scenes.draws import between, chance
-from data_tools.street_scenes.furniture import draw_hood
+from data_tools.street_scenes.furniture import paint_hood
 from data_tools.street_scenes.ground import paint_ground
-from data_tools.street_scenes.ids import TRAIN_ID
 from data_tools.street_scenes.layout import END, place_everything
 from data_tools.street_scenes.optics import SUPERSAMPLE, labels, photograph
 from data_tools.street_scenes.shadows import paint_shadows
@@ -81,11 +80,11 @@ def _paint(stage: Stage, street: Street, features: frozenset[str]) -> None:
     shadow = paint_shadows(stage, [item.box for item in items if item.box is not None])
     paint_ground(stage, street, paint_sky(stage), shadow)
     urban = {"downtown": 0.85, "outskirts": 0.15, "suburb": 0.35}.get(street.district, 0.6)
-    draw_skyline(stage, END, urban)
+    paint_skyline(stage, END, urban)
     for item in items:
-        item.draw()
+        item.paint()
     if chance(stage.rng, 0.4):
-        draw_hood(stage)
+        paint_hood(stage)
 
 
 def _draw_features(seed: int, key: int, index: int) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What every drawing function is given: canvas, camera, light, noise and the scene's draws."""
+"""The stage that painting functions get: canvas, camera, light, noise, random draws."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Places vehicles and riders: moving in lanes, crossing, parked."""
+"""Vehicles and riders of a scene: moving in lanes, crossing, parked."""
 
 import dataclasses
 import functools
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_tools.street_scenes.cars import car_size, draw_car, heading_along
-from data_tools.street_scenes.cycles import draw_bicycle, draw_motorcycle
+from data_tools.street_scenes.cars import car_size, heading_along, paint_car
+from data_tools.street_scenes.cycles import paint_bicycle, paint_motorcycle
 from data_tools.street_scenes.draws import between, chance, pick
-from data_tools.street_scenes.heavy import crossing_heading, draw_bus, draw_train, draw_truck
+from data_tools.street_scenes.heavy import crossing_heading, paint_bus, paint_train, paint_truck
 from data_tools.street_scenes.solids import Pose
 from data_tools.street_scenes.stage import Box, Stage
 from data_tools.street_scenes.street import Side, Street
@@ -21,16 +21,16 @@ _MOST_DISTANT = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Placed:
-    """A vehicle: where it stands, how to draw it, what throws its shadow."""
+class PlacedVehicle:
+    """A vehicle: where it stands, how to paint it, what throws its shadow."""
 
     s: float
     z: float
-    draw: Callable[[], None]
+    paint: Callable[[], None]
     box: Box
 
 
-def place_traffic(stage: Stage, street: Street, features: frozenset[str]) -> list[Placed]:
+def place_traffic(stage: Stage, street: Street, features: frozenset[str]) -> list[PlacedVehicle]:
     """Returns all vehicles of a scene.
 
     Args:
@@ -38,7 +38,7 @@ def place_traffic(stage: Stage, street: Street, features: frozenset[str]) -> lis
         street: its plan.
         features: classes that must be seen.
     """
-    placed: list[Placed] = []
+    placed: list[PlacedVehicle] = []
     taken: dict[int, list[tuple[float, float]]] = {i: [] for i in range(len(street.lanes))}
     if "train" in features:
         placed.append(_train(stage, street, taken))
@@ -60,18 +60,20 @@ def place_traffic(stage: Stage, street: Street, features: frozenset[str]) -> lis
     return placed + _two_wheelers(stage, street, features, [p.box for p in placed])
 
 
-def _vehicle(stage: Stage, name: str, pose: Pose, parked: bool = False) -> Placed:
+def _vehicle(stage: Stage, name: str, pose: Pose, parked: bool = False) -> PlacedVehicle:
     """Returns a car, truck or bus at a pose."""
     length, width, height = _SIZES[name]
     if name == "car":
-        draw = functools.partial(draw_car, stage, pose, parked)
+        paint = functools.partial(paint_car, stage, pose, parked)
     else:
         length *= between(stage.rng, 0.85, 1.15)
-        draw = functools.partial(draw_truck if name == "truck" else draw_bus, stage, pose, length)
+        paint = functools.partial(
+            paint_truck if name == "truck" else paint_bus, stage, pose, length
+        )
     along, across = abs(math.cos(pose.heading)), abs(math.sin(pose.heading))
     half_z = (length * along + width * across) / 2
     half_s = (width * along + length * across) / 2
-    return Placed(pose.s, pose.z, draw, Box(pose.s, pose.z, half_s, half_z, 0.0, height))
+    return PlacedVehicle(pose.s, pose.z, paint, Box(pose.s, pose.z, half_s, half_z, 0.0, height))
 
 
 def _clear(taken: list[tuple[float, float]], near: float, far: float) -> bool:
@@ -79,7 +81,7 @@ def _clear(taken: list[tuple[float, float]], near: float, far: float) -> bool:
     return all(far + 2.5 < a or near - 2.5 > b for a, b in taken)
 
 
-def _train(stage: Stage, street: Street, taken: dict[int, list]) -> Placed:
+def _train(stage: Stage, street: Street, taken: dict[int, list]) -> PlacedVehicle:
     """Returns a tram on its rails, near enough to be seen well."""
     rng = stage.rng
     lane = street.lanes.index(street.rails[0])
@@ -88,11 +90,11 @@ def _train(stage: Stage, street: Street, taken: dict[int, list]) -> Placed:
     z = between(rng, 9.0, 22.0) + half
     taken[lane].append((z - half, z + half))
     pose = Pose(street.lanes[lane], z, math.pi if street.oncoming[lane] else 0.0)
-    draw = functools.partial(draw_train, stage, pose, cars)
-    return Placed(pose.s, z, draw, Box(pose.s, z, 1.25, half, 0.0, 3.4))
+    paint = functools.partial(paint_train, stage, pose, cars)
+    return PlacedVehicle(pose.s, z, paint, Box(pose.s, z, 1.25, half, 0.0, 3.4))
 
 
-def _heavy(stage: Stage, street: Street, name: str, taken: dict[int, list]) -> list[Placed]:
+def _heavy(stage: Stage, street: Street, name: str, taken: dict[int, list]) -> list[PlacedVehicle]:
     """Returns a truck or bus: in a lane, across the junction, or at the kerb."""
     rng = stage.rng
     half = _SIZES[name][0] / 2
@@ -111,7 +113,7 @@ def _heavy(stage: Stage, street: Street, name: str, taken: dict[int, list]) -> l
 
 def _lane(
     stage: Stage, street: Street, lane: int, taken: list[tuple[float, float]]
-) -> list[Placed]:
+) -> list[PlacedVehicle]:
     """Returns the cars that drive in one lane."""
     rng = stage.rng
     placed = []
@@ -131,7 +133,7 @@ def _lane(
     return placed
 
 
-def _parked(stage: Stage, street: Street, side: Side) -> list[Placed]:
+def _parked(stage: Stage, street: Street, side: Side) -> list[PlacedVehicle]:
     """Returns cars parked along one kerb."""
     rng = stage.rng
     if not side.parking:
@@ -152,10 +154,10 @@ def _parked(stage: Stage, street: Street, side: Side) -> list[Placed]:
 
 def _two_wheelers(
     stage: Stage, street: Street, features: frozenset[str], boxes: list[Box]
-) -> list[Placed]:
+) -> list[PlacedVehicle]:
     """Returns bicycles and motorcycles, ridden and parked; `boxes` are taken already."""
     rng = stage.rng
-    placed: list[Placed] = []
+    placed: list[PlacedVehicle] = []
     for name, usual in (("bicycle", 0.3), ("motorcycle", 0.12)):
         ridden = 1 if name in features else int(chance(rng, usual / 2))
         if name in features and chance(rng, 0.4):
@@ -169,7 +171,7 @@ def _two_wheelers(
     return placed
 
 
-def _ridden(stage: Stage, street: Street, name: str, boxes: list[Box]) -> list[Placed]:
+def _ridden(stage: Stage, street: Street, name: str, boxes: list[Box]) -> list[PlacedVehicle]:
     """Returns somebody riding near the kerb or across the street, where there is room."""
     for _ in range(8):
         pose = _draw_riding(stage, street)
@@ -177,9 +179,9 @@ def _ridden(stage: Stage, street: Street, name: str, boxes: list[Box]) -> list[P
             break
     else:
         return []
-    draw = draw_bicycle if name == "bicycle" else draw_motorcycle
+    paint = paint_bicycle if name == "bicycle" else paint_motorcycle
     box = Box(pose.s, pose.z, 0.4 + 0.5 * abs(math.sin(pose.heading)), 0.8, 0.0, 1.6)
-    return [Placed(pose.s, pose.z, functools.partial(draw, stage, pose, rider=True), box)]
+    return [PlacedVehicle(pose.s, pose.z, functools.partial(paint, stage, pose, rider=True), box)]
 
 
 def _draw_riding(stage: Stage, street: Street) -> Pose:
@@ -194,17 +196,17 @@ def _draw_riding(stage: Stage, street: Street) -> Pose:
     return Pose(s, z, heading_along(rng, side.sign < 0) + between(rng, -0.35, 0.35))
 
 
-def _rack(stage: Stage, street: Street, name: str) -> list[Placed]:
+def _rack(stage: Stage, street: Street, name: str) -> list[PlacedVehicle]:
     """Returns a few parked two-wheelers on a sidewalk."""
     rng = stage.rng
     side = pick(rng, (street.left, street.right))
     s, z = side.at(side.walk + 0.5), between(rng, 6.0, 18.0)
     slant = side.sign * between(rng, 0.5, 1.5)
-    draw = draw_bicycle if name == "bicycle" else draw_motorcycle
+    paint = paint_bicycle if name == "bicycle" else paint_motorcycle
     placed = []
     for i in np.arange(int(rng.integers(1, 6))).tolist():
         at = z + i * between(rng, 0.55, 0.8)
         pose = Pose(s, at, slant + between(rng, -0.15, 0.15))
         box = Box(s, at, 0.5, 0.25, 0.0, 1.0)
-        placed.append(Placed(s, at, functools.partial(draw, stage, pose, rider=False), box))
+        placed.append(PlacedVehicle(s, at, functools.partial(paint, stage, pose, rider=False), box))
     return placed

@@ -1,4 +1,4 @@
-"""Writes a BDD100K-shaped tree of scenes, complete or not at all."""
+"""The BDD100K-shaped tree of scenes, written complete or not at all."""
 
 import dataclasses
 import functools

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tiny_data
-from c3tf.data import cache, reading
+from c3tf.data import cache, record_reader
 from c3tf.data.pixels import open_record
 from c3tf.errors import DataError, StorageError
 from c3tf.io import files, memory
@@ -32,19 +32,19 @@ def store(request, manifest, tmp_path):
     shards = manifest.shards("train")
     if request.param == "disk":
         return cache.on_disk(shards, manifest.digest(), str(tmp_path / "cache"))
-    serialized, outline = reading.read_records(shards, 3)
-    return cache.in_memory(serialized, outline, range(3))
+    serialized, metadata = record_reader.read_records(shards, 3)
+    return cache.in_memory(serialized, metadata, range(3))
 
 
 def test_every_window_is_that_of_the_record(store, manifest):
-    serialized, outline = reading.read_records(manifest.shards("train"), 3)
-    assert store.outline.names == outline.names
-    for row, name in enumerate(outline.names):
+    serialized, metadata = record_reader.read_records(manifest.shards("train"), 3)
+    assert store.metadata.names == metadata.names
+    for row, name in enumerate(metadata.names):
         ours, theirs = store.opener()(tf.constant(row, tf.int64)), open_record(serialized[row])
         assert ours.name.numpy().decode() == name
         np.testing.assert_array_equal(ours.size, theirs.size)
         np.testing.assert_array_equal(ours.image(WINDOW), theirs.image(WINDOW))
-        if outline.has_label[row]:
+        if metadata.has_label[row]:
             np.testing.assert_array_equal(ours.label(WINDOW), theirs.label(WINDOW))
 
 
@@ -57,18 +57,18 @@ def test_opens_inside_tf_data(store):
 
 
 def test_memory_keeps_only_the_labels_that_are_needed(manifest):
-    serialized, outline = reading.read_records(manifest.shards("train"), 3)
-    row = outline.names.index("s1")
-    store = cache.in_memory(serialized, outline, [row])
-    assert store.outline.has_label.tolist() == [name == "s1" for name in outline.names]
+    serialized, metadata = record_reader.read_records(manifest.shards("train"), 3)
+    row = metadata.names.index("s1")
+    store = cache.in_memory(serialized, metadata, [row])
+    assert store.metadata.has_label.tolist() == [name == "s1" for name in metadata.names]
     assert store.pixels.shape[0] == sum(3 * h * w for h, w in SIZES) + math.prod(SIZES[1])
 
 
 def test_memory_that_does_not_suffice_is_refused(manifest, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 100.0)
-    serialized, outline = reading.read_records(manifest.shards("train"), 3)
+    serialized, metadata = record_reader.read_records(manifest.shards("train"), 3)
     with pytest.raises(DataError, match=r"--cache=memory would take 0\.0 GB.*--cache=disk"):
-        cache.in_memory(serialized, outline, range(3))
+        cache.in_memory(serialized, metadata, range(3))
 
 
 def test_available_memory_is_a_positive_number():
@@ -120,7 +120,7 @@ def test_two_runs_may_fill_one_cache(manifest, tmp_path, monkeypatch):
         sync(path)
 
     monkeypatch.setattr(files, "sync", overtaken)
-    assert cache.on_disk(shards, "digest", folder).outline.names
+    assert cache.on_disk(shards, "digest", folder).metadata.names
     assert os.listdir(folder) == ["digest"]
 
 

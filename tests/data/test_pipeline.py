@@ -166,7 +166,7 @@ def test_a_full_split_puts_every_image_in_both_sets(manifest, source):
     extra = [f"e{index}" for index in EXTRA_INDICES]
     for images, expected in ((data.labeled, NAMES), (data.unlabeled, extra + NAMES)):
         elements = images.source(Positions(0)).take(len(expected))
-        assert sorted(images.open(e).name.numpy().decode() for e in elements) == expected
+        assert sorted(images.opener(e).name.numpy().decode() for e in elements) == expected
 
 
 def test_the_baseline_opens_no_unlabeled_images(manifest):

@@ -24,28 +24,28 @@ def record(image: np.ndarray, kind: str, size=None, label=None) -> bytes:
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_window_equals_the_whole_image(kind):
     image = picture(83, 117)
-    opened = open_record(tf.constant(record(image, kind)))
+    reader = open_record(tf.constant(record(image, kind)))
     encoded = tfrecord.parse(tf.constant(record(image, kind)))["image"]
     whole = tfrecord.decode_image(encoded).numpy()
-    np.testing.assert_array_equal(opened.size, (83, 117))
+    np.testing.assert_array_equal(reader.size, (83, 117))
     rng = np.random.default_rng(1)
     for _ in range(60):
         top, left = rng.integers(83), rng.integers(117)
         height, width = rng.integers(1, 84 - top), rng.integers(1, 118 - left)
-        window = opened.image(tf.constant([top, left, height, width], tf.int32))
+        window = reader.image(tf.constant([top, left, height, width], tf.int32))
         expected = whole[top : top + height, left : left + width]
         np.testing.assert_array_equal(window, expected)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_another_size_than_stated_names_the_record(kind):
-    opened = open_record(tf.constant(record(picture(20, 30), kind, size=(20, 29))))
+    reader = open_record(tf.constant(record(picture(20, 30), kind, size=(20, 29))))
     with pytest.raises(tf.errors.InvalidArgumentError, match="that are stated: record n"):
-        opened.image(tf.constant([0, 0, 4, 4]))
+        reader.image(tf.constant([0, 0, 4, 4]))
 
 
 def test_label_of_another_size_names_the_record():
     image = picture(20, 30)
-    opened = open_record(tf.constant(record(image, "png", label=image[:, 1:, 0])))
+    reader = open_record(tf.constant(record(image, "png", label=image[:, 1:, 0])))
     with pytest.raises(tf.errors.InvalidArgumentError, match="differ in size: record n"):
-        opened.label(tf.constant([0, 0, 4, 4]))
+        reader.label(tf.constant([0, 0, 4, 4]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from c3tf.data import reading, sources, tfrecord
+from c3tf.data import record_reader, sources, tfrecord
 from c3tf.data.sources import Positions
 from c3tf.errors import DataError
 
@@ -155,23 +155,23 @@ def test_stream_starts_without_reading_the_groups_before(write_shards):
 
 def test_records_are_read_once_with_their_outline(write_shards):
     shards = write_shards(names(9)[::-1])
-    serialized, outline = reading.read_records(shards, 9)
-    assert [outline.names[row] for row in outline.rows(None, range(3))] == names(9)
-    for name, record in zip(outline.names, serialized.numpy(), strict=True):
+    serialized, metadata = record_reader.read_records(shards, 9)
+    assert [metadata.names[row] for row in metadata.rows(None, range(3))] == names(9)
+    for name, record in zip(metadata.names, serialized.numpy(), strict=True):
         assert record == serialized_record(name)
     wanted = [names(9)[7], names(9)[2], "of another data set"]
-    serialized, outline = reading.read_records(shards, 3, wanted)
-    rows = outline.rows(frozenset(wanted), range(3))
-    assert [outline.names[row] for row in rows] == [names(9)[2], names(9)[7]]
-    assert [outline.names[row] for row in outline.rows(None, range(2))] == [names(9)[7]]
-    assert outline.sizes.tolist() == [[1, 1], [1, 1]]
-    assert not outline.has_label.any()
+    serialized, metadata = record_reader.read_records(shards, 3, wanted)
+    rows = metadata.rows(frozenset(wanted), range(3))
+    assert [metadata.names[row] for row in rows] == [names(9)[2], names(9)[7]]
+    assert [metadata.names[row] for row in metadata.rows(None, range(2))] == [names(9)[7]]
+    assert metadata.sizes.tolist() == [[1, 1], [1, 1]]
+    assert not metadata.has_label.any()
 
 
 def test_no_wanted_record(write_shards):
-    serialized, outline = reading.read_records(write_shards(names(3)), 1, ["absent"])
+    serialized, metadata = record_reader.read_records(write_shards(names(3)), 1, ["absent"])
     assert serialized.shape == (0,)
-    assert outline.rows(None, range(3)) == []
+    assert metadata.rows(None, range(3)) == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "missing", "no TFRecord"])
@@ -194,4 +194,4 @@ def test_unusable_shard_is_named(write_shards, damage):
     elif damage == "missing":
         tf.io.gfile.remove(path)
     with pytest.raises(DataError, match=r"train-1\.tfrecord.*Convert it again"):
-        reading.read_records(shards, 2, names(2))
+        record_reader.read_records(shards, 2, names(2))

@@ -12,7 +12,7 @@ import pytest
 
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
-from data_tools.conversion import description
+from data_tools import inspect
 from raw_trees import write_bdd100k, write_camvid, write_cityscapes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def test_conversion_end_to_end(tmp_path, module, write, height):
     assert manifest.converter == f"data_tools.{module}"
     expected = 0 if module != "cityscapes" else height
     assert manifest.options["height"] == expected
-    assert description.text(manifest) in done.stdout
+    assert inspect.summary(manifest) in done.stdout
     assert all(name in done.stdout for name in manifest.label_map.class_names)
     assert f"{manifest.count('train') + manifest.count('val')}/" in done.stderr
 
@@ -95,9 +95,16 @@ def test_errors_are_one_line(tmp_path):
     assert "'stray'" in done.stderr
 
 
-def test_workers_do_not_import_tensorflow():
-    modules = "sys, data_tools.camvid, data_tools.conversion.convert"
-    code = f"import {modules}; sys.exit('tensorflow' in sys.modules)"
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "data_tools.bdd100k, data_tools.camvid, data_tools.cityscapes, data_tools.folder",
+        "data_tools.inspect, data_tools.verify, data_tools.conversion.convert",
+        "data_tools.street_scenes.__main__, data_tools.splits",
+    ],
+)
+def test_commands_and_workers_do_not_import_tensorflow(modules):
+    code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
@@ -113,7 +120,7 @@ def _alive(pid):
 def test_workers_end_when_the_main_process_is_killed():
     code = (
         "import os, time\n"
-        "from data_tools import workers\n"
+        "from data_tools.conversion import workers\n"
         "if __name__ == '__main__':\n"
         "    with workers.pool(2) as mapper:\n"
         "        print(*mapper.map(os.path.realpath, ['/proc/self'] * 2), flush=True)\n"

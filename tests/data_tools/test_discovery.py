@@ -9,23 +9,23 @@ import pytest
 
 from c3tf.data.manifest import LeftOut
 from c3tf.errors import DataError
+from data_tools import bdd100k, camvid, cityscapes
 from data_tools.conversion import pairing
-from data_tools.conversion.example import Item
-from data_tools.conversion.layouts import bdd100k, camvid, cityscapes
+from data_tools.conversion.example import SourcePair
 from raw_trees import pair, save, write_bdd100k, write_camvid, write_cityscapes
 
 BLANK = np.zeros((24, 32, 3), np.uint8)
 
 
 def _names(found, split):
-    return [item.name for item in found.items if item.split == split]
+    return [item.name for item in found.pairs if item.split == split]
 
 
 def test_camvid(tmp_path):
     found = camvid.discover(str(write_camvid(tmp_path / "c", train=2, val=1)))
     assert _names(found, "train") == ["train 00", "train 01"]
     assert _names(found, "val") == ["val 00"]
-    first = found.items[0]
+    first = found.pairs[0]
     assert first.source == "train/train 00.png"
     assert first.label == str(tmp_path / "c/trainannot/train 00.png")
     assert found.label_ids == "raw"
@@ -46,7 +46,7 @@ def test_cityscapes_masks(tmp_path, kinds, labels, ids):
     assert _names(found, "train") == ["aachen_000000_000019", "bochum_000000_000019"]
     assert _names(found, "val") == ["lindau_000000_000019"]
     assert found.label_ids == ids
-    assert all(item.label.endswith(f"{found.layout.split()[-1]}.png") for item in found.items)
+    assert all(item.label.endswith(f"{found.layout.split()[-1]}.png") for item in found.pairs)
 
 
 def test_cityscapes_without_masks_of_the_wanted_kind(tmp_path):
@@ -64,7 +64,7 @@ def test_cityscapes_extra_images(tmp_path, folder):
     save(extra, BLANK)
     found = cityscapes.discover(str(tmp_path), extra=True)
     assert _names(found, "unlabeled") == ["bonn_000000_000001"]
-    assert found.items[-1].label is None
+    assert found.pairs[-1].label is None
     assert not _names(cityscapes.discover(str(tmp_path)), "unlabeled")
 
 
@@ -84,7 +84,7 @@ def test_cityscapes_coarse_labels_go_with_the_extra_images(tmp_path, folder):
         cityscapes.discover(str(tmp_path), extra=True, coarse=True)
     save(mask, BLANK[:, :, 0])
     found = cityscapes.discover(str(tmp_path), extra=True, coarse=True)
-    extra = [item for item in found.items if item.split == "unlabeled"]
+    extra = [item for item in found.pairs if item.split == "unlabeled"]
     assert [item.label for item in extra] == [str(mask), None]
     assert found.layout.endswith("and gtCoarse")
 
@@ -183,7 +183,7 @@ def test_folders_with_a_dot_are_searched_and_other_files_listed(tmp_path):
     save(root / "trainannot/2024.05.01/later.png", mask)
     (root / "train/notes.txt").write_text("mine")
     found = camvid.discover(str(root))
-    assert "later" in [item.name for item in found.items]
+    assert "later" in [item.name for item in found.pairs]
     assert found.left_out["train"] == (LeftOut("train/notes.txt", pairing.NO_IMAGE),)
 
 
@@ -211,11 +211,11 @@ def test_an_incomplete_published_data_set_is_noticed(tmp_path):
         "val holds 3 images with labels, the published data set 101",
     ]
     items = tuple(
-        Item(split, f"{split} {index}", "", None, "")
+        SourcePair(split, f"{split} {index}", "", None, "")
         for split, count in found.published.items()
         for index in range(count)
     )
-    assert not dataclasses.replace(found, items=items).missing()
+    assert not dataclasses.replace(found, pairs=items).missing()
 
 
 @pytest.mark.parametrize("folder", ["train", "trainannot"])

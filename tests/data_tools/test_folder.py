@@ -12,9 +12,9 @@ from PIL import Image
 from c3tf.data import manifest as manifests
 from c3tf.data import tfrecord
 from c3tf.errors import DataError
+from data_tools import folder
 from data_tools.conversion import convert, label_map_file
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import folder
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 from raw_trees import FOLDER_IDS, pair, save, write_folder
 
@@ -26,7 +26,7 @@ def _discover(root, validation=HALF, **arguments):
 
 
 def _names(found, split):
-    return [item.name for item in found.items if item.split == split]
+    return [item.name for item in found.pairs if item.split == split]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_pairs_and_unlabeled_images_are_found(root):
     found = _discover(root, unlabeled=[str(root / "more")])
     assert sorted(_names(found, "train") + _names(found, "val")) == [f"{i:02d}" for i in range(10)]
     assert _names(found, "unlabeled") == [f"extra {i}" for i in range(4)]
-    item = next(item for item in found.items if item.name == "03")
+    item = next(item for item in found.pairs if item.name == "03")
     assert (item.image, item.label) == (
         str(root / "photos/03.jpg"),
         str(root / "masks/03.png"),
@@ -100,7 +100,7 @@ def test_validation_is_said_in_one_way(arguments, message):
 def test_masks_may_have_a_suffix(root):
     for path in (root / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    assert len(_discover(root, mask_suffix="_mask").items) == 10
+    assert len(_discover(root, mask_suffix="_mask").pairs) == 10
     with pytest.raises(DataError, match=r"none of its 10 images .*00\.jpg.*00_mask\.png"):
         _discover(root)
 
@@ -109,7 +109,7 @@ def test_images_and_masks_may_share_a_folder(root):
     for path in (root / "masks").iterdir():
         path.rename(root / "photos" / f"{path.stem}_mask.png")
     found = folder.discover(str(root / "photos"), str(root / "photos"), HALF, mask_suffix="_mask")
-    assert len(found.items) == 10
+    assert len(found.pairs) == 10
     assert not found.left_out["train"]
 
 
@@ -119,7 +119,7 @@ def test_a_folder_may_give_labeled_and_unlabeled_images(root):
     found = _discover(root, unlabeled=[str(root / "photos"), str(root / "more")])
     assert _names(found, "unlabeled")[:2] == ["03", "07"]
     assert not any(found.left_out.values())
-    assert len(found.items) == 14
+    assert len(found.pairs) == 14
 
 
 def test_an_empty_name_is_no_folder(root):
@@ -159,7 +159,7 @@ def test_every_kind_of_mask_gives_the_same_labels(tmp_path, masks):
     root = write_folder(tmp_path / "own", masks=masks)
     kind = "colors" if masks == "colors" else "raw"
     described = label_map_file.read(str(root / "classes.json"))
-    options = Options(
+    options = ConversionOptions(
         dataset="yard",
         label_map=described.label_map,
         label_ids=kind,

@@ -58,7 +58,7 @@ def test_commands_find_the_project_from_any_directory(tmp_path, monkeypatch, com
     prepare(monkeypatch, tmp_path / "data", commands)
     for environment in commands.environments:
         first, *rest = environment["PYTHONPATH"].split(os.pathsep)
-        assert (Path(first) / "data_tools" / "street_scenes.py").is_file()
+        assert (Path(first) / "data_tools" / "street_scenes" / "__main__.py").is_file()
         assert rest == ["mine"]
         assert environment["PATH"] == os.environ["PATH"]
 

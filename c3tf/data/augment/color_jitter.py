@@ -1,4 +1,4 @@
-"""Draws colour jitter: brightness, contrast, saturation and hue in random order."""
+"""Colour jitter: drawn brightness, contrast, saturation and hue, in random order."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Runs a drawn sequence of colour operations on a uint8 image.
+"""Colour programs: drawn sequences of colour operations, run on a uint8 image.
 
 Colour jitter and RandAugment both draw a `ColorProgram`; this module computes it. Consecutive
 table operations stay one pending table of 256 entries per channel, and the image is looked up in

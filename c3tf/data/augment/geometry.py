@@ -1,4 +1,4 @@
-"""Draws one geometric change per image: flip, rotation, scale and crop as a single mapping.
+"""The geometric draw of one image: flip, rotation, scale and crop as a single mapping.
 
 The draw comes before any pixel is touched: it says which window of the image the view reads, so
 a caller can decode only that window, and `warp` computes only the pixels of the crop, in one pass,

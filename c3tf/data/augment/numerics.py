@@ -1,4 +1,4 @@
-"""Keeps compiled arithmetic bit for bit equal to the arithmetic that is written."""
+"""Compiled arithmetic, kept bit for bit equal to the arithmetic that is written."""
 
 import tensorflow as tf
 
@@ -10,11 +10,5 @@ def rounded(product: tf.Tensor) -> tf.Tensor:
     rounds twice, and its truncation to bytes turns the last bit into a grey level; and two
     compiled functions must not disagree about the same coordinate. A maximum with the smallest
     number changes no value and cannot be contracted.
-
-    Args:
-        product: floating tensor of any shape.
-
-    Returns:
-        The same values, each rounded to the tensor's own precision.
     """
     return tf.maximum(product, product.dtype.min)

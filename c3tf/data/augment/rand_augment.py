@@ -1,4 +1,4 @@
-"""Draws RandAugment from the ten colour operations of the authors' code."""
+"""RandAugment, drawn from the ten colour operations of the authors' code."""
 
 import dataclasses
 import numbers

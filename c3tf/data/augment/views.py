@@ -1,4 +1,4 @@
-"""Makes the weak and the strong view of one image (supplement, Table 1).
+"""The weak and the strong view of one image (supplement, Table 1).
 
 The weak view is geometry alone. The strong view is colour operations on the weak view, so both
 share one draw of flip, rotation, scale and crop, and the label and the valid mask of the weak

@@ -1,4 +1,4 @@
-"""Computes the pixels of a view from the window that a drawn geometry names.
+"""The pixels of a view, computed from the window that a drawn geometry names.
 
 Image, label and valid mask use the same coordinates and differ only in the last step: the image
 is interpolated (bilinear, neighbours beyond the border repeat it, 0 outside as Pillow), the label
@@ -15,15 +15,7 @@ from c3tf.labels import IGNORE
 
 
 def crop_window(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
-    """Cuts the window of a geometry out of a whole image or label.
-
-    Args:
-        image: uint8 `(H, W, channels)` of the size the geometry was drawn for.
-        geometry: the draw.
-
-    Returns:
-        uint8 `(window height, window width, channels)`.
-    """
+    """Cuts the window of a geometry out of an image or label, `(H, W, channels)`, of its size."""
     top, left, height, width = tf.unstack(geometry.window)
     return image[top : top + height, left : left + width]
 
@@ -48,16 +40,7 @@ def warp_image(window: tf.Tensor, geometry: Geometry, options: GeometryOptions) 
 
 
 def warp_label(window: tf.Tensor, geometry: Geometry, options: GeometryOptions) -> tf.Tensor:
-    """Computes a label's view.
-
-    Args:
-        window: uint8 `(window height, window width, 1)`, see `crop_window`.
-        geometry: the draw.
-        options: the options it was drawn with.
-
-    Returns:
-        uint8 `(h, w, 1)`, `IGNORE` where the view leaves the image.
-    """
+    """Computes a label's view, uint8 `(h, w, 1)`, `IGNORE` where it leaves the image."""
     window = _checked(window, geometry, channels=1)
     if not options.resamples:
         return _copy(window, geometry, options, fill=IGNORE)

@@ -12,16 +12,16 @@ from c3tf.data import manifest as manifests
 from c3tf.errors import DataError
 from c3tf.io import files
 from c3tf.labels import CAMVID
+from data_tools import camvid
 from data_tools.conversion import beam, convert, planning, shards
-from data_tools.conversion.example import Options
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.images import UnavailableError
-from data_tools.conversion.layouts import camvid
 from data_tools.conversion.runners import LocalRunner
 from raw_trees import write_camvid
 
 # Beam's local runner with two worker processes.
 WORKERS = ("direct_num_workers=2", "direct_running_mode=multi_processing")
-OPTIONS = Options("camvid", CAMVID, height=12)
+OPTIONS = ConversionOptions("camvid", CAMVID, height=12)
 
 
 @pytest.fixture
@@ -134,9 +134,9 @@ def test_what_another_try_may_mend_is_raised_in_the_worker(source, tmp_path, mon
     found = camvid.discover(str(source))
     output, work_dir = tmp_path / "out", tmp_path / "out/_incomplete"
     work_dir.mkdir(parents=True)
-    plan = planning.make_plan(found.items, str(work_dir), 1, lambda items: iter(()))
+    plan = planning.make_plan(found.pairs, str(work_dir), 1, lambda items: iter(()))
     beam.write_lists(plan, str(work_dir))
-    bad = source / plan[0].items[1].source
+    bad = source / plan[0].pairs[1].source
     whole = bad.read_bytes()
     read_bytes = files.read_bytes
 
@@ -201,7 +201,7 @@ def test_a_shard_may_be_written_twice_at_a_time(source, tmp_path):
     work_dir = tmp_path / "out" / "_incomplete"
     work_dir.mkdir(parents=True)
     found = camvid.discover(str(source))
-    plan = planning.make_plan(found.items, str(work_dir), 1, lambda items: iter(()))
+    plan = planning.make_plan(found.pairs, str(work_dir), 1, lambda items: iter(()))
     beam.write_lists(plan, str(work_dir))
     name = plan[0].name
 

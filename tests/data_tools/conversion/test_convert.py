@@ -15,13 +15,13 @@ from c3tf.data import tfrecord
 from c3tf.errors import DataError
 from c3tf.io import files
 from c3tf.labels import CAMVID, CITYSCAPES
+from data_tools import bdd100k, camvid
 from data_tools.conversion import convert, planning
-from data_tools.conversion.example import Converted, Options
-from data_tools.conversion.layouts import bdd100k, camvid
+from data_tools.conversion.example import ConversionOptions, Converted
 from data_tools.conversion.runners import LocalRunner
 from raw_trees import save, write_bdd100k, write_camvid
 
-OPTIONS = Options("camvid", CAMVID, height=12, image_format="png")
+OPTIONS = ConversionOptions("camvid", CAMVID, height=12, image_format="png")
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_extra_images_need_no_label(tmp_path):
     root = write_bdd100k(tmp_path / "bdd")
     save(root / "images/100k/train/new.jpg", np.zeros((24, 32, 3), np.uint8))
     found = bdd100k.discover(str(root), extra=True)
-    options = Options("bdd100k", CITYSCAPES, label_ids="train")
+    options = ConversionOptions("bdd100k", CITYSCAPES, label_ids="train")
     manifest = convert.convert(found, str(tmp_path / "out"), options, "x", runner=LocalRunner(1))
     assert (manifest.count("unlabeled"), manifest.labeled_count("unlabeled")) == (1, 0)
     (record,) = _records(manifest, "unlabeled")
@@ -318,9 +318,9 @@ def test_masks_of_another_folder_do_not_continue_a_stopped_run(tmp_path, three_s
     found = [camvid.discover(str(source)) for source in sources]
     moved = dataclasses.replace(
         found[0],
-        items=tuple(
+        pairs=tuple(
             dataclasses.replace(item, label=other.label)
-            for item, other in zip(found[0].items, found[1].items, strict=True)
+            for item, other in zip(found[0].pairs, found[1].pairs, strict=True)
         ),
     )
     _stopped(sources[0], tmp_path / "out")

@@ -10,7 +10,7 @@ from PIL import Image
 from c3tf.errors import DataError
 from c3tf.labels import CAMVID, CITYSCAPES, IGNORE
 from data_tools.conversion import example
-from data_tools.conversion.example import Item, Options, convert_example
+from data_tools.conversion.example import ConversionOptions, SourcePair, convert_example
 from raw_trees import pair, save
 
 
@@ -20,14 +20,16 @@ def item(tmp_path):
     image, mask = pair(3, (0, 4, 10, 11))
     save(tmp_path / "x.png", image)
     save(tmp_path / "x_label.png", mask)
-    return Item("train", "x", str(tmp_path / "x.png"), str(tmp_path / "x_label.png"), "train/x.png")
+    return SourcePair(
+        "train", "x", str(tmp_path / "x.png"), str(tmp_path / "x_label.png"), "train/x.png"
+    )
 
 
 def _pixels(encoded):
     return np.asarray(Image.open(io.BytesIO(encoded)))
 
 
-OPTIONS = Options("camvid", CAMVID)
+OPTIONS = ConversionOptions("camvid", CAMVID)
 
 
 def test_ids_are_mapped_and_counted(item):
@@ -51,7 +53,7 @@ def test_cityscapes_raw_ids_become_train_ids(item):
     raw = np.array([[7, 33, 0, 255], [8, 26, 3, 17]], np.uint8)
     save_to = Image.fromarray(np.kron(raw, np.ones((12, 8), np.uint8)))
     save_to.save(item.label)
-    record = convert_example(item, Options("cityscapes", CITYSCAPES)).record
+    record = convert_example(item, ConversionOptions("cityscapes", CITYSCAPES)).record
     expected = [[0, 18, 255, 255], [1, 13, 255, 5]]
     np.testing.assert_array_equal(_pixels(record.label)[::12, ::8], expected)
 
@@ -107,8 +109,11 @@ def test_an_image_that_no_jpeg_can_hold_is_named(item, tmp_path):
     Image.new("RGB", (66_000, 20)).save(tmp_path / "wide.png")
     wide = dataclasses.replace(item, image=str(tmp_path / "wide.png"), label=None)
     with pytest.raises(DataError, match=r"wide\.png would be 66000x20 .*--image_format=png"):
-        convert_example(wide, Options("x", CAMVID))
-    assert convert_example(wide, Options("x", CAMVID, image_format="png")).record.width == 66_000
+        convert_example(wide, ConversionOptions("x", CAMVID))
+    assert (
+        convert_example(wide, ConversionOptions("x", CAMVID, image_format="png")).record.width
+        == 66_000
+    )
 
 
 def test_an_image_needs_no_label(item):
@@ -143,7 +148,7 @@ def test_unknown_ids_are_named_with_their_pixels(item):
 def test_raw_ids_read_as_train_ids_are_refused(item):
     Image.fromarray(np.full((24, 32), 26, np.uint8)).save(item.label)
     with pytest.raises(DataError, match=r"as train ids: 26 \(768 pixels\)"):
-        convert_example(item, Options("bdd100k", CITYSCAPES, label_ids="train"))
+        convert_example(item, ConversionOptions("bdd100k", CITYSCAPES, label_ids="train"))
 
 
 def test_a_label_of_another_size_is_refused(item):

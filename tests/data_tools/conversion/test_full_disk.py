@@ -11,9 +11,9 @@ import pytest
 from c3tf.data import manifest as manifests
 from c3tf.errors import DataError
 from c3tf.labels import CAMVID
+from data_tools import camvid
 from data_tools.conversion import convert
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import camvid
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 from raw_trees import write_camvid
 
@@ -24,7 +24,7 @@ _DISK_KB = 64
 
 def _convert(source, output):
     found = camvid.discover(str(source))
-    options = Options("camvid", CAMVID)
+    options = ConversionOptions("camvid", CAMVID)
     return convert.convert(found, str(output), options, "data_tools.camvid", runner=LocalRunner(1))
 
 

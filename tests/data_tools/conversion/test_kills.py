@@ -11,9 +11,9 @@ import pytest
 
 from c3tf.data import manifest as manifests
 from c3tf.labels import CAMVID
-from data_tools.conversion import convert, planning, verification
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import camvid
+from data_tools import camvid, verify
+from data_tools.conversion import convert, planning
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 from raw_trees import save, write_camvid
 
@@ -67,9 +67,9 @@ def _killed_and_continued(repository, source, output, kills, seconds, seed):
 _KILL_ITSELF = """
 import os, signal, sys
 from c3tf.labels import CAMVID
-from data_tools import convert, planning
-from data_tools.discovery import camvid
-from data_tools.conversion.example import Options
+from data_tools import camvid
+from data_tools.conversion import convert, planning
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 
 def main():
@@ -79,7 +79,7 @@ def main():
 
     planning.count_shards = lambda count, *_: 3
     convert.convert(
-        camvid.discover(sys.argv[1]), sys.argv[2], Options("camvid", CAMVID), "tests",
+        camvid.discover(sys.argv[1]), sys.argv[2], ConversionOptions("camvid", CAMVID), "tests",
         runner=LocalRunner(2, lambda total: progress),
     )
 
@@ -101,7 +101,7 @@ def test_a_killed_run_continues(repository, tmp_path, monkeypatch):
         convert.convert(
             camvid.discover(str(source)),
             str(tmp_path / output),
-            Options("camvid", CAMVID),
+            ConversionOptions("camvid", CAMVID),
             "tests",
             runner=LocalRunner(1, lambda total: seen.append(total) or (lambda done: None)),
         )
@@ -125,7 +125,7 @@ def test_twenty_kills_on_300_images(repository, tmp_path):
         total += hit
         round_number += 1
         assert _contents(output) == _contents(tmp_path / "whole")
-        verification.verify(str(output), num_workers=2)
+        verify.verify(str(output), num_workers=2)
 
 
 def _enlarge(source, rng):

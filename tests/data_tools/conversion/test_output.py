@@ -7,15 +7,15 @@ import pytest
 
 from c3tf.errors import DataError
 from c3tf.labels import CAMVID
+from data_tools import camvid
 from data_tools.conversion import convert, output
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import camvid
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 from raw_trees import write_camvid
 
 _HOLD = """
 import sys, time
-from data_tools import output
+from data_tools.conversion import output
 with output.locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -28,7 +28,11 @@ def test_a_second_conversion_is_refused_until_the_first_is_gone(repository, tmp_
 
     def run():
         return convert.convert(
-            found, str(tmp_path / "out"), Options("camvid", CAMVID), "tests", runner=LocalRunner(1)
+            found,
+            str(tmp_path / "out"),
+            ConversionOptions("camvid", CAMVID),
+            "tests",
+            runner=LocalRunner(1),
         )
 
     with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as first:

@@ -1,4 +1,4 @@
-"""Reads the records of many shards into memory in one pass."""
+"""The reader of many shards at once: all their records in memory, with their metadata."""
 
 import collections
 import dataclasses
@@ -15,7 +15,7 @@ _PARALLEL_READS = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Outline:
+class RecordMetadata:
     """What is known about images without their pixels; one row per image.
 
     Attributes:
@@ -41,11 +41,8 @@ class Outline:
 def shard_records(shards: Sequence[str]) -> tf.data.Dataset:
     """Reads shards side by side, in an order that depends on the shards alone.
 
-    Args:
-        shards: paths of TFRecord files.
-
     Returns:
-        The index of its shard, int64 scalar, and the serialized record, for each.
+        Per record the index of its shard, int64 scalar, and the serialized record.
     """
     paths = tf.constant(list(shards))
     return tf.data.Dataset.range(len(shards)).interleave(
@@ -58,7 +55,7 @@ def shard_records(shards: Sequence[str]) -> tf.data.Dataset:
 
 def read_records(
     shards: Sequence[str], count: int, wanted: Sequence[str] | None = None
-) -> tuple[tf.Tensor, Outline]:
+) -> tuple[tf.Tensor, RecordMetadata]:
     """Reads serialized records into memory.
 
     Args:
@@ -67,13 +64,13 @@ def read_records(
         wanted: names to keep; None keeps all.
 
     Returns:
-        The records, string `(N,)`, and their outline.
+        The records, string `(N,)`, and their metadata.
 
     Raises:
         DataError: a shard is damaged or holds something else.
     """
     found = shard_records(shards).map(
-        lambda index, record: (record, index, *tfrecord.parse_outline(record))
+        lambda index, record: (record, index, *tfrecord.parse_metadata(record))
     )
     if wanted is not None:
         is_wanted = name_set(wanted)
@@ -91,8 +88,8 @@ def read_records(
             f"{error.message.splitlines()[0]}. Convert the data set again."
         ) from error
     if table is None:
-        outline = Outline([], np.zeros((0, 2), int), np.zeros(0, bool), np.zeros(0, int))
-        return tf.zeros([0], tf.string), outline
+        metadata = RecordMetadata([], np.zeros((0, 2), int), np.zeros(0, bool), np.zeros(0, int))
+        return tf.zeros([0], tf.string), metadata
     serialized, index, names, sizes, has_label = table
     decoded = [name.decode() for name in names.numpy()]
-    return serialized, Outline(decoded, sizes.numpy(), has_label.numpy(), index.numpy())
+    return serialized, RecordMetadata(decoded, sizes.numpy(), has_label.numpy(), index.numpy())

@@ -1,6 +1,7 @@
 """Inspection: what is printed and drawn, from a small data set."""
 
 import base64
+import dataclasses
 import io
 import re
 import subprocess
@@ -12,16 +13,9 @@ from PIL import Image
 
 from c3tf.data import manifest as manifests
 from c3tf.data import tfrecord
-from data_tools.conversion import (
-    convert,
-    description,
-    inspection,
-    inspection_page,
-    label_map_file,
-    planning,
-)
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import folder
+from data_tools import folder, inspect
+from data_tools.conversion import convert, label_map_file, planning
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 from raw_trees import write_folder
 
@@ -41,7 +35,7 @@ def manifest(tmp_path, monkeypatch):
         folder.Validation(fraction=0.3),
         [str(root / "more")],
     )
-    options = Options(
+    options = ConversionOptions(
         "yard", described.label_map, height=12, image_format="png", val_label_size="original"
     )
     return convert.convert(found, str(tmp_path / "out"), options, "tests", runner=LocalRunner(1))
@@ -57,7 +51,7 @@ def _stored(manifest, split):
 
 def test_samples_are_spread_over_the_shards_and_whole(manifest):
     stored = _stored(manifest, "train")
-    picked = inspection.pick(manifest, "train", 3)
+    picked = inspect.pick(manifest, "train", 3)
     firsts = [next(tfrecord.read_shard(path)).name for path in manifest.shards("train")]
     assert [sample.name for sample in picked] == firsts
     for sample in picked:
@@ -65,15 +59,15 @@ def test_samples_are_spread_over_the_shards_and_whole(manifest):
         np.testing.assert_array_equal(sample.image, expected)
         label = np.asarray(Image.open(io.BytesIO(stored[sample.name].label)))
         np.testing.assert_array_equal(sample.label, label)
-    assert len(inspection.pick(manifest, "train", 100)) == len(stored)
-    assert len(inspection.pick(manifest, "train", 1)) == 1
+    assert len(inspect.pick(manifest, "train", 100)) == len(stored)
+    assert len(inspect.pick(manifest, "train", 1)) == 1
     # Validation labels are larger than their images; an overlay needs one size.
-    assert all(s.label.shape == (12, 16) for s in inspection.pick(manifest, "val", 3))
-    assert all(s.label is None for s in inspection.pick(manifest, "unlabeled", 2))
+    assert all(s.label.shape == (12, 16) for s in inspect.pick(manifest, "val", 3))
+    assert all(s.label is None for s in inspect.pick(manifest, "unlabeled", 2))
 
 
 def test_text_states_counts_sizes_and_shares(manifest):
-    lines = description.text(manifest).splitlines()
+    lines = inspect.summary(manifest).splitlines()
     (train,) = [line.split() for line in lines if line.startswith("train ")]
     info = manifest.splits["train"]
     assert train[1:5] == [str(info.count), str(info.count), "0", "3"]
@@ -87,8 +81,8 @@ def test_text_states_counts_sizes_and_shares(manifest):
 
 
 def test_the_sheet_holds_overlays_and_the_legend(manifest):
-    picked = {split: inspection.pick(manifest, split, 3) for split in manifest.splits}
-    sheet = np.asarray(inspection.sheet(manifest, picked)).reshape(-1, 3)
+    picked = {split: inspect.pick(manifest, split, 3) for split in manifest.splits}
+    sheet = np.asarray(inspect.sheet(manifest, picked)).reshape(-1, 3)
     held = {tuple(color) for color in np.unique(sheet, axis=0).tolist()}
     assert set(manifest.label_map.colors) <= held, "the legend shows the pure colours"
     overlay = picked["train"][0].overlay(manifest.label_map)
@@ -99,11 +93,11 @@ def test_the_sheet_holds_overlays_and_the_legend(manifest):
 def test_images_without_labels_stand_alone_on_the_sheet(manifest, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        inspection.drawing, "sheet", lambda *parts: drawn.append(parts) or Image.new("RGB", (9, 9))
+        inspect.drawing, "sheet", lambda *parts: drawn.append(parts) or Image.new("RGB", (9, 9))
     )
-    labeled = inspection.pick(manifest, "train", 2)
-    plain = inspection.pick(manifest, "unlabeled", 2)
-    inspection.sheet(manifest, {"unlabeled": plain * 3, "mixed": [labeled[0], plain[0], *labeled]})
+    labeled = inspect.pick(manifest, "train", 2)
+    plain = inspect.pick(manifest, "unlabeled", 2)
+    inspect.sheet(manifest, {"unlabeled": plain * 3, "mixed": [labeled[0], plain[0], *labeled]})
     (rows, titles, captions), (mixed, two_titles, two_captions) = drawn
     assert titles == ["unlabeled: image"] * 4
     assert [[picture is None for picture in row] for row in rows] == [
@@ -117,8 +111,8 @@ def test_images_without_labels_stand_alone_on_the_sheet(manifest, monkeypatch):
 
 
 def test_the_page_stands_alone(manifest):
-    picked = {split: inspection.pick(manifest, split, 2) for split in manifest.splits}
-    page = inspection_page.page(manifest, picked)
+    picked = {split: inspect.pick(manifest, split, 2) for split in manifest.splits}
+    page = inspect.page(manifest, picked)
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "<b>" not in page
     assert "&lt;b&gt; &amp; " in page
@@ -134,8 +128,8 @@ def test_the_page_stands_alone(manifest):
 @pytest.mark.parametrize("size", [(60, 900), (900, 60), (7, 5)])
 def test_the_page_shows_pictures_of_any_shape_within_a_square(manifest, size):
     width, height = size
-    tall = inspection.Sample("tall", np.zeros((height, width, 3), np.uint8), None)
-    page = inspection_page.page(manifest, {"train": [tall]})
+    tall = inspect.Sample("tall", np.zeros((height, width, 3), np.uint8), None)
+    page = inspect.page(manifest, {"train": [tall]})
     (shown,) = re.findall(r'width="(\d+)" height="(\d+)"', page)
     assert max(map(int, shown)) == 256
     assert int(shown[0]) == round(width * 256 / max(size))
@@ -178,6 +172,5 @@ def _run(repository, manifest, *flags):
 def test_a_set_without_sizes_is_described(manifest):
     info = manifest.splits["val"]
     assert manifests.SplitInfo(**{**vars(info), "image_sizes": {}}).image_sizes == {}
-    assert description.sizes(manifests.SplitInfo(**{**vars(info), "image_sizes": {}})) == (
-        "not counted"
-    )
+    uncounted = {"val": dataclasses.replace(info, image_sizes={})}
+    assert "not counted" in inspect.summary(dataclasses.replace(manifest, splits=uncounted))

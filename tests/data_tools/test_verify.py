@@ -14,9 +14,9 @@ from c3tf.data import manifest as manifests
 from c3tf.data import tfrecord
 from c3tf.errors import DataError
 from c3tf.labels import CAMVID
-from data_tools.conversion import convert, planning, verification
-from data_tools.conversion.example import Options
-from data_tools.conversion.layouts import camvid
+from data_tools import camvid, verify
+from data_tools.conversion import convert, planning
+from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
 from raw_trees import write_camvid
 
@@ -28,7 +28,7 @@ def data_dir(tmp_path, monkeypatch):
     """Nine training images in three shards, three validation images with labels of full size."""
     monkeypatch.setattr(planning, "count_shards", lambda count, *_: min(count, 3))
     found = camvid.discover(str(write_camvid(tmp_path / "raw")))
-    options = Options("camvid", CAMVID, height=12, val_label_size="original")
+    options = ConversionOptions("camvid", CAMVID, height=12, val_label_size="original")
     convert.convert(found, str(tmp_path / "out"), options, "tests", runner=LocalRunner(1))
     return tmp_path / "out"
 
@@ -51,7 +51,7 @@ def _first(**changes):
 
 
 def _verify(data_dir, **arguments):
-    return verification.verify(str(data_dir), **{"num_workers": 1, **arguments})
+    return verify.verify(str(data_dir), **{"num_workers": 1, **arguments})
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])

@@ -1,1 +1,0 @@
-"""Where each data set keeps its images and labels."""
