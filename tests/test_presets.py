@@ -8,8 +8,8 @@ import short_run
 import tiny_network
 from c3tf import train
 from c3tf.config import SECTIONS, Config, MethodConfig
-from c3tf.nets import alignment
-from c3tf.runs import setup
+from c3tf.nets import deeplab
+from c3tf.training import builder
 
 PAPER = "configs/presets/paper.flags"
 AUTHORS = "configs/presets/authors_code.flags"
@@ -149,12 +149,12 @@ def test_both_networks_are_those_of_the_preset(repository, preset, features):
             "--backbone_weights=random",
         ],
     )
-    model = setup.build_model(config, tiny_network.LABEL_MAP)
+    model = builder.build_model(config, tiny_network.LABEL_MAP)
     for network in (model.student, model.teacher):
         names = {layer.name for layer in network.layers}
         branches = [name for name in names if name.startswith("aspp_branch")]
         assert len(branches) == len(config.network.aspp_dilations)
-        assert alignment.aligns_corners(network) == (preset == AUTHORS)
+        assert deeplab.aligns_corners(network) == (preset == AUTHORS)
         shapes = network.compute_output_shape((None, 256, 512, 3))
         assert shapes["logits"][1:3] == shapes["embedding"][1:3] == features
         strides = network.get_layer("backbone_conv3_block1_1_conv").strides

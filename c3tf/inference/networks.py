@@ -1,4 +1,4 @@
-"""Runs a network on images of any size: logits, probabilities, class maps, compiled functions.
+"""Networks on images of any size: logits, probabilities, class maps, compiled functions.
 
 A network answers on a grid of one position per `stride` x `stride` pixels. An image whose sides are
 no multiples of the stride is first continued to the right and below by its last row and column,
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from c3tf.nets.alignment import aligns_corners
+from c3tf.nets.deeplab import aligns_corners
 
 # Images uint8 (B, H, W, 3) and a size (h, w) to class maps uint8 (B, h, w).
 Predictor = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

@@ -6,10 +6,13 @@ from typing import Any
 
 import keras
 
-from c3tf.nets import alignment, backbones, weights
+from c3tf.nets import backbones, weights
 
 LOGITS = "logits"
 EMBEDDING = "embedding"
+# Name of the layer that ends a network whose logits are resized with aligned corners. A layer's
+# name survives archives, checkpoints, clones and cuts, so whoever resizes can ask the network.
+LOGITS_ALIGN_CORNERS = "logits_align_corners"
 
 # Summed branches of DeepLab v2's "ASPP-L". The authors' code of C3-SemiSeg keeps only (6, 12).
 ASPP_DILATIONS = (6, 12, 18, 24)
@@ -51,7 +54,7 @@ def build(
             None leaves it where the weights had it. EfficientNet-Lite has no such choice.
         max_pool_ceil: round the size of a ResNet's max-pooling up, which adds a row and a column
             of features to an image whose size the output stride divides.
-        align_corners: mark the logits as resized with aligned corners (`alignment`).
+        align_corners: mark the logits as resized with aligned corners (`LOGITS_ALIGN_CORNERS`).
 
     Returns:
         A model from RGB images `(B, H, W, 3)` in 0..255 (uint8 or float) to a dict:
@@ -85,7 +88,7 @@ def build(
     features = backbones.build(
         image, backbone, base, output_stride, layout, train_batch_norm, seed, max_pool_ceil
     )
-    name_of_logits = alignment.LOGITS_ALIGN_CORNERS if align_corners else LOGITS
+    name_of_logits = LOGITS_ALIGN_CORNERS if align_corners else LOGITS
     outputs = {
         LOGITS: _segmentation_head(features, num_classes, aspp_dilations, seed, name_of_logits)
     }
@@ -94,6 +97,11 @@ def build(
     model = keras.Model(image, outputs, name=name)
     weights.assign(model, loaded)
     return model
+
+
+def aligns_corners(network: keras.Model) -> bool:
+    """Tells whether corner features belong on corner pixels, not in the middle of their pixels."""
+    return any(layer.name == LOGITS_ALIGN_CORNERS for layer in network.layers)
 
 
 def is_backbone(variable: keras.Variable) -> bool:

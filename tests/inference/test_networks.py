@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tiny_network
 from c3tf.inference import networks
-from c3tf.nets import alignment, deeplab
+from c3tf.nets import deeplab
 
 STRIDE = 4
 
@@ -76,6 +76,6 @@ def test_a_grid_that_is_stretched_has_no_stride():
     for pool, padding, stride in (((4, 4), "same", 4), ((4, 2), "same", None), (3, "same", None)):
         logits = keras.layers.AveragePooling2D(pool, padding=padding)(images)
         assert networks.output_stride(keras.Model(images, {"logits": logits})) == stride
-    named = keras.layers.Activation("linear", name=alignment.LOGITS_ALIGN_CORNERS)
+    named = keras.layers.Activation("linear", name=deeplab.LOGITS_ALIGN_CORNERS)
     logits = named(keras.layers.AveragePooling2D(4)(images))
     assert networks.output_stride(keras.Model(images, {"logits": logits})) is None

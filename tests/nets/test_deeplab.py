@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import references
 from c3tf.inference import networks
-from c3tf.nets import alignment, backbones, deeplab
+from c3tf.nets import backbones, deeplab
 
 LITE = "efficientnet_lite0"
 
@@ -77,7 +77,7 @@ def test_the_network_says_how_its_logits_are_resized(dilations, tmp_path):
             keras.models.load_model(tmp_path / "model.keras"),
             networks.logits_network(model),
         )
-        assert [alignment.aligns_corners(copy) for copy in copies] == [aligned] * 5
+        assert [deeplab.aligns_corners(copy) for copy in copies] == [aligned] * 5
         found = networks.logits_at(model, tf.constant(image), tf.constant([31, 50]))
         expected = model(image)["logits"][0].numpy()
         if not aligned:

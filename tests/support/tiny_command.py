@@ -14,8 +14,7 @@ import tiny_segmenter
 from c3tf import cli, train
 from c3tf.config import absl_flags
 from c3tf.labels import LabelMap
-from c3tf.runs import setup
-from c3tf.training import optimizer
+from c3tf.training import builder, optimizer
 from c3tf.training.step import Segmenter
 
 LABEL_MAP = LabelMap(
@@ -84,7 +83,7 @@ def _pair(seed):
 
 
 def build_model(config, label_map) -> Segmenter:
-    """Stands in for `setup.build_model`."""
+    """Stands in for `builder.build_model`."""
     student = tiny_segmenter.network("student", seed=1)
     supervised = config.method.method == "supervised"
     teacher = None if supervised else tiny_segmenter.network("teacher", seed=2)
@@ -100,7 +99,7 @@ def _main() -> None:
     count = int(os.environ["LOGICAL_CPUS"])
     logical = [tf.config.LogicalDeviceConfiguration()] * count
     tf.config.set_logical_device_configuration(cpu, logical)
-    setup.build_model = build_model
+    builder.build_model = build_model
     train.main()
 
 
