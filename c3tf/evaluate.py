@@ -15,15 +15,16 @@ from c3tf import cli
 import tensorflow as tf
 from absl import flags
 
+from c3tf import models
 from c3tf.data import manifest, validation
 from c3tf.errors import UserError
-from c3tf.evaluation import metrics, steps, thresholds
+from c3tf.evaluation import evaluator, metrics, thresholds
 from c3tf.evaluation.evaluator import EvaluationResult, Evaluator
-from c3tf.inference import models, test_time_flags
 from c3tf.inference import test_time as protocols
-from c3tf.inference.models import OpenedModel
+from c3tf.inference import test_time_flags
 from c3tf.inference.test_time import Protocol
 from c3tf.io import json_files, writable
+from c3tf.models import InferenceModel
 from c3tf.progress import Progress
 from c3tf.visualization import error_maps
 
@@ -35,7 +36,7 @@ class Options:
     Attributes:
         batch_size: images at once on one device.
         protocol: what is done with an image.
-        label_size: one of `steps.LABEL_SIZES`.
+        label_size: one of `evaluator.LABEL_SIZES`.
         ignore_low_confidence: also measures with low-confidence pixels left out.
         confident_share: share of each predicted class to keep for that; None takes the
             checkpoint's thresholds.
@@ -46,7 +47,7 @@ class Options:
 
     batch_size: int = 1
     protocol: Protocol = dataclasses.field(default_factory=Protocol)
-    label_size: str = steps.ORIGINAL
+    label_size: str = evaluator.ORIGINAL
     ignore_low_confidence: bool = False
     confident_share: float | None = None
     replicas: int = 0
@@ -79,8 +80,8 @@ def define_flags() -> None:
     test_time_flags.define()
     flags.DEFINE_enum(
         "label_size",
-        steps.ORIGINAL,
-        steps.LABEL_SIZES,
+        evaluator.ORIGINAL,
+        evaluator.LABEL_SIZES,
         "Measure at the size that labels are stored with, or at the image's.",
     )
     flags.DEFINE_enum(
@@ -111,7 +112,7 @@ def evaluate_split(
         model: folder of a run, checkpoint or SavedModel.
         data: folder of a data set.
         split: one whose images all have labels.
-        weights: one of `loading.WEIGHTS`, for runs and checkpoints.
+        weights: one of `models.WEIGHTS`, for runs and checkpoints.
         options: how to measure.
 
     Raises:
@@ -138,14 +139,16 @@ def evaluate_split(
     if options.ignore_low_confidence:
         found, facts["low_confidence"] = _thresholds(opened, dataset, len(names), options, devices)
         counting = [
-            steps.counts_with_confident(
+            evaluator.confident_count_step(
                 _score(one, options), one.label_map.num_classes, found, options.label_size
             )
             for one in opened
         ]
     else:
         counting = [
-            steps.counts(_predict(one, options), one.label_map.num_classes, options.label_size)
+            evaluator.count_step(
+                _predict(one, options), one.label_map.num_classes, options.label_size
+            )
             for one in opened
         ]
     return Evaluator(counting, opened[0].label_map, devices).run(
@@ -209,17 +212,17 @@ def _devices(replicas: int) -> list[str | None]:
     return [None] if wanted == 1 else [device.name for device in devices[:wanted]]
 
 
-def _open(model: str, weights: str | None, devices: list[str | None]) -> list[OpenedModel]:
+def _open(model: str, weights: str | None, devices: list[str | None]) -> list[InferenceModel]:
     """Opens the model once on every device."""
     opened = []
     for device in devices:
         with tf.device(device):
-            opened.append(models.open_model(model, weights))
+            opened.append(models.load(model, weights))
     return opened
 
 
 def _check_classes(
-    model: str, opened: OpenedModel, data: str, described: manifest.Manifest
+    model: str, opened: InferenceModel, data: str, described: manifest.Manifest
 ) -> None:
     known, labeled = opened.label_map.class_names, described.label_map.class_names
     if known != labeled:
@@ -229,19 +232,19 @@ def _check_classes(
         )
 
 
-def _score(opened: OpenedModel, options: Options) -> protocols.Predictor:
+def _score(opened: InferenceModel, options: Options) -> protocols.Predictor:
     classes = opened.label_map.num_classes
     return protocols.scorer(opened.probabilities, options.protocol, classes)
 
 
-def _predict(opened: OpenedModel, options: Options) -> protocols.Predictor:
+def _predict(opened: InferenceModel, options: Options) -> protocols.Predictor:
     if not options.protocol.averages:
         return opened.predict
     return protocols.predictor(_score(opened, options))
 
 
 def _thresholds(
-    opened: list[OpenedModel],
+    opened: list[InferenceModel],
     dataset: tf.data.Dataset,
     images: int,
     options: Options,
@@ -258,7 +261,9 @@ def _thresholds(
         found, origin = first.thresholds, "checkpoint"
     else:
         counting = [
-            steps.confidences(_score(one, options), one.label_map.num_classes, options.label_size)
+            evaluator.confidence_step(
+                _score(one, options), one.label_map.num_classes, options.label_size
+            )
             for one in opened
         ]
         progress = Progress(images, "images, thresholds")

@@ -11,9 +11,8 @@ from typing import Any
 
 from absl import flags
 
-from c3tf import cli
+from c3tf import cli, models
 from c3tf.errors import UserError
-from c3tf.inference import models
 from c3tf.io import writable
 from c3tf.labels import LabelMap
 from c3tf.runs import checkpoints, run_dir
@@ -79,7 +78,7 @@ def export(
 
     Args:
         run: folder of a run, or one checkpoint.
-        weights: one of `loading.WEIGHTS`.
+        weights: one of `models.WEIGHTS`.
         output: folder to make.
         overwrite: replaces an earlier export at `output`.
         options: formats and folding; a SavedModel with folding when absent.

@@ -22,14 +22,14 @@ from typing import Any
 
 from absl import flags
 
-from c3tf import cli
-from c3tf.inference import models, prediction, test_time_flags
+from c3tf import cli, models
+from c3tf.inference import prediction, test_time_flags
 from c3tf.inference import test_time as protocols
 from c3tf.inference.image_files import find_images
-from c3tf.inference.models import OpenedModel
 from c3tf.inference.prediction_files import DEFAULT_FORMATS, FORMATS, Outputs
 from c3tf.inference.test_time import Protocol
 from c3tf.io import writable
+from c3tf.models import InferenceModel
 from c3tf.progress import Progress
 
 EXIT_SOME_SKIPPED = 1
@@ -116,7 +116,7 @@ def predict_images(
         model: folder of a run, checkpoint or SavedModel.
         images: folder, file or pattern.
         output: folder to write to.
-        weights: one of `loading.WEIGHTS`, for runs and checkpoints.
+        weights: one of `models.WEIGHTS`, for runs and checkpoints.
         options: how to predict.
         progress: makes what is called with the number of images so far, from the number of
             images to come and their unit; `Progress` does.
@@ -127,15 +127,15 @@ def predict_images(
     options = options or Options()
     writable.check_folder(output)
     found = find_images(images, exclude=[Path(output) / name for name in FORMATS])
-    opened = models.open_model(model, weights)
+    opened = models.load(model, weights)
     outputs = Outputs(Path(output), opened.label_map, options.formats, options.opacity)
-    work = _job(opened, outputs, options)
+    predictor = _file_predictor(opened, outputs, options)
     settings = _settings(opened, options)
     inputs = prediction.remaining(
         found.inputs, outputs, settings, resume=options.resume, overwrite=options.overwrite
     )
     report = progress(len(inputs), "images") if progress else None
-    skipped = found.left_out | work.run(inputs, report)
+    skipped = found.left_out | predictor.run(inputs, report)
     total = len(found.inputs) + len(found.left_out)
     prediction.finish(outputs, settings, total - len(skipped), skipped)
     return Summary(total, len(found.inputs) - len(inputs), skipped)
@@ -164,10 +164,12 @@ def main() -> int:
     return EXIT_SOME_SKIPPED if summary.skipped else 0
 
 
-def _job(opened: OpenedModel, outputs: Outputs, options: Options) -> prediction.Job:
+def _file_predictor(
+    opened: InferenceModel, outputs: Outputs, options: Options
+) -> prediction.FilePredictor:
     classes = opened.label_map.num_classes
     score = protocols.scorer(opened.probabilities, options.protocol, classes)
-    return prediction.Job(
+    return prediction.FilePredictor(
         protocols.predictor(score) if options.protocol.averages else opened.predict,
         outputs,
         protocols.compiled(score),
@@ -176,7 +178,7 @@ def _job(opened: OpenedModel, outputs: Outputs, options: Options) -> prediction.
     )
 
 
-def _settings(opened: OpenedModel, options: Options) -> dict[str, Any]:
+def _settings(opened: InferenceModel, options: Options) -> dict[str, Any]:
     """Returns what decides the files that are written."""
     return {
         "model": opened.source,

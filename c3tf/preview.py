@@ -29,7 +29,7 @@ from c3tf.io import writable
 from c3tf.io.images import write_png
 from c3tf.labels import IGNORE, LabelMap
 from c3tf.method import cutmix
-from c3tf.runs import embedded_data, setup
+from c3tf.runs import setup
 from c3tf.visualization import drawing
 
 FLAGS = flags.FLAGS
@@ -52,7 +52,7 @@ def main() -> None:
     _check(settings, step)
     path = sheet_path(settings.training.output)
     writable.check_file(path)
-    embedded_data.ensure_data(settings)
+    setup.ensure_data(settings)
     manifest = manifests.verify(settings.data.data)
     data = open_training_data(manifest, setup.open_split(manifest, settings), settings)
     if step < settings.supervised_steps:

@@ -1,4 +1,4 @@
-"""Shows how far a command is, in one line."""
+"""The progress line of a command."""
 
 import sys
 import time

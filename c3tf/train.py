@@ -12,7 +12,8 @@ from c3tf.config import Config, MethodConfig, absl_flags
 from c3tf.config.checks import ConfigError
 from c3tf.evaluation import metrics
 from c3tf.io import writable
-from c3tf.runs import embedded_data, finished, run_dir
+from c3tf.runs import results as run_results
+from c3tf.runs import run_dir, setup
 from c3tf.runs.results import RunResult
 from c3tf.runs.run import Run
 from c3tf.runs.stopping import StopRequest
@@ -29,7 +30,7 @@ def main() -> None:
     plans = [_in_its_folder(plan) for plan in [*plans, settings]]
     for plan in plans:
         run_dir.check(plan.training.output, plan)
-    results = {plan.method.method: finished.read(plan) for plan in plans}
+    results = {plan.method.method: run_results.read(plan) for plan in plans}
     held = {name: result is not None for name, result in results.items()}
     _make_ready(settings, distribution.read_cluster(), all(held.values()))
     # Several hosts meet here, and TensorFlow must not have computed anything before. What is
@@ -61,7 +62,7 @@ def _make_ready(settings: Config, cluster: distribution.Cluster, is_finished: bo
     if cluster.num_workers > 1:
         print(f"{cluster}: waits for the other hosts", file=sys.stderr)
     elif not is_finished:
-        embedded_data.ensure_data(settings)
+        setup.ensure_data(settings)
 
 
 def _train(plan: Config, devices: distribution.Devices, stop: StopRequest) -> RunResult | None:

@@ -10,12 +10,11 @@ from PIL import Image
 
 import tiny_data
 import tiny_network
-from c3tf import evaluate, export
+from c3tf import evaluate, export, models
 from c3tf.config import Config
 from c3tf.data import validation
 from c3tf.errors import DataError, UserError
 from c3tf.evaluation import evaluator
-from c3tf.inference import models
 from c3tf.inference.networks import predictor
 from c3tf.inference.test_time import Protocol
 from c3tf.labels import LabelMap
@@ -87,7 +86,7 @@ def test_a_model_of_other_classes_is_refused(data, tmp_path):
 
 def test_missing_model_data_and_split(run, data, tmp_path):
     with pytest.raises(UserError, match="There is no model at"):
-        models.open_model(tmp_path / "nothing")
+        models.load(tmp_path / "nothing")
     with pytest.raises(DataError, match="no data set directory"):
         evaluate.evaluate_split(str(run), str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="'test' is empty"):
@@ -99,14 +98,14 @@ def test_a_file_of_another_kind_is_told_what_is_wanted(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(b"PK")
     with pytest.raises(UserError) as caught:
-        models.open_model(path)
+        models.load(path)
     said = str(caught.value)
     assert said.startswith("`--model` must name a run's folder or a checkpoint (*.npz), or")
     assert "the folder of a SavedModel (`python -m c3tf.export --run=RUN" in said
     assert said.endswith(f"Received: --model={path}")
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(UserError, match=rf"SavedModel \(give --model={tmp_path}\)"):
-        models.open_model(path)
+        models.load(path)
     with pytest.raises(UserError, match=r"^`--run` must name .* \(\*\.npz\)\. Received"):
         export.export(str(path), "student", str(tmp_path / "out"))
 
@@ -116,7 +115,7 @@ def test_a_folder_of_runs_is_told_apart(tmp_path):
         run_dir.claim(str(tmp_path / name), Config(), "5b117", "da7a")
     one, other = tmp_path / "c3", tmp_path / "supervised"
     with pytest.raises(UserError) as caught:
-        models.open_model(tmp_path)
+        models.load(tmp_path)
     assert str(caught.value) == (
         f"`--model` must name one run, and {tmp_path} holds 2: give --model={one} or "
         f"--model={other}"
@@ -192,14 +191,14 @@ import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from c3tf import evaluate, loading
+from c3tf import evaluate, models
 
-opened, loaded = [], loading.open_model
-def open_model(*arguments):
+opened, load = [], models.load
+def load_noting_devices(*arguments):
     with tf.init_scope():
         opened.append(tf.Variable(0.0).device)
-    return loaded(*arguments)
-loading.open_model = open_model
+    return load(*arguments)
+models.load = load_noting_devices
 
 counts = {}
 for replicas in (1, 2):
@@ -291,7 +290,7 @@ def test_a_damaged_shard_is_named_before_anything_is_measured(run, data, monkeyp
     content = bytearray(shard.read_bytes())
     content[-100] ^= 1
     shard.write_bytes(content)
-    monkeypatch.setattr(models, "open_model", None)
+    monkeypatch.setattr(models, "load", None)
     with pytest.raises(DataError, match=rf"{shard.name} is damaged"):
         evaluate.evaluate_split(str(run), str(data))
 

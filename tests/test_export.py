@@ -13,12 +13,12 @@ import tensorflow as tf
 import alone
 import tiny_network
 import tiny_segmenter
-from c3tf import export
+from c3tf import export, models
 from c3tf.errors import UserError
-from c3tf.inference import models, networks
+from c3tf.inference import networks
 from c3tf.nets import deeplab
 from c3tf.runs import checkpoints, run_dir
-from c3tf.serving import archives, model_card, saved_model
+from c3tf.serving import keras_tflite, model_card, saved_model
 from c3tf.serving.saved_model import ExportOptions
 from c3tf.training import optimizer
 from c3tf.training.step import C3Trainer
@@ -228,7 +228,7 @@ def test_the_card_holds_the_checksum_of_every_file(exported):
         if path.name != "model_card.json"
     }
     assert card["files"] == found
-    assert {"saved_model.pb", "model.keras", *archives.TFLITE_FILES.values()} < set(found)
+    assert {"saved_model.pb", "model.keras", *keras_tflite.TFLITE_FILES.values()} < set(found)
     assert model_card.read(exported) == card
 
 
@@ -253,7 +253,7 @@ def test_a_checkpoint_file_and_a_result_of_its_own(run, tmp_path):
     with pytest.raises(saved_model.ServingError, match="is no SavedModel"):
         saved_model.load(output)
     with pytest.raises(UserError, match="exported without a SavedModel"):
-        models.open_model(output)
+        models.load(output)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_the_command_complains_in_one_line(run, tmp_path, repository):
 @pytest.mark.parametrize("size", [(24, 40), (4, 4), (17, 33)])
 def test_the_archive_upsamples_as_the_savedmodel_does(tmp_path, size):
     network = tiny_network.build()
-    archives.write_keras(networks.logits_network(network), tmp_path / "model.keras")
+    keras_tflite.write_keras(networks.logits_network(network), tmp_path / "model.keras")
     images = tiny_network.noise(3, *size, batch=2).astype(np.float32)
     found = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)(images)
     rounded = [-(-n // 4) * 4 for n in size]
@@ -348,6 +348,6 @@ def test_the_output_stride_is_that_of_the_network(tmp_path):
     image = keras.Input((None, None, 3))
     uneven = keras.Model(image, keras.layers.Conv2D(1, 3, strides=(1, 2), padding="same")(image))
     assert networks.output_stride(uneven) is None
-    archives.write_keras(uneven, tmp_path / "model.keras")
+    keras_tflite.write_keras(uneven, tmp_path / "model.keras")
     archived = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert archived(np.zeros((1, 8, 8, 3), np.float32)).shape == (1, 8, 4, 1)

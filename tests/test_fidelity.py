@@ -49,8 +49,8 @@ def test_starred_tests_use_the_authors_numbers(repository, rows):
     assert len(found) >= 10
     for file, name in found:
         source = (repository / file).read_text()
-        body = source.split(f"\ndef {name}(", 1)[1].split("\ndef ", 1)[0]
-        assert "shared_dir" in body, f"{file}::{name}"
+        arguments = source.split(f"\ndef {name}(", 1)[1].split(")", 1)[0]
+        assert "authors" in arguments.split(", "), f"{file}::{name}"
 
 
 def test_options_exist_and_their_first_value_is_the_default(repository, rows):

@@ -60,7 +60,7 @@ def test_a_folder_of_mixed_sizes(network, saved, photos, tmp_path, batch_size):
     outputs, seen = Outputs(tmp_path / "out", LABEL_MAP), []
     served = saved_model.load(saved)
     inputs = find_images(str(photos)).inputs
-    work = prediction.Job(served.predict, outputs, batch_size=batch_size)
+    work = prediction.FilePredictor(served.predict, outputs, batch_size=batch_size)
     assert work.run(inputs, seen.append) == {}
     assert seen == sorted(seen)
     assert seen[-1] == 3
@@ -83,7 +83,7 @@ def test_a_smaller_image_for_the_network_and_results_at_the_images_size(photos, 
 
     outputs = Outputs(tmp_path / "out", LABEL_MAP, ("train_ids",))
     inputs = find_images(str(photos / "a.png")).inputs
-    prediction.Job(predictor, outputs, height=12).run(inputs)
+    prediction.FilePredictor(predictor, outputs, height=12).run(inputs)
     assert seen == [(1, 12, 20, 3)]
     assert pixels(tmp_path / "out/train_ids/a.png").shape == (24, 40)
 
@@ -93,7 +93,7 @@ def test_unreadable_images_are_named_and_the_others_predicted(photos, tmp_path):
     (photos / "text.png").write_text("no image")
     inputs = find_images(str(photos)).inputs
     outputs, seen = Outputs(tmp_path / "out", LABEL_MAP), []
-    skipped = prediction.Job(constant, outputs, batch_size=2).run(inputs, seen.append)
+    skipped = prediction.FilePredictor(constant, outputs, batch_size=2).run(inputs, seen.append)
     assert sorted(path.name for path in skipped) == ["cut.jpg", "text.png"]
     assert files_in(tmp_path / "out/train_ids") == ["a.png", "street/b.png", "street/c.png"]
     assert seen[-1] == 5
@@ -110,7 +110,7 @@ def test_existing_outputs_are_kept_unless_asked(photos, tmp_path):
     assert files_in(output) == ["color/street/b.png"]
     assert (output / "color/street/b.png").read_bytes() == b"mine"
     assert prediction.remaining(inputs, outputs, SETTINGS, overwrite=True) == inputs
-    prediction.Job(constant, outputs).run(inputs)
+    prediction.FilePredictor(constant, outputs).run(inputs)
     assert pixels(output / "color/street/b.png").shape == (17, 33, 3)
 
 
@@ -118,12 +118,12 @@ def test_resuming_predicts_what_is_missing_and_keeps_the_rest(photos, tmp_path):
     outputs = Outputs(tmp_path / "out", LABEL_MAP)
     inputs = find_images(str(photos)).inputs
     prediction.remaining(inputs, outputs, SETTINGS)
-    prediction.Job(constant, outputs).run(inputs[:2])
+    prediction.FilePredictor(constant, outputs).run(inputs[:2])
     (tmp_path / "out/overlay/a.png").unlink()
     before = (tmp_path / "out/train_ids/street/b.png").stat().st_mtime_ns
     left = prediction.remaining(inputs, outputs, SETTINGS, resume=True)
     assert [item.name for item in left] == ["a", "street/c"]
-    prediction.Job(constant, outputs).run(left)
+    prediction.FilePredictor(constant, outputs).run(left)
     assert prediction.remaining(inputs, outputs, SETTINGS, resume=True) == []
     assert (tmp_path / "out/train_ids/street/b.png").stat().st_mtime_ns == before
     with pytest.raises(UserError, match=r"Another model: .*3.* there, .*4.* now"):

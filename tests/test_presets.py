@@ -9,7 +9,7 @@ import tiny_network
 from c3tf import train
 from c3tf.config import SECTIONS, Config, MethodConfig
 from c3tf.nets import deeplab
-from c3tf.runs import setup
+from c3tf.training import builder
 
 PAPER = "configs/presets/paper.flags"
 AUTHORS = "configs/presets/authors_code.flags"
@@ -149,7 +149,7 @@ def test_both_networks_are_those_of_the_preset(repository, preset, features):
             "--backbone_weights=random",
         ],
     )
-    model = setup.build_model(config, tiny_network.LABEL_MAP)
+    model = builder.build_model(config, tiny_network.LABEL_MAP)
     for network in (model.student, model.teacher):
         names = {layer.name for layer in network.layers}
         branches = [name for name in names if name.startswith("aspp_branch")]

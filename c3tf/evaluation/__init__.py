@@ -1,1 +1,1 @@
-"""Measures class maps against labels, draws them and writes them to files."""
+"""Measures of class maps against labels: counts, metrics, the evaluator, thresholds."""

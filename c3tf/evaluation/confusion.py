@@ -1,4 +1,4 @@
-"""Counts which class was predicted where which class was true."""
+"""Confusion counts: which class was predicted where which class was true."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Turns confusion counts into the numbers that papers report.
+"""The numbers that papers report, from confusion counts.
 
 Everything here is NumPy in float64 on a `(C, C)` matrix of counts whose rows are the true class
 and whose columns are the predicted one. A number that is not defined is NaN.

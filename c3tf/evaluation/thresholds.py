@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from c3tf.evaluation.walk import EvaluationError, Step, Walk
+from c3tf.evaluation.evaluator import BatchRunner, EvaluationError, Step
 from c3tf.method import confidence
 
 
@@ -19,10 +19,10 @@ def find(
     """Finds the thresholds that keep a share of the pixels of every predicted class (Eq. 6).
 
     Args:
-        steps: `c3tf.evaluation.steps.confidences`, one per device.
+        steps: `evaluator.confidence_step`, one per device.
         dataset: as for `Evaluator.run`.
         share: s, above 0 and at most 1; at 1 the thresholds are 0, which keeps all.
-        devices: where the steps run, see `Walk`.
+        devices: where the steps run, see `BatchRunner`.
         progress: called after every batch with the number of images so far.
 
     Returns:
@@ -34,7 +34,7 @@ def find(
     if not 0 < share <= 1:
         raise ValueError(f"`share` must be above 0 and at most 1. Received: share={share}")
     total, seen = 0, 0
-    for names, (counts,) in Walk(steps, devices).over(dataset):
+    for names, (counts,) in BatchRunner(steps, devices).run(dataset):
         total = total + counts.numpy().astype(np.int64)
         seen += len(names)
         if progress:

@@ -1,4 +1,4 @@
-"""Finds the images to predict and the names that their outputs get."""
+"""The image files to predict, and the names that their outputs get."""
 
 import dataclasses
 import glob
@@ -24,8 +24,8 @@ class Input:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """What a search has found.
+class FoundImages:
+    """The images that a search has found.
 
     Attributes:
         inputs: the images, sorted by name.
@@ -36,7 +36,7 @@ class Found:
     left_out: dict[Path, str]
 
 
-def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Found:
+def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> FoundImages:
     """Finds the images that `--images` names.
 
     Args:
@@ -50,7 +50,7 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
         root = Path(pattern)
         paths = _in_folder(root, {os.path.realpath(folder) for folder in exclude})
     elif os.path.isfile(pattern):
-        return Found([Input(Path(pattern), Path(pattern).stem)], {})
+        return FoundImages([Input(Path(pattern), Path(pattern).stem)], {})
     else:
         root = _fixed_part(pattern)
         matches = glob.iglob(pattern, recursive=True)
@@ -70,7 +70,7 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
             f"{', '.join(SUFFIXES)} files, a file or a pattern. Received: --images={pattern}"
         )
     _check_names(inputs)
-    return Found(inputs, left_out)
+    return FoundImages(inputs, left_out)
 
 
 def _reason_against(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Runs a network on images of any size: logits, probabilities, class maps, compiled functions.
+"""Networks on images of any size: logits, probabilities, class maps, compiled functions.
 
 A network answers on a grid of one position per `stride` x `stride` pixels. An image whose sides are
 no multiples of the stride is first continued to the right and below by its last row and column,

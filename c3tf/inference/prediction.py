@@ -1,4 +1,4 @@
-"""Predicts a list of images: reading, network and writing side by side."""
+"""Prediction of image files: reading, network and writing side by side; what is left to do."""
 
 import collections
 import dataclasses
@@ -24,8 +24,8 @@ _WRITERS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """How to predict.
+class FilePredictor:
+    """A network, the files that are written of its class maps, and how images are batched.
 
     Attributes:
         predict: class maps at any size; not used where `score` is given.

@@ -1,4 +1,4 @@
-"""What is written for a predicted image, and where.
+"""The files that are written for a predicted image.
 
 Every format has a folder of its own below the output folder, in which the tree of the inputs is
 repeated:

@@ -1,4 +1,4 @@
-"""Reads images ahead of the network, in threads, and puts those of one size together."""
+"""Images read ahead of the network, in threads, in batches of one size."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""How class maps are made from an image: at once or by windows, flipped, at several scales."""
+"""Class maps of an image: at once or by windows, flipped, at several scales."""
 
 import dataclasses
 import math

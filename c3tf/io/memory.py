@@ -1,4 +1,4 @@
-"""Says how much memory is left, so that what cannot fit is refused before it is read."""
+"""The memory that is left, and the refusal of what cannot fit."""
 
 import math
 import os

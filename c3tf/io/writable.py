@@ -1,4 +1,4 @@
-"""Refuses output that could not be written, before time is spent on what would be written.
+"""Checks that output can be written, before time is spent on what would be written.
 
 Folders that are missing above an output are made when it is written, by every command.
 """

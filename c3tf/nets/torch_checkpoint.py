@@ -1,4 +1,4 @@
-"""Reads PyTorch checkpoints into NumPy arrays, without PyTorch and without running foreign code.
+"""A reader of PyTorch checkpoints into NumPy arrays, without PyTorch or foreign code.
 
 A checkpoint is a pickle whose tensors refer to storages: since PyTorch 1.6 in a zip archive, one
 member per storage; before that, one after the other behind the pickle. A pickle may name any

@@ -1,4 +1,4 @@
-"""Maps the parameters of PyTorch networks to the layers of the reference backbones."""
+"""The parameters of PyTorch networks by layer of the reference backbones."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Finds, checks and loads backbone weights.
+"""Backbone weights: found, checked and loaded.
 
 A weights file is what Keras' `save_weights` writes for the reference backbone, so Keras alone can
 load it too. Files of `data_tools/convert_weights.py` carry one more attribute, which says for

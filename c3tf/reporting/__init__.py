@@ -1,1 +1,1 @@
-"""Turns run directories into one HTML page."""
+"""One HTML page about run directories."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import c3tf
 from c3tf.reporting import sections
 from c3tf.reporting.html import document, element
 from c3tf.reporting.runs import RunData
 from c3tf.reporting.style import CSS
+from c3tf.versions import VERSION
 
 _SECTIONS = (
     ("Overview", sections.overview),
@@ -45,6 +45,6 @@ def render(runs: Sequence[RunData], title: str) -> str:
         for anchor, heading, held in made
     ]
     names = ", ".join(run.name for run in runs)
-    said = element("p", {"class": "soft"}, f"{names}; made by c3tf {c3tf.__version__}")
+    said = element("p", {"class": "soft"}, f"{names}; made by c3tf {VERSION}")
     nav = element("nav", {"aria-label": "Sections"}, element("ul", {}, *links))
     return document(title, CSS, said, nav, element("main", {}, *body))

@@ -1,4 +1,4 @@
-"""Reads what training runs have written."""
+"""What training runs have written, as data for a report."""
 
 import dataclasses
 import json

@@ -18,7 +18,7 @@ from absl import logging
 from c3tf.config import Config
 from c3tf.io import files
 from c3tf.labels import LabelMap
-from c3tf.runs import storage
+from c3tf.runs import journal
 from c3tf.runs.checkpoint_file import CheckpointError, read, write
 from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.training import precision
@@ -55,12 +55,7 @@ class CheckpointStore:
     """Writes and finds the checkpoints of one run."""
 
     def __init__(self, run_dir: str, keep: int) -> None:
-        """Opens the store.
-
-        Args:
-            run_dir: directory of the run.
-            keep: newest checkpoints to keep, beside the best.
-        """
+        """Opens the store of a run directory, which keeps the `keep` newest beside the best."""
         self.folder = os.path.join(run_dir, FOLDER)
         self._keep = keep
 
@@ -95,7 +90,7 @@ class CheckpointStore:
         for name, array in arrays.items():
             if not np.all(np.isfinite(array)):
                 raise NonFiniteError(f"After step {step} {name} is not finite.", step, {})
-        with storage.writing(path, self._kept()):
+        with journal.writing(path, self._kept()):
             write(path, arrays, {**facts, "step": step})
             for other in self._superseded(step):
                 os.remove(self.path(other))
@@ -112,7 +107,7 @@ class CheckpointStore:
         """Keeps a checkpoint as the best one, whatever becomes of the newest ones."""
         best = os.path.join(self.folder, _BEST)
         with (
-            storage.writing(best, self._kept()),
+            journal.writing(best, self._kept()),
             open(path, "rb") as source,
             files.whole(best) as target,
         ):

@@ -1,12 +1,14 @@
-"""The run's journal: what happened to it, one JSON object per line of `events.jsonl`."""
+"""The journal of a run, the JSON lines that it is made of, and the error of a failed write."""
 
+import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
+from c3tf.errors import StorageError
 from c3tf.io import files
-from c3tf.runs import storage
 
 FILE = "events.jsonl"
 
@@ -19,16 +21,7 @@ class Journal:
         self._path = os.path.join(run_dir, FILE)
 
     def write(self, event: str, step: int, facts: dict[str, Any] | None = None) -> None:
-        """Appends one event.
-
-        Args:
-            event: what happened.
-            step: after which training step.
-            facts: JSON data about it.
-
-        Raises:
-            StorageError: it cannot be written.
-        """
+        """Appends what happened after a training step, with JSON facts about it."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         append(self._path, {"event": event, "step": step, "time": stamp, **(facts or {})})
 
@@ -40,7 +33,7 @@ def append(path: str, entry: dict[str, Any]) -> None:
         StorageError: it cannot be written.
     """
     text = line(entry)
-    with storage.writing(path), open(path, "a+b") as file:
+    with writing(path), open(path, "a+b") as file:
         size = file.seek(0, os.SEEK_END)
         if size:
             file.seek(size - 1)
@@ -66,3 +59,24 @@ def read(path: str) -> list[dict[str, Any]]:
         if isinstance(entry, dict):
             entries.append(entry)
     return entries
+
+
+@contextlib.contextmanager
+def writing(what: str, kept: str = "") -> Iterator[None]:
+    """Turns a failed write into one clear error.
+
+    Args:
+        what: path of what is written.
+        kept: a sentence about what is not lost.
+
+    Raises:
+        StorageError: the block failed because `what` could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = f"Cannot write {what}: {error.strerror or error}. {kept}".rstrip()
+        raise StorageError(
+            f"{said} Make room or mend the disk, then start the same command again: it goes on "
+            "from the newest checkpoint."
+        ) from error

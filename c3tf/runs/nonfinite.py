@@ -1,4 +1,4 @@
-"""The end of a run whose numbers are no numbers any more, and what is kept to find out why."""
+"""The error of a loss or weight that is not finite, and the file that helps to find out why."""
 
 import json
 import math
@@ -11,7 +11,7 @@ import tensorflow as tf
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.errors import UserError
 from c3tf.io import files
-from c3tf.runs import storage
+from c3tf.runs import journal
 
 
 class NonFiniteError(UserError):
@@ -20,13 +20,7 @@ class NonFiniteError(UserError):
     exit_code = 3
 
     def __init__(self, message: str, step: int, parts: dict[str, float]) -> None:
-        """Describes what happened.
-
-        Args:
-            message: one sentence or more.
-            step: the step that it happened in.
-            parts: numbers of that step by name.
-        """
+        """Describes what happened at a step, with the numbers of that step by name."""
         super().__init__(message)
         self.step, self.parts = step, parts
 
@@ -64,7 +58,7 @@ def write(
     held = {name: tf.convert_to_tensor(part).numpy() for name, part in batch._asdict().items()}
     parts = {name: str(value) for name, value in error.parts.items()}
     text = json.dumps({"step": error.step, "error": str(error), "parts": parts, **facts})
-    with storage.writing(path), files.whole(path) as file:
+    with journal.writing(path), files.whole(path) as file:
         np.savez_compressed(file, facts=np.array(text), **held, **arrays)
     saved = facts["newest_checkpoint"]
     kept = "There is no checkpoint yet." if saved is None else f"Step {saved} is saved."

@@ -24,7 +24,7 @@ from c3tf.runs.logging import callbacks
 from c3tf.runs.logging.run_log import RunLog
 from c3tf.runs.stopping import StopRequest
 from c3tf.runs.validator import Validator
-from c3tf.training import distribution, optimizer, precision
+from c3tf.training import builder, distribution, optimizer, precision
 from c3tf.versions import versions
 
 # Steps after which several hosts tell each other whether one was asked to stop.
@@ -66,7 +66,7 @@ class Run:
         self.data = open_training_data(self.manifest, self.split, config)
         distribution.check_divisible(config, self.devices.num_replicas)
         with self.devices.strategy.scope():
-            self.model = setup.build_model(config, self.label_map)
+            self.model = builder.build_model(config, self.label_map)
         self._store = CheckpointStore(self.output, config.training.keep_checkpoints)
         self._journal = Journal(self.output)
         self._log = RunLog(config, title, self.label_map, self.is_chief)
@@ -78,14 +78,15 @@ class Run:
     def describe(self) -> str:
         """Returns what will be done, in a few lines to be printed at the start."""
         trained = self.model.student.trainable_weights
-        facts = summary.Facts(
+        return summary.describe(
+            self.config,
+            self.data,
             title=self.title,
             parameters=sum(int(v.shape.num_elements()) for v in trained),
             devices=self._device_names(),
             split_hash=self.split.hash,
             validation_images=self.manifest.count("val"),
         )
-        return summary.describe(self.config, self.data, facts)
 
     def train(self, stop: StopRequest | None = None) -> results.RunResult | None:
         """Trains to the last step, or goes on from the newest checkpoint, and exports.
@@ -176,7 +177,7 @@ class Run:
         boundary, last = config.supervised_steps, config.training.steps
         hooks = [
             *self._log.callbacks(self.model, step, self._first_batch),
-            callbacks.At(1, last, self._after_step),
+            callbacks.EveryNSteps(1, last, self._after_step),
         ]
         if self._evaluation_due:
             self._after_step(step)

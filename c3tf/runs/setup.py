@@ -1,16 +1,40 @@
-"""Opens what a run needs before its first step: the split and the networks."""
+"""What a run needs before its first step: the embedded data, the split, durations that fit."""
 
-import keras
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from c3tf.config import Config
 from c3tf.config.checks import ALL, ConfigError
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
-from c3tf.labels import LabelMap
-from c3tf.nets import deeplab
-from c3tf.training import optimizer, precision
-from c3tf.training.step import TRAINERS
-from c3tf.training.trainer import SemiSupervisedTrainer
+from c3tf.errors import UserError
+
+# The folder that holds this package and the data tools.
+_ROOT = Path(__file__).resolve().parents[2]
+# The raw scenes lie beside the data set made from them, under its name with this ending.
+_RAW = "_raw"
+
+
+def ensure_data(config: Config) -> None:
+    """Runs the commands that make `--data`, where `--prepare` asks for it and it is absent.
+
+    They run as commands, not as functions: their workers then start without TensorFlow, and the
+    user sees what to type for other data.
+
+    Raises:
+        UserError: one of them failed, or `--data` is empty.
+    """
+    data = config.data.data
+    if config.data.prepare == "none" or os.path.exists(os.path.join(data, manifests.FILE_NAME)):
+        return
+    if not data:
+        raise UserError("`--data` must name the directory that --prepare makes. Received: nothing")
+    raw = os.path.normpath(data) + _RAW
+    if not os.path.exists(raw):
+        _run("data_tools.street_scenes", f"--output={raw}")
+    _run("data_tools.bdd100k", f"--source={raw}", f"--output={data}")
 
 
 def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
@@ -24,47 +48,6 @@ def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
         return splits.read(config.data.split, names)
     count = len(names) if config.data.labeled == ALL else int(config.data.labeled)
     return splits.draw(names, count, config.data.split_seed)
-
-
-def build_model(config: Config, label_map: LabelMap) -> SemiSupervisedTrainer:
-    """Builds student, teacher and optimizer, to be called inside the strategy's scope.
-
-    Args:
-        config: the run's configuration.
-        label_map: the classes.
-
-    Returns:
-        The compiled model in its supervised phase.
-
-    Raises:
-        UserError: the initial weights cannot be used.
-    """
-    network = config.network
-    with precision.policy(config.training.precision):
-        student = deeplab.build(
-            backbone=network.backbone,
-            num_classes=label_map.num_classes,
-            output_stride=network.output_stride,
-            embedding_dim=network.embedding_dim if config.uses_contrast else None,
-            backbone_weights=network.backbone_weights,
-            train_batch_norm=network.train_batch_norm,
-            seed=config.training.seed,
-            aspp_dilations=network.aspp_dilations,
-            stride_kernel={"weights": None, "1x1": 1, "3x3": 3}[network.stride_placement],
-            max_pool_ceil=network.max_pool_ceil,
-            align_corners=network.align_corners,
-        )
-    trainer = TRAINERS[config.method.method]
-    teacher = None
-    if trainer.uses_teacher:
-        # The same description without the weights: those are copied when the teacher begins.
-        teacher = keras.Model.from_config({**student.get_config(), "name": "teacher"})
-    model = trainer(student, teacher, label_map.num_classes, config)
-    adam = optimizer.build(config, deeplab.is_backbone, deeplab.is_projection)
-    adam.build(student.trainable_variables)
-    # The networks alone are compiled with XLA, and the optimizer scales gradients itself.
-    model.compile(optimizer=adam, jit_compile=False, auto_scale_loss=False)
-    return model
 
 
 def check_continues(config: Config, step: int, has_teacher: bool) -> None:
@@ -88,3 +71,12 @@ def check_continues(config: Config, step: int, has_teacher: bool) -> None:
             f"`--supervised_steps` must be at most {step}: the run's teacher has begun. "
             f"Received: --supervised_steps={config.supervised_steps}"
         )
+
+
+def _run(module: str, *arguments: str) -> None:
+    """Runs a command of this project, and prints how it was called."""
+    print("$", "python -m", module, *arguments, flush=True)
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", module, *arguments]
+    if subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode:
+        raise UserError(f"`python -m {module} {' '.join(arguments)}` failed; see above.")

@@ -1,4 +1,4 @@
-"""Stopping on SIGTERM or SIGINT: once to save first, twice to stop at once."""
+"""The stop request of SIGTERM or SIGINT: once to save first, twice to stop at once."""
 
 import os
 import signal

@@ -1,31 +1,13 @@
-"""What a run will do, in a few lines to be printed at its start."""
+"""The summary that a run prints at its start."""
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from c3tf.config import Config
 from c3tf.data.training_data import TrainingData
 from c3tf.versions import versions
-
-
-class Facts(NamedTuple):
-    """What the summary tells beside the configuration.
-
-    Attributes:
-        title: what the run is called.
-        parameters: trained parameters of the student.
-        devices: one name per replica.
-        split_hash: identity of the labeled/unlabeled split.
-        validation_images: images that evaluations run over.
-    """
-
-    title: str
-    parameters: int
-    devices: list[str]
-    split_hash: str
-    validation_images: int
 
 
 def device_names(strategy: tf.distribute.Strategy) -> list[str]:
@@ -38,8 +20,30 @@ def device_names(strategy: tf.distribute.Strategy) -> list[str]:
     return [_name(device) for device in strategy.extended.worker_devices]
 
 
-def describe(config: Config, data: TrainingData, facts: Facts) -> str:
-    """Returns data, batch, steps, epochs, devices and versions of a run as lines of text."""
+def describe(
+    config: Config,
+    data: TrainingData,
+    *,
+    title: str,
+    parameters: int,
+    devices: Sequence[str],
+    split_hash: str,
+    validation_images: int,
+) -> str:
+    """Describes data, batch, steps, epochs, devices and versions of a run.
+
+    Args:
+        config: the run's configuration.
+        data: what it trains on.
+        title: what the run is called.
+        parameters: trained parameters of the student.
+        devices: one name per replica.
+        split_hash: identity of the labeled/unlabeled split.
+        validation_images: images that evaluations run over.
+
+    Returns:
+        Lines of text.
+    """
     training, size = config.training, config.labeled_batch_size
     semi_steps = training.steps - config.supervised_steps
     semi = config.method.method == "c3"
@@ -53,16 +57,16 @@ def describe(config: Config, data: TrainingData, facts: Facts) -> str:
     if semi:
         epochs += f", {semi_steps * size / data.num_unlabeled:.1f} of the unlabeled ones"
     per_step = f"{2 * size} images ({size} labeled, {size} unlabeled)" if semi else f"{size} images"
-    devices = ", ".join(f"{count} x {name}" for name, count in Counter(facts.devices).items())
+    named = ", ".join(f"{count} x {name}" for name, count in Counter(devices).items())
     network = config.network
     lines = [
-        f"{facts.title}: {network.backbone} at stride {network.output_stride}, "
-        f"{facts.parameters / 1e6:.1f} M trained parameters",
-        f"  data {config.data.data}: {data.num_labeled} labeled (split {facts.split_hash}), "
-        f"{data.num_unlabeled} unlabeled, {facts.validation_images} validation images, "
+        f"{title}: {network.backbone} at stride {network.output_stride}, "
+        f"{parameters / 1e6:.1f} M trained parameters",
+        f"  data {config.data.data}: {data.num_labeled} labeled (split {split_hash}), "
+        f"{data.num_unlabeled} unlabeled, {validation_images} validation images, "
         f"{data.num_classes} classes",
         f"  steps: {phases}; {epochs}",
-        f"  effective batch: {per_step} over {len(facts.devices)} replica(s): {devices}",
+        f"  effective batch: {per_step} over {len(devices)} replica(s): {named}",
         f"  learning rate {training.learning_rate:g}, seed {training.seed}, output "
         f"{training.output}",
         "  " + ", ".join(f"{name} {version}" for name, version in versions().items()),

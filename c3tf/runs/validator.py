@@ -1,4 +1,4 @@
-"""Evaluates the networks of a run while it trains, and keeps the results."""
+"""The evaluations of a run while it trains, and their newest results."""
 
 import sys
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from c3tf.data.validation import val_dataset
 from c3tf.evaluation.evaluator import EvaluationResult, Evaluator
 from c3tf.io import json_files
 from c3tf.progress import Progress
-from c3tf.runs import run_dir, storage
+from c3tf.runs import journal, run_dir
 from c3tf.runs.stopping import StopRequest
 
 _SPLIT = "val"
@@ -56,7 +56,7 @@ class Validator:
                 return False
         for name, result in results.items():
             path = run_dir.evaluation_path(self._output, step, name)
-            with storage.writing(path):
+            with journal.writing(path):
                 json_files.write(path, result.to_json())
         self.results = results
         scores = ", ".join(f"{n} {r.mean_iou():.2%}" for n, r in results.items())

@@ -1,4 +1,4 @@
-"""Exports a network to a folder that production reads, and reads its SavedModel back.
+"""The export of a network to a folder that production reads, and the reader of its SavedModel.
 
 What is exported holds the network without its projection head, its preprocessing, and the
 resizing back to the image's size; batch norm is folded into the convolutions. A folder holds, by
@@ -6,8 +6,8 @@ format:
 
     saved_model  a SavedModel in the folder itself, which needs TensorFlow alone: neither Keras
                  nor this package; its signatures are described in `c3tf.serving.signatures`
-    keras        model.keras, built-in layers only, see `portable.write_keras`
-    tflite       model_float32.tflite and model_float16.tflite, see `portable.write_tflite`
+    keras        model.keras, built-in layers only, see `keras_tflite.write_keras`
+    tflite       model_float32.tflite and model_float16.tflite, see `keras_tflite.write_tflite`
 
 `label_map.json` and `model_card.json` beside them say what the class ids mean, where the network
 comes from, and what every file hashes to.
@@ -27,7 +27,7 @@ from c3tf.errors import UserError
 from c3tf.inference.networks import Predictor, Probabilities, logits_network, output_stride
 from c3tf.io import files, json_files
 from c3tf.labels import LabelMap, LabelMapError
-from c3tf.serving import archives, dilation, folding, model_card, signatures
+from c3tf.serving import graph_rewrites, keras_tflite, model_card, signatures
 from c3tf.serving.model_card import FILE as MODEL_CARD_FILE
 from c3tf.serving.signatures import SIGNATURES
 
@@ -111,7 +111,7 @@ def save(
             f"{classes}, label map {label_map.name!r} of {label_map.num_classes}."
         )
     if options.fold:
-        network = folding.fold_batch_norm(network)
+        network = graph_rewrites.fold_batch_norm(network)
     card = model_card.build(label_map, _artifacts(network, options), source or {}, metrics or {})
     with files.replacing(path) as beside:
         folder = Path(beside)
@@ -196,12 +196,12 @@ def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
     """Writes every format that is asked for."""
     folder.mkdir()
     if KERAS in options.formats:
-        archives.write_keras(network, folder / archives.KERAS_FILE)
-    traced = dilation.with_direct_dilation(network)
+        keras_tflite.write_keras(network, folder / keras_tflite.KERAS_FILE)
+    traced = graph_rewrites.with_native_dilation(network)
     if SAVED_MODEL in options.formats:
         signatures.write(traced, folder)
     if TFLITE in options.formats:
-        archives.write_tflite(traced, folder, options.tflite_size)
+        keras_tflite.write_tflite(traced, folder, options.tflite_size)
 
 
 def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
@@ -210,14 +210,14 @@ def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
     described = {
         SAVED_MODEL: {"file": _GRAPH_FILE, "signatures": list(SIGNATURES)},
         KERAS: {
-            "file": archives.KERAS_FILE,
+            "file": keras_tflite.KERAS_FILE,
             "output": "float32 logits over `classes`",
             "output_size": f"height and width rounded up to multiples of {stride}"
             if stride
             else "the network's own",
         },
         TFLITE: {
-            "files": archives.TFLITE_FILES,
+            "files": keras_tflite.TFLITE_FILES,
             "size": list(options.tflite_size),
             "output": "class_map",
         },

@@ -1,4 +1,4 @@
-"""Draws class maps for people: colours, overlays, error maps, legends and sheets of them."""
+"""Class maps drawn for people: colours, overlays, error maps, legends and sheets of them."""
 
 from collections.abc import Sequence
 

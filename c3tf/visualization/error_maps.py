@@ -1,4 +1,4 @@
-"""Writes where predictions are wrong, one picture per image of a data set."""
+"""Pictures of where predictions are wrong, one per image of a data set."""
 
 import os
 from pathlib import Path

@@ -1,53 +1,17 @@
-"""Keeps what trained networks make of validation images, and draws it."""
+"""The sheet of validation images beside what the networks of runs make of them."""
 
 import os
 from collections.abc import Mapping, Sequence
 
-import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from c3tf.data.validation import val_dataset
-from c3tf.inference.networks import predictor
 from c3tf.io.images import write_png
 from c3tf.labels import LabelMap
 from c3tf.visualization import drawing, examples
 from c3tf.visualization.examples import Example
 
 FILE = "predictions.png"
-_COUNT = 6
-
-
-def write_examples(
-    networks: Mapping[str, keras.Model],
-    label_map: LabelMap,
-    data_dir: str,
-    total: int,
-    run_dir: str,
-) -> None:
-    """Writes evenly spaced validation images with the predictions of a run's networks.
-
-    Args:
-        networks: networks by name.
-        label_map: their classes.
-        data_dir: the data set.
-        total: its validation images.
-        run_dir: directory of the run.
-    """
-    predictors = {name: predictor(network) for name, network in networks.items()}
-    count = min(_COUNT, total)
-    chosen = {i * total // count for i in range(count)}
-    found = []
-    for index, held in enumerate(val_dataset(data_dir)):
-        if index not in chosen:
-            continue
-        image, label = held["image"], held["label"]
-        size = tf.shape(label)[1:3]
-        predictions = {name: p(image, size)[0].numpy() for name, p in predictors.items()}
-        name = held["name"][0].numpy().decode()
-        found.append(Example(name, image[0].numpy(), label[0, ..., 0].numpy(), predictions))
-    examples.write(run_dir, found, label_map)
 
 
 def draw(runs: Mapping[str, str], folder: str, network: str = "student") -> str:

@@ -32,37 +32,47 @@ def updated(thresholds, probabilities, valid=None, ratio=0.8, decay=0.9):
     ).numpy()
 
 
-def test_authors_numbers(shared_dir):
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
-    start, decay, ratio, _ = data["b_init_ema_end_percent_gamma"]
-    probabilities = np.float64(data["b_probs"]).transpose(0, 1, 3, 4, 2)
-    thresholds = np.full(probabilities.shape[-1], start)
-    for call, expected in zip(probabilities, data["b_thresholds"], strict=True):
-        thresholds = updated(thresholds, call, ratio=ratio, decay=decay)
+def test_authors_numbers(authors):
+    start, decay, ratio, _ = authors["b_init_ema_end_percent_gamma"]
+    thresholds = np.full(authors["b_thresholds"].shape[-1], start)
+    calls = zip(
+        np.float64(authors["b_confidence"]),
+        authors["b_class"].astype(np.int32),
+        authors["b_thresholds"],
+        strict=True,
+    )
+    for highest, predicted, expected in calls:
+        thresholds = confidence.update_thresholds(
+            tf.constant(thresholds),
+            tf.constant(highest),
+            tf.constant(predicted),
+            np.ones(predicted.shape, bool),
+            ratio=ratio,
+            decay=decay,
+        ).numpy()
         # The bin's lower edge: never above the element, and less than a bin below it; in the
         # moving average each call's error enters with 1 - decay.
         assert (thresholds <= expected + 1e-8).all()
         assert (thresholds > expected - (1 - decay**2) * RESOLUTION - 1e-8).all()
-    absent = np.flatnonzero(data["b_thresholds"][-1] == start)
+    absent = np.flatnonzero(authors["b_thresholds"][-1] == start)
     np.testing.assert_array_equal(thresholds[absent], start)
     assert absent.size
 
 
 @pytest.mark.parametrize("case", ["c0", "c1"])
-def test_authors_thresholds_and_region_of_a_single_call(shared_dir, case):
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
-    logits = np.float64(data[f"{case}_teacher_logits"]).transpose(0, 2, 3, 1)
+def test_authors_thresholds_and_region_of_a_single_call(authors, case):
+    logits = np.float64(authors[f"{case}_teacher_logits"]).transpose(0, 2, 3, 1)
     probabilities = references.softmax(logits)
-    start = np.full(logits.shape[-1], float(data[f"{case}_start_threshold"]))
+    start = np.full(logits.shape[-1], float(authors[f"{case}_start_threshold"]))
     thresholds = updated(start, probabilities)
     np.testing.assert_allclose(
-        thresholds, data[f"{case}_thresholds"], rtol=0, atol=0.1 * RESOLUTION + 1e-7
+        thresholds, authors[f"{case}_thresholds"], rtol=0, atol=0.1 * RESOLUTION + 1e-7
     )
     region = confidence.confident_region(
         tf.constant(thresholds), *outputs(probabilities), np.ones(logits.shape[:3], bool)
     ).numpy()
     # At most a pixel per class may lie between the threshold and the edge of its bin.
-    assert (region != (data[f"{case}_mask"][:, 0] == 1)).sum() <= logits.shape[-1]
+    assert (region != (authors[f"{case}_mask"][:, 0] == 1)).sum() <= logits.shape[-1]
 
 
 @pytest.mark.parametrize("ratio", [0.05, 0.4, 0.8, 0.99])

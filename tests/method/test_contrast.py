@@ -109,29 +109,28 @@ def test_gradient_of_eq_5_passes_through_the_normalisation():
 
 
 @pytest.mark.parametrize("case", ["a0", "a1"])
-def test_reference_gives_the_authors_pair_loss(shared_dir, case):
+def test_reference_gives_the_authors_pair_loss(authors, case):
     """Their vectors are not of unit norm here, so this case measures the reference alone."""
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
-    feats = np.float64(data[f"{case}_feats"])
+    feats = np.float64(authors[f"{case}_feats"])
     anchors, keys = (
-        np.float64(data[f"{case}_{name}"]).reshape(-1, feats.shape[-1])
+        np.float64(authors[f"{case}_{name}"]).reshape(-1, feats.shape[-1])
         for name in ("feats", "feats_t")
     )
-    classes = np.repeat(data[f"{case}_labels"], feats.shape[1])
-    temperature, same = float(data[f"{case}_temperature"]), np.eye(len(anchors), dtype=bool)
-    scale = temperature / float(data[f"{case}_base_temperature"])
+    classes = np.repeat(authors[f"{case}_labels"], feats.shape[1])
+    temperature, same = float(authors[f"{case}_temperature"]), np.eye(len(anchors), dtype=bool)
+    scale = temperature / float(authors[f"{case}_base_temperature"])
     losses, gradients = references.contrastive_loss(
         anchors, classes, keys, classes, temperature, same
     )
-    np.testing.assert_allclose(scale * losses.mean(), data[f"{case}_loss"], rtol=1e-6)
+    np.testing.assert_allclose(scale * losses.mean(), authors[f"{case}_loss"], rtol=1e-6)
     np.testing.assert_allclose(
         scale * gradients.reshape(feats.shape) / len(anchors),
-        data[f"{case}_grad_feats"],
+        authors[f"{case}_grad_feats"],
         rtol=1e-4,
         atol=1e-6,
     )
     own, _ = references.contrastive_loss(anchors, classes, anchors, classes, temperature, same)
-    np.testing.assert_allclose(scale * own.mean(), data[f"{case}_single_loss"], rtol=1e-6)
+    np.testing.assert_allclose(scale * own.mean(), authors[f"{case}_single_loss"], rtol=1e-6)
     # ... and the function under test agrees with the reference on the same vectors, normalised.
     ids = np.arange(len(anchors))
     losses = contrastive(
@@ -154,18 +153,19 @@ def test_reference_gives_the_authors_pair_loss(shared_dir, case):
     np.testing.assert_allclose(losses, expected, rtol=1e-11)
 
 
-def authors_whole_case(shared_dir):
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
+def authors_whole_case(authors):
     case = {
-        name.removeprefix("a_full0_"): data[name] for name in data if name.startswith("a_full0_")
+        name.removeprefix("a_full0_"): authors[name]
+        for name in authors
+        if name.startswith("a_full0_")
     }
     for name in ("feats", "feats_t", "grad_feats"):
         case[name] = np.float64(case[name]).transpose(0, 2, 3, 1)
     return case
 
 
-def test_authors_contrast_with_their_samples(shared_dir):
-    case = authors_whole_case(shared_dir)
+def test_authors_contrast_with_their_samples(authors):
+    case = authors_whole_case(authors)
     feats, size = case["feats"], case["feats"].shape
     index = case["anchor_index"]
     # Only the pixels that they drew have a class, so sampling has to take exactly these.

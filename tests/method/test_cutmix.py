@@ -26,9 +26,8 @@ def random_images(seed=0, number=4, height=HEIGHT, width=WIDTH, channels=3):
     return tuple(rng.integers(0, 256, shape).astype(np.uint8))
 
 
-def test_authors_boxes(shared_dir):
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
-    state, drawn = np.random.RandomState(int(data["e_seed"])), 50
+def test_authors_boxes(authors):
+    state, drawn = np.random.RandomState(int(authors["e_seed"])), 50
     # Their generator drew fifty boxes, of which ten are kept: the share of the area of all (always
     # a half), then the aspect of all, then the positions of all.
     state.uniform(size=drawn)
@@ -36,14 +35,14 @@ def test_authors_boxes(shared_dir):
         [state.uniform(size=(drawn, 1)), state.uniform(size=(drawn, 2))], axis=1
     )[:10]
     boxes = cutmix.boxes_from_uniform(tf.constant(uniform), 256, 512)
-    np.testing.assert_array_equal(boxes, data["e_box_y0_x0_h_w"])
+    np.testing.assert_array_equal(boxes, authors["e_box_y0_x0_h_w"])
     # One labeled and one unlabeled image per box: inside, the labeled one shows the other.
     plan = cutmix.MixPlan(tf.constant([[0, 1]] * len(boxes)), boxes[:, None])
     inside = cutmix.sources(plan, 256, 512)[::2] >= len(boxes) * 256 * 512
-    outside = np.unpackbits(data["e_masks_packed"], axis=-1).astype(bool)
+    outside = np.unpackbits(authors["e_masks_packed"], axis=-1).astype(bool)
     np.testing.assert_array_equal(inside, ~outside)
     np.testing.assert_allclose(
-        tf.reduce_mean(tf.cast(inside, tf.float64), axis=(1, 2)), data["e_box_area_fraction"]
+        tf.reduce_mean(tf.cast(inside, tf.float64), axis=(1, 2)), authors["e_box_area_fraction"]
     )
 
 

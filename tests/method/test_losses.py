@@ -88,15 +88,14 @@ def test_groups_of_one_and_of_all_are_the_other_averagings():
 
 
 @pytest.mark.parametrize("case", ["c0", "c1"])
-def test_authors_numbers(shared_dir, case):
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
+def test_authors_numbers(authors, case):
 
     def array(name):
-        values = np.float64(data[f"{case}_{name}"])
+        values = np.float64(authors[f"{case}_{name}"])
         return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values
 
     teacher = references.softmax(array("teacher_logits"))
-    thresholds, labels = array("thresholds"), data[f"{case}_target"]
+    thresholds, labels = array("thresholds"), authors[f"{case}_target"]
     confident = references.confident_region(thresholds, teacher, np.ones(labels.shape, bool))
     np.testing.assert_array_equal(confident, array("mask")[..., 0] == 1)
     students = np.concatenate([array("student_logits_labeled"), array("student_logits")])
@@ -114,16 +113,15 @@ def test_authors_numbers(shared_dir, case):
 
     _, gradient = with_gradient(total, students)
     # The authors' numbers are float32.
-    np.testing.assert_allclose(parts["supervised"], data[f"{case}_sup_loss"], rtol=1e-6)
-    np.testing.assert_allclose(parts["consistency"], data[f"{case}_consist_loss"], rtol=1e-6)
+    np.testing.assert_allclose(parts["supervised"], authors[f"{case}_sup_loss"], rtol=1e-6)
+    np.testing.assert_allclose(parts["consistency"], authors[f"{case}_consist_loss"], rtol=1e-6)
     np.testing.assert_allclose(gradient, array("grad_sup_plus_consist"), rtol=1e-4, atol=1e-9)
 
 
-def test_without_dcrs_as_the_authors_have_it(shared_dir):
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
+def test_without_dcrs_as_the_authors_have_it(authors):
     for case in ("c0", "c1"):
         teacher, student = (
-            np.float64(data[f"{case}_{name}_logits"]).transpose(0, 2, 3, 1)
+            np.float64(authors[f"{case}_{name}_logits"]).transpose(0, 2, 3, 1)
             for name in ("teacher", "student")
         )
         loss = losses.consistency(
@@ -133,7 +131,7 @@ def test_without_dcrs_as_the_authors_have_it(shared_dir):
             num_images=2,
             class_mean=True,
         )
-        np.testing.assert_allclose(loss, data[f"{case}_wo_cb_loss"], rtol=1e-6)
+        np.testing.assert_allclose(loss, authors[f"{case}_wo_cb_loss"], rtol=1e-6)
 
 
 def test_uniform_logits_cost_log_of_the_classes():

@@ -48,10 +48,9 @@ def test_rule(count, min_pixels, hard_share, fill_up):
     assert samples.index.shape == samples.taken.shape == samples.hard.shape == (4, 3, count)
 
 
-def test_authors_share_of_hard_samples(shared_dir):
+def test_authors_share_of_hard_samples(authors):
     """Their classes, their number of hard samples; which pixels is theirs to draw."""
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
-    full, predicted = data["a_full0_labels"], data["a_full0_predict"]
+    full, predicted = authors["a_full0_labels"], authors["a_full0_predict"]
     rows, columns = (
         np.arange(size) * whole // size
         for size, whole in zip(predicted.shape[1:], full.shape[1:], strict=True)
@@ -67,9 +66,9 @@ def test_authors_share_of_hard_samples(shared_dir):
     )
     drawn = as_lists(samples)
     assert list(drawn) == list(
-        zip(data["a_full0_anchor_image"], data["a_full0_anchor_class"], strict=True)
+        zip(authors["a_full0_anchor_image"], authors["a_full0_anchor_class"], strict=True)
     )
-    assert [len(h) for h, _ in drawn.values()] == data["a_full0_anchor_n_hard"].tolist()
+    assert [len(h) for h, _ in drawn.values()] == authors["a_full0_anchor_n_hard"].tolist()
     assert all(len(h) + len(e) == 20 for h, e in drawn.values())
 
 

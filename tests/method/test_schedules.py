@@ -21,10 +21,9 @@ def decay(step, warmup, alpha=0.99):
     return float(schedules.ema_decay(tf.constant(step), alpha, warmup, tf.float64))
 
 
-def test_authors_ramp(shared_dir):
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
-    for length, expected in zip(data["d_rampup_length"], data["d_rampup_value"], strict=True):
-        values = [ramp(step, int(length)) for step in data["d_rampup_current"].tolist()]
+def test_authors_ramp(authors):
+    for length, expected in zip(authors["d_rampup_length"], authors["d_rampup_value"], strict=True):
+        values = [ramp(step, int(length)) for step in authors["d_rampup_current"].tolist()]
         np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
@@ -47,10 +46,9 @@ def test_ramp_takes_integer_steps_as_the_optimizer_counts_them():
     assert float(value) == pytest.approx(references.sigmoid_ramp(7, 10), rel=1e-6)
 
 
-def test_authors_ema_decay(shared_dir):
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
-    values = [decay(step, warmup=True) for step in data["d_ema_times"].tolist()]
-    np.testing.assert_allclose(values, data["d_ema_alpha"], rtol=1e-12)
+def test_authors_ema_decay(authors):
+    values = [decay(step, warmup=True) for step in authors["d_ema_times"].tolist()]
+    np.testing.assert_allclose(values, authors["d_ema_alpha"], rtol=1e-12)
 
 
 def test_ema_decay_of_the_paper_is_constant():
@@ -80,16 +78,13 @@ def rates(base, steps, at, power=0.9):
 
 
 @pytest.mark.parametrize("case", ["small", "official"])
-def test_authors_learning_rates(shared_dir, case):
+def test_authors_learning_rates(authors, case):
     """Their number i is what the optimizer holds after i + 1 steps."""
-    data = np.load(shared_dir / "cases" / "authors_code.npz")
-    epochs, iterations, base = data[f"d_poly_{case}_epochs_iters_base"].tolist()
-    steps = int(epochs * iterations)
-    expected = data[f"d_poly_{case}_lr"].reshape(-1)
-    at = np.unique(np.linspace(0, steps - 1, 40).astype(int))
-    np.testing.assert_allclose(
-        rates(base, steps, at + 1), expected[at], rtol=1e-4, atol=1e-6 * base
-    )
+    epochs, iterations, base = authors[f"d_poly_{case}_epochs_iters_base"].tolist()
+    steps, at = int(epochs * iterations), authors[f"d_poly_{case}_at"]
+    assert (at[0], at[-1]) == (0, steps - 1)
+    expected = authors[f"d_poly_{case}_lr"]
+    np.testing.assert_allclose(rates(base, steps, at + 1), expected, rtol=1e-4, atol=1e-6 * base)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.9, 2.0])

@@ -38,12 +38,11 @@ def _refusal(path, backbone, base):
     return str(caught.value)
 
 
-def test_package_and_shared_file_agree(shared_dir, base, imagenet):
-    path = shared_dir / "weights" / "efficientnet_lite0_imagenet.weights.h5"
-    shared = weights.resolve(LITE, str(path), base)
-    assert shared.layout == imagenet.layout == backbones.EFFICIENTNET_LITE
-    assert shared.arrays.keys() == imagenet.arrays.keys()
-    for name, arrays in shared.arrays.items():
+def test_a_file_of_the_package_and_the_package_agree(file, base, imagenet):
+    saved = weights.resolve(LITE, str(file), base)
+    assert saved.layout == imagenet.layout == backbones.EFFICIENTNET_LITE
+    assert saved.arrays.keys() == imagenet.arrays.keys()
+    for name, arrays in saved.arrays.items():
         for ours, theirs in zip(imagenet.arrays[name], arrays, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 

@@ -3,7 +3,7 @@
 import pytest
 
 import tiny_command
-from c3tf.runs import setup
+from c3tf.training import builder
 
 
 @pytest.fixture(scope="module")
@@ -17,4 +17,4 @@ def data(tmp_path_factory):
 @pytest.fixture
 def tiny_networks(monkeypatch):
     """Lets every run in this process train tiny networks."""
-    monkeypatch.setattr(setup, "build_model", tiny_command.build_model)
+    monkeypatch.setattr(builder, "build_model", tiny_command.build_model)

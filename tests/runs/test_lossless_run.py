@@ -16,12 +16,13 @@ from c3tf.config import Config
 from c3tf.config.checks import ConfigError
 from c3tf.data import pipeline
 from c3tf.errors import Stopped, StorageError
-from c3tf.runs import checkpoints, setup
+from c3tf.runs import checkpoints
 from c3tf.runs.checkpoints import CheckpointError
 from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.runs.run import Run
 from c3tf.runs.run_dir import RunDirError
 from c3tf.runs.stopping import StopRequest
+from c3tf.training import builder
 from c3tf.training.step import C3Trainer
 
 pytestmark = pytest.mark.usefixtures("tiny_networks")
@@ -60,7 +61,7 @@ def half_done(data, tmp_path_factory):
     """A run that was stopped after step 5."""
     output = tmp_path_factory.mktemp("half") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "build_model", tiny_command.build_model)
+        patch.setattr(builder, "build_model", tiny_command.build_model)
         stopped_at(settings(data, output), 5)
     return output
 

@@ -8,13 +8,13 @@ from c3tf.data.training_data import ImageSet, TrainingData
 from c3tf.runs import summary
 
 DATA = TrainingData(ImageSet(None, None, 100), ImageSet(None, None, 800), num_classes=19)
-FACTS = summary.Facts(
-    title="c3",
-    parameters=43_000_000,
-    devices=["NVIDIA H100", "NVIDIA H100", "CPU"],
-    split_hash="6cd9af2ea034",
-    validation_images=500,
-)
+FACTS = {
+    "title": "c3",
+    "parameters": 43_000_000,
+    "devices": ["NVIDIA H100", "NVIDIA H100", "CPU"],
+    "split_hash": "6cd9af2ea034",
+    "validation_images": 500,
+}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def lines():
     config = Config().with_options(
         global_batch_size=8, steps=1000, supervised_steps=200, data="some/data", output="run"
     )
-    return summary.describe(config, DATA, FACTS).splitlines()
+    return summary.describe(config, DATA, **FACTS).splitlines()
 
 
 def test_steps_and_epochs_of_both_sets(lines):
@@ -42,7 +42,7 @@ def test_batch_devices_split_parameters_and_versions(lines):
 
 def test_the_baseline_sees_labeled_images_only():
     config = Config().with_options(method="supervised", global_batch_size=8, steps=50)
-    text = summary.describe(config, DATA, FACTS)
+    text = summary.describe(config, DATA, **FACTS)
     assert "effective batch: 4 images over" in text
     assert "steps: 50 steps of 4 labeled images; 2.0 epochs of the labeled images" in text
 

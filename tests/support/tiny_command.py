@@ -14,8 +14,7 @@ import tiny_segmenter
 from c3tf import cli, train
 from c3tf.config import absl_flags
 from c3tf.labels import LabelMap
-from c3tf.runs import setup
-from c3tf.training import optimizer
+from c3tf.training import builder, optimizer
 from c3tf.training.step import TRAINERS
 from c3tf.training.trainer import SemiSupervisedTrainer
 
@@ -85,7 +84,7 @@ def _pair(seed):
 
 
 def build_model(config, label_map) -> SemiSupervisedTrainer:
-    """Stands in for `setup.build_model`."""
+    """Stands in for `builder.build_model`."""
     student = tiny_segmenter.network("student", seed=1)
     trainer = TRAINERS[config.method.method]
     teacher = tiny_segmenter.network("teacher", seed=2) if trainer.uses_teacher else None
@@ -101,7 +100,7 @@ def _main() -> None:
     count = int(os.environ["LOGICAL_CPUS"])
     logical = [tf.config.LogicalDeviceConfiguration()] * count
     tf.config.set_logical_device_configuration(cpu, logical)
-    setup.build_model = build_model
+    builder.build_model = build_model
     train.main()
 
 

@@ -1,4 +1,4 @@
-"""What happens between steps: when, and with which scalars."""
+"""Keras callbacks between steps: means of scalars, calls at every n-th step, JSON lines."""
 
 import math
 import os
@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from c3tf.io import files
-from c3tf.runs import journal, storage
+from c3tf.runs import journal
 from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.training import statistics
 from c3tf.training.optimizer import steps_done
@@ -37,12 +37,7 @@ class StepCallback(keras.callbacks.Callback):
         self.on_step(self._step, logs or {})
 
     def on_step(self, step: int, logs: Logs) -> None:
-        """Does what is to be done after a step.
-
-        Args:
-            step: training steps done.
-            logs: what the train step returned.
-        """
+        """Does what is to be done after `step` steps, given what the train step returned."""
         raise NotImplementedError
 
 
@@ -124,17 +119,11 @@ class ScalarLog(StepCallback):
             listener(step, scalars)
 
 
-class At(StepCallback):
+class EveryNSteps(StepCallback):
     """Calls a function at every n-th step and at the last one."""
 
     def __init__(self, every: int, last_step: int, call: Callable[[int], None]) -> None:
-        """Creates the callback.
-
-        Args:
-            every: n.
-            last_step: the step after which the run ends.
-            call: called with the step.
-        """
+        """Calls `call(step)` at every `every`-th step and after `last_step`."""
         super().__init__()
         self._every, self._last_step, self._call = every, last_step, call
 
@@ -153,7 +142,7 @@ class JsonLines:
         if not os.path.exists(path):
             return
         kept = [entry for entry in journal.read(path) if entry.get("step", step + 1) <= step]
-        with storage.writing(path):
+        with journal.writing(path):
             files.write_text(path, "".join(map(journal.line, kept)))
 
     def __call__(self, step: int, scalars: Scalars) -> None:

@@ -1,4 +1,4 @@
-"""Shows how a run goes: one line that is rewritten on a terminal, one per interval elsewhere."""
+"""The progress line of a run: rewritten on a terminal, one per interval elsewhere."""
 
 import shutil
 import sys

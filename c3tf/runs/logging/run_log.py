@@ -12,9 +12,9 @@ from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.labels import LabelMap
 from c3tf.runs.logging import callbacks
 from c3tf.runs.logging.console import Console
-from c3tf.runs.logging.pictures import Pictures
 from c3tf.runs.logging.tensorboard import EventLog
 from c3tf.training import statistics
+from c3tf.training.pictures import Pictures
 from c3tf.training.trainer import SemiSupervisedTrainer
 
 METRICS = "metrics.jsonl"
@@ -24,14 +24,7 @@ class RunLog:
     """Logs the scalars and pictures of one run; on hosts other than the chief only checks them."""
 
     def __init__(self, config: Config, title: str, label_map: LabelMap, is_chief: bool) -> None:
-        """Opens nothing yet but the name of the TensorBoard events.
-
-        Args:
-            config: of the run.
-            title: what progress lines call the run.
-            label_map: its classes.
-            is_chief: whether this host writes.
-        """
+        """Prepares the log of a run that progress lines call `title`; only the chief writes."""
         self._config, self._title, self._label_map = config, title, label_map
         self._is_chief = is_chief
         writes_events = config.training.tensorboard and is_chief
@@ -66,7 +59,7 @@ class RunLog:
             def draw(step: int) -> None:
                 self._events.pictures(step, pictures.draw())
 
-            hooks.append(callbacks.At(training.image_log_interval, training.steps, draw))
+            hooks.append(callbacks.EveryNSteps(training.image_log_interval, training.steps, draw))
         return hooks
 
     def _listeners(self, step: int) -> list[Callable[[int, dict[str, float]], None]]:
@@ -78,11 +71,7 @@ class RunLog:
         return [*listeners, self._events] if self._events else listeners
 
     def flush(self, step: int) -> None:
-        """Logs what is held back since the last line.
-
-        Raises:
-            NonFiniteError: a loss is not finite.
-        """
+        """Logs what is held back since the last line."""
         self._scalars.flush(step)
 
     def scores(self, step: int, mean_iou: dict[str, float]) -> None:

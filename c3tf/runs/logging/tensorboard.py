@@ -1,4 +1,4 @@
-"""Writes scalars and pictures as TensorBoard events.
+"""TensorBoard events of scalars and pictures.
 
 TensorFlow's own `tf.summary.scalar` needs the package `tensorboard`, which only who looks at the
 events must have; `tf.summary.write`, which they are made of, does not.
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import summary_pb2
 
-from c3tf.runs import storage
+from c3tf.runs import journal
 
 FOLDER = "tensorboard"
 
@@ -24,21 +24,13 @@ class EventLog:
         self._writer: tf.summary.SummaryWriter | None = None
 
     def __call__(self, step: int, scalars: dict[str, float]) -> None:
-        """Writes scalars by name.
-
-        Raises:
-            StorageError: they cannot be written.
-        """
+        """Writes scalars by name; raises `StorageError` where they cannot be written."""
         metadata = _metadata("scalars", summary_pb2.DATA_CLASS_SCALAR)
         values = {name: tf.constant(value, tf.float32) for name, value in scalars.items()}
         self._write(step, values, metadata)
 
     def pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
-        """Writes uint8 pictures `(N, H, W, 3)` by name.
-
-        Raises:
-            StorageError: they cannot be written.
-        """
+        """Writes uint8 pictures `(N, H, W, 3)` by name, or raises `StorageError`."""
         metadata = _metadata("images", summary_pb2.DATA_CLASS_BLOB_SEQUENCE)
         self._write(step, {name: _encoded(p) for name, p in pictures.items()}, metadata)
 
@@ -51,7 +43,7 @@ class EventLog:
     def _write(
         self, step: int, values: dict[str, tf.Tensor], metadata: summary_pb2.SummaryMetadata
     ) -> None:
-        with storage.writing(self._folder):
+        with journal.writing(self._folder):
             try:
                 self._writer = self._writer or tf.summary.create_file_writer(self._folder)
                 with self._writer.as_default():

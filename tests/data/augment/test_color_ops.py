@@ -116,20 +116,19 @@ def test_hue_of_every_kind_of_colour():
         assert_as_pillow(ours, with_pillow(colours, (ColorOp.HUE, factor)), exact=False)
 
 
-def test_authors_rand_augment_cases(shared_dir):
-    cases = np.load(shared_dir / "cases" / "authors_code.npz")
+def test_authors_rand_augment_cases(authors):
     steps = {
         "AutoContrast_m10": (ColorOp.AUTO_CONTRAST, 0),
         "Equalize_m10": (ColorOp.EQUALIZE, 0),
         "PosterizeTpu_m10": (ColorOp.POSTERIZE, 4),
         "Color_m9.4": (ColorOp.SATURATION, 0.1 + 1.8 * 0.94),
     }
-    assert {name for name in cases.files if name.startswith("f_rand")} == {
+    assert {name for name in authors if name.startswith("f_rand")} == {
         f"f_rand_{name}" for name in steps
     }
     for name, step in steps.items():
-        ours = apply_program(cases["f_image"], program(step)).numpy()
-        assert_as_pillow(ours, cases[f"f_rand_{name}"], exact=step[0] not in BLENDS)
+        ours = apply_program(authors["f_image"], program(step)).numpy()
+        assert_as_pillow(ours, authors[f"f_rand_{name}"], exact=step[0] not in BLENDS)
 
 
 @hypothesis.settings(max_examples=60, deadline=None, derandomize=True)

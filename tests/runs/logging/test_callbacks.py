@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from c3tf.runs.logging import callbacks
-from c3tf.runs.logging.callbacks import At, JsonLines, ScalarLog
+from c3tf.runs.logging.callbacks import EveryNSteps, JsonLines, ScalarLog
 from c3tf.runs.logging.console import Console
 from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.training.statistics import BATCH_READY
@@ -165,7 +165,7 @@ def test_flushing_twice_reports_once():
 )
 def test_at_calls_at_every_nth_step_and_at_the_last(every, last, start, expected):
     called = []
-    take_steps(At(every, last, called.append), [{}] * (last - start), start=start)
+    take_steps(EveryNSteps(every, last, called.append), [{}] * (last - start), start=start)
     assert called == expected
 
 
@@ -241,7 +241,7 @@ def test_log_works_inside_fit(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(optimizer=keras.optimizers.SGD(0.5), loss="mse")
     path, called = tmp_path / "metrics.jsonl", []
-    hooks = [ScalarLog(2, 5, [JsonLines(str(path), 0)]), At(2, 5, called.append)]
+    hooks = [ScalarLog(2, 5, [JsonLines(str(path), 0)]), EveryNSteps(2, 5, called.append)]
     data = np.ones((10, 2), np.float32), np.ones((10, 1), np.float32)
     model.fit(*data, batch_size=2, verbose=0, callbacks=hooks, shuffle=False)
     lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -11,9 +11,9 @@ from tensorflow.core.util import event_pb2
 import tiny_command
 from c3tf.config import Config
 from c3tf.data import pipeline
-from c3tf.runs import setup
 from c3tf.runs.logging.tensorboard import EventLog
 from c3tf.runs.run import Run
+from c3tf.training import builder
 from c3tf.visualization import drawing
 
 
@@ -63,7 +63,7 @@ def trained(tmp_path_factory):
     words = tiny_command.options(root / "data", root / "run", **options)
     config = Config().with_options(**words)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "build_model", tiny_command.build_model)
+        patch.setattr(builder, "build_model", tiny_command.build_model)
         patch.setattr(pipeline, "semi_supervised_batches", slowed)
         run = Run(config, "c3")
         run.train()

@@ -1,4 +1,4 @@
-"""Making the embedded data set: which commands run, and when none does."""
+"""What is ready before a run: which commands make the embedded data, and when none does."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from c3tf.config import Config
 from c3tf.errors import UserError
-from c3tf.runs import embedded_data
+from c3tf.runs import setup
 
 
 class Commands:
@@ -29,8 +29,8 @@ class Commands:
 
 
 def prepare(monkeypatch, data, commands, prepare="street_scenes"):
-    monkeypatch.setattr(embedded_data, "subprocess", commands)
-    embedded_data.ensure_data(Config().with_options(data=str(data), prepare=prepare))
+    monkeypatch.setattr(setup, "subprocess", commands)
+    setup.ensure_data(Config().with_options(data=str(data), prepare=prepare))
     return commands.calls
 
 

@@ -1,4 +1,4 @@
-"""Folds batch norm into the convolutions before it, for networks that are served.
+"""Rewrites of a network that is served: folded batch norm, dilation as one operation each.
 
 At inference batch norm multiplies each channel by a constant and adds another. A convolution is
 linear, so the two together are one convolution with another kernel and a bias.
@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
@@ -49,6 +50,30 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
             layer.set_weights(_folded(original, model.get_layer(norm_of[layer.name])))
         else:
             layer.set_weights(original.get_weights())
+    return result
+
+
+def with_native_dilation(model: keras.Model) -> keras.Model:
+    """Builds the same network with dilated convolutions that TensorFlow runs directly.
+
+    Keras' own go through `tf.nn.convolution`, which rearranges the image into a batch of smaller
+    ones and back around every dilated convolution. That costs copies, and keeps TensorFlow from
+    fusing bias and activation into the convolution.
+
+    Args:
+        model: a functional network of built-in Keras layers; it is not changed.
+
+    Returns:
+        A new functional network with variables of its own under the same names. Its dilated
+        layers are no built-in ones, so it is for tracing, not for archives.
+    """
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind = _NativeConv2D if _is_dilated(layer) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    result = keras.models.clone_model(model, clone_function=clone)
+    result.set_weights(model.get_weights())
     return result
 
 
@@ -116,3 +141,26 @@ def _names(outputs: Any) -> Iterator[str]:
         return
     for part in outputs:
         yield from _names(part)
+
+
+def _is_dilated(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a plain dilated convolution in TensorFlow's own layout."""
+    return (
+        type(layer) is keras.layers.Conv2D
+        and max(layer.dilation_rate) > 1
+        and layer.groups == 1
+        and layer.data_format == "channels_last"
+    )
+
+
+class _NativeConv2D(keras.layers.Conv2D):
+    """A convolution that hands its dilation to TensorFlow's operation."""
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(
+            inputs,
+            kernel,
+            strides=self.strides,
+            padding=self.padding.upper(),
+            dilations=self.dilation_rate,
+        )

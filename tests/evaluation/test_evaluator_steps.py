@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import tiny_data
 import tiny_network
-from c3tf.evaluation import metrics, steps, thresholds
+from c3tf.evaluation import evaluator, metrics, thresholds
 from c3tf.evaluation.evaluator import EvaluationError, Evaluator
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference import networks, test_time
@@ -58,7 +58,7 @@ def test_low_confidence_pixels_are_left_out(score, pairs):
         label = label.copy()
         label[p.max(-1) < limits[p.argmax(-1)]] = IGNORE
         kept.append(label)
-    step = steps.counts_with_confident(score, CLASSES, limits)
+    step = evaluator.confident_count_step(score, CLASSES, limits)
     result = Evaluator([step], LABEL_MAP).run(batches(pairs))
     expected = confusion(kept, predicted)
     np.testing.assert_array_equal(
@@ -77,7 +77,7 @@ def test_low_confidence_pixels_are_left_out(score, pairs):
 
 @pytest.mark.parametrize("share", [0.3, 0.8])
 def test_thresholds_keep_the_share_of_every_class(score, pairs, share):
-    found = thresholds.find([steps.confidences(score, CLASSES)], batches(pairs), share)
+    found = thresholds.find([evaluator.confidence_step(score, CLASSES)], batches(pairs), share)
     probabilities = [score(i[None], y.shape)[0].numpy().reshape(-1, CLASSES) for i, y in pairs]
     probabilities = np.concatenate(probabilities)
     highest, predicted = probabilities.max(-1), probabilities.argmax(-1)
@@ -86,7 +86,9 @@ def test_thresholds_keep_the_share_of_every_class(score, pairs, share):
         element = own[int(share * len(own))] if len(own) else 0
         assert found[index] <= element < found[index] + 1 / confidence.BINS or not len(own)
     assert (found > 0).sum() >= 3
-    assert (thresholds.find([steps.confidences(score, CLASSES)], batches(pairs), 1) == 0).all()
+    assert (
+        thresholds.find([evaluator.confidence_step(score, CLASSES)], batches(pairs), 1) == 0
+    ).all()
 
 
 def test_labels_are_reduced_as_the_converters_do(pairs):
@@ -98,7 +100,7 @@ def test_labels_are_reduced_as_the_converters_do(pairs):
     def keep(names, class_maps, labels):
         seen.append((class_maps[0].shape, labels[0]))
 
-    step = steps.counts(predict, CLASSES, "record")
+    step = evaluator.count_step(predict, CLASSES, "record")
     Evaluator([step], LABEL_MAP).run(batches(pairs), observe=keep)
     for (image, label), (shape, measured) in zip(pairs, seen, strict=True):
         assert shape == image.shape[:2]
@@ -108,17 +110,19 @@ def test_labels_are_reduced_as_the_converters_do(pairs):
 def test_several_devices_share_the_images(pairs):
     """Both steps run on the one CPU here; the counts must not depend on who counted."""
     predict = networks.predictor(tiny_network.build())
-    one = Evaluator([steps.counts(predict, CLASSES)], LABEL_MAP).run(batches(pairs))
-    two = Evaluator([steps.counts(predict, CLASSES) for _ in range(2)], LABEL_MAP, [None, None])
+    one = Evaluator([evaluator.count_step(predict, CLASSES)], LABEL_MAP).run(batches(pairs))
+    two = Evaluator(
+        [evaluator.count_step(predict, CLASSES) for _ in range(2)], LABEL_MAP, [None, None]
+    )
     np.testing.assert_array_equal(two.run(batches(pairs)).confusion, one.confusion)
 
 
 def test_refuses_wrong_options(score):
     with pytest.raises(ValueError, match="`label_size`"):
-        steps.counts(score, CLASSES, "image")
+        evaluator.count_step(score, CLASSES, "image")
     with pytest.raises(ValueError, match="`share`"):
         thresholds.find([], [], 0)
     with pytest.raises(ValueError, match="`steps`"):
         Evaluator([], LABEL_MAP)
     with pytest.raises(EvaluationError, match="no image"):
-        thresholds.find([steps.confidences(score, CLASSES)], [], 0.5)
+        thresholds.find([evaluator.confidence_step(score, CLASSES)], [], 0.5)

@@ -13,7 +13,8 @@ import loopback
 import tiny_command
 from c3tf import train
 from c3tf.config import Config
-from c3tf.runs import embedded_data, finished, run_dir, setup
+from c3tf.runs import results, run_dir, setup
+from c3tf.training import builder
 from c3tf.visualization import examples
 
 pytestmark = pytest.mark.usefixtures("tiny_networks")
@@ -38,7 +39,7 @@ def trained(data, tmp_path_factory):
     """A folder with a finished run and its finished baseline, and what the command printed."""
     output = tmp_path_factory.mktemp("trained") / "run"
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as text:
-        patch.setattr(setup, "build_model", tiny_command.build_model)
+        patch.setattr(builder, "build_model", tiny_command.build_model)
         patch.setattr(train.absl_flags, "from_flags", lambda: settings(data, output))
         train.main()
     return output, text.getvalue()
@@ -72,7 +73,7 @@ def plan(config, method="c3"):
 def test_a_finished_run_says_so_and_is_left_alone(data, done, monkeypatch, capsys):
     before = contents(done)
     forbid(monkeypatch, train, "Run")
-    forbid(monkeypatch, embedded_data, "ensure_data")
+    forbid(monkeypatch, setup, "ensure_data")
     printed = said(settings(data, done), capsys)
     assert contents(done) == before
     for method in ("supervised", "c3"):
@@ -89,7 +90,7 @@ def test_a_finished_run_says_so_and_is_left_alone(data, done, monkeypatch, capsy
 def test_it_needs_neither_data_nor_checkpoints(data, done, tmp_path, monkeypatch, capsys):
     shutil.rmtree(done / "c3" / "checkpoints")
     forbid(monkeypatch, train, "Run")
-    forbid(monkeypatch, embedded_data, "ensure_data")
+    forbid(monkeypatch, setup, "ensure_data")
     assert "c3: finished already" in said(settings(tmp_path / "gone", done), capsys)
 
 
@@ -117,7 +118,7 @@ def test_a_run_killed_while_it_exports_is_finished_alone(data, done, monkeypatch
     assert f"{method}: finished already" not in printed
     assert json.loads((folder / "results.json").read_text()) == evaluated
     assert not (folder / ".partial-1-saved_model").exists()
-    assert finished.read(plan(settings(data, done), method)) is not None
+    assert results.read(plan(settings(data, done), method)) is not None
 
 
 def remove(path):
@@ -139,23 +140,23 @@ def remove(path):
 )
 def test_a_run_that_lacks_something_is_not_finished(data, done, name):
     config = plan(settings(data, done))
-    assert finished.read(config).teacher is not None
+    assert results.read(config).teacher is not None
     remove(done / "c3" / name)
-    assert finished.read(config) is None
+    assert results.read(config) is None
 
 
 @pytest.mark.parametrize("name", ["results.json", "saved_model/saved_model.pb"])
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"student": {"schema": 1}}'])
 def test_a_run_of_damaged_files_is_not_finished(data, done, name, content):
     (done / "c3" / name).write_bytes(content)
-    assert finished.read(plan(settings(data, done))) is None
+    assert results.read(plan(settings(data, done))) is None
 
 
 @pytest.mark.parametrize(
     "options", [{"steps": 5}, {"learning_rate": 0.5}, {"export_weights": "teacher"}]
 )
 def test_a_run_of_another_configuration_is_not_finished(data, done, options):
-    assert finished.read(plan(settings(data, done, **options))) is None
+    assert results.read(plan(settings(data, done, **options))) is None
 
 
 def test_the_results_of_another_step_are_not_the_last(data, done):
@@ -163,7 +164,7 @@ def test_the_results_of_another_step_are_not_the_last(data, done):
     held = json.loads(path.read_text())
     held["teacher"]["protocol"]["step"] = 2
     path.write_text(json.dumps(held))
-    assert finished.read(plan(settings(data, done))) is None
+    assert results.read(plan(settings(data, done))) is None
 
 
 def test_other_data_are_refused_as_before(data, done, tmp_path, capsys):
@@ -220,6 +221,6 @@ def test_several_hosts_find_a_run_finished_together(data, repository, tmp_path):
 
 def test_a_bad_place_is_refused_before_data_are_made(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("mine")
-    forbid(monkeypatch, embedded_data, "ensure_data")
+    forbid(monkeypatch, setup, "ensure_data")
     with pytest.raises(ValueError, match="`--output` cannot be written"):
         said(settings(tmp_path / "absent", tmp_path / "file" / "run"), capsys)

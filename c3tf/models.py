@@ -1,4 +1,7 @@
-"""Opens what `--model` may name: a run's folder, a checkpoint, or a SavedModel."""
+"""Networks ready to predict: opened from a run's folder, a checkpoint or a SavedModel.
+
+Above `runs` and `serving`, because it knows both.
+"""
 
 import dataclasses
 import os
@@ -16,8 +19,8 @@ WEIGHTS = ("student", "teacher")
 
 
 @dataclasses.dataclass(frozen=True)
-class OpenedModel:
-    """A network ready to predict.
+class InferenceModel:
+    """A network with its classes, ready to predict.
 
     Attributes:
         predict: its class maps at any size.
@@ -35,7 +38,7 @@ class OpenedModel:
     thresholds: np.ndarray | None = None
 
 
-def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedModel:
+def load(path: str | os.PathLike, weights: str | None = None) -> InferenceModel:
     """Opens a run's folder, a checkpoint or a SavedModel.
 
     Args:
@@ -58,7 +61,7 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedMod
             )
         served = saved_model.load(path)
         source = {"model": path, "kind": "saved_model", "exported_from": served.card["source"]}
-        return OpenedModel(served.predict, served.probabilities, served.label_map, source)
+        return InferenceModel(served.predict, served.probabilities, served.label_map, source)
     if os.path.isfile(os.path.join(path, saved_model.MODEL_CARD_FILE)):
         raise UserError(
             f"{path} was exported without a SavedModel. Export it again with "
@@ -71,7 +74,7 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> OpenedMod
     weights = weights or WEIGHTS[0]
     loaded = checkpoints.load_network(path, weights=weights)
     source = {"model": path, "kind": "checkpoint", "weights": weights, "step": loaded.step}
-    return OpenedModel(
+    return InferenceModel(
         networks.predictor(loaded.model),
         networks.probabilities(loaded.model),
         loaded.label_map,

@@ -1,4 +1,4 @@
-"""Writes a network for other runtimes than TensorFlow's own: Keras and TensorFlow Lite."""
+"""A network's files for other runtimes than TensorFlow's own: Keras and TensorFlow Lite."""
 
 from pathlib import Path
 from typing import Any
