@@ -11,13 +11,13 @@ from c3tf.evaluation import steps
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.evaluation.walk import EvaluationError, Step, Walk
 from c3tf.inference import networks
-from c3tf.inference.test_time import Protocol
+from c3tf.inference.test_time import InferenceOptions
 from c3tf.labels import LabelMap
 
 __all__ = ["EvaluationError", "EvaluationResult", "Evaluator", "evaluate"]
 
 # What was done to get from an image to the counts, unless something else is stated.
-PROTOCOL = {**Protocol().to_json(), "input_size": "record", "label_size": steps.ORIGINAL}
+PROTOCOL = {**InferenceOptions().to_json(), "input_size": "record", "label_size": steps.ORIGINAL}
 
 # Takes the names of a batch, its class maps and its labels, both (B, h, w) uint8.
 Observer = Callable[[list[str], np.ndarray, np.ndarray], None]

@@ -2,8 +2,7 @@
 
 import keras
 
-from c3tf.config import Config
-from c3tf.config.checks import ALL, ConfigError
+from c3tf.config import Config, ConfigError, parse_labeled
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
 from c3tf.labels import LabelMap
@@ -19,9 +18,9 @@ def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
         DataError: it does not fit the data set.
     """
     names = manifest.names("train")
-    if config.data.split:
-        return splits.read(config.data.split, names)
-    count = len(names) if config.data.labeled == ALL else int(config.data.labeled)
+    if config.data.labeled_list:
+        return splits.read(config.data.labeled_list, names)
+    count = parse_labeled(config.data.labeled, len(names))
     return splits.draw(names, count, config.data.split_seed)
 
 
@@ -54,7 +53,7 @@ def build_model(config: Config, label_map: LabelMap) -> Segmenter:
             align_corners=network.align_corners,
         )
     teacher = None
-    if config.method.method == "c3":
+    if config.method.name == "c3":
         # The same description without the weights: those are copied when the teacher begins.
         teacher = keras.Model.from_config({**student.get_config(), "name": "teacher"})
     model = Segmenter(student, teacher, label_map.num_classes, config)
@@ -81,8 +80,12 @@ def check_continues(config: Config, step: int, has_teacher: bool) -> None:
             f"`--steps` must be at least {step}, which the run has done. "
             f"Received: --steps={config.training.steps}"
         )
-    if has_teacher and step < config.supervised_steps:
+    if has_teacher and step < config.first_semi_step:
+        method = config.method
+        share = f" --supervised_share={method.supervised_share}"
+        share = share if method.supervised_share != 1 else ""
+        times = " times `--supervised_share`" if share else ""
         raise ConfigError(
-            f"`--supervised_steps` must be at most {step}: the run's teacher has begun. "
-            f"Received: --supervised_steps={config.supervised_steps}"
+            f"`--supervised_steps`{times} must be at most {step}: the run's teacher has begun. "
+            f"Received: --supervised_steps={method.supervised_steps}{share}"
         )

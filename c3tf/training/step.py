@@ -113,7 +113,7 @@ class Segmenter(keras.Model):
     def _semi_supervised_step(self, batch: SemiBatch) -> tuple[Logs, Logs]:
         """Minimises L_sup + lambda1 L_consist + lambda2 L_contrast (Eq. 7)."""
         options = self.options
-        phase_step = self.optimizer.iterations - self.config.supervised_steps
+        phase_step = self.optimizer.iterations - self.config.first_semi_step
         # The teacher follows the student of the step before, then looks at this batch.
         teacher.update(self.teacher, self.student, self._teacher_decay(phase_step))
         teacher_x, teacher_u = self._teacher_outputs(batch)

@@ -9,8 +9,7 @@ import typing
 
 import pytest
 
-from c3tf.config import Config
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError
 from c3tf.errors import UserError
 
 SECTIONS = ("data", "augment", "network", "method", "training")

@@ -86,7 +86,7 @@ def _pair(seed):
 def build_model(config, label_map) -> Segmenter:
     """Stands in for `setup.build_model`."""
     student = tiny_segmenter.network("student", seed=1)
-    supervised = config.method.method == "supervised"
+    supervised = config.method.name == "supervised"
     teacher = None if supervised else tiny_segmenter.network("teacher", seed=2)
     model = Segmenter(student, teacher, label_map.num_classes, config)
     adam = optimizer.build(config, lambda v: "stem" in v.path, lambda v: "projection" in v.path)

@@ -80,7 +80,7 @@ def segmenter(
 ) -> Segmenter:
     """Creates a compiled segmenter in its supervised phase; student and teacher differ."""
     student = network("student", seed=1)
-    teacher = network("teacher", seed=2) if settings.method.method == "c3" else None
+    teacher = network("teacher", seed=2) if settings.method.name == "c3" else None
     model = Segmenter(student, teacher, NUM_CLASSES, settings)
     own = (
         adam()
