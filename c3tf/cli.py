@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
 
+from c3tf.config.renamed import new_name
 from c3tf.errors import Stopped, UserError
 
 # TensorFlow reads this when it is first imported, which commands do after this module. Its
@@ -119,6 +120,9 @@ def run(main: Callable[..., int | None], arguments_name: str = "") -> None:
             words = [_expand_home(word) for word in expand_flagfiles(arguments[1:])]
             return flags.FLAGS([arguments[0], *words])
         except flags.Error as error:
+            old = getattr(error, "flagname", "")
+            if new := new_name(old, flags.FLAGS):
+                raise UserError(f"`--{old}` is called `--{new}` now. Received: --{old}") from error
             text = str(error).rstrip(".")
             raise UserError(f"{text}. `{program} --helpshort` lists the flags.") from error
 

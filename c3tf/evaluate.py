@@ -2,8 +2,8 @@
 
 python -m c3tf.evaluate --model=runs/camvid --data=data/camvid
 
-`docs/evaluation.md` says what the protocols and the averaging rules are, and what stands in the
-JSON file.
+`docs/evaluation.md` says what sliding windows, test-time augmentation and the averaging rules are,
+and what stands in the JSON file.
 """
 
 import dataclasses
@@ -20,9 +20,8 @@ from c3tf.data import manifest, validation
 from c3tf.errors import UserError
 from c3tf.evaluation import evaluator, metrics, thresholds
 from c3tf.evaluation.evaluator import EvaluationResult, Evaluator
-from c3tf.inference import test_time as protocols
-from c3tf.inference import test_time_flags
-from c3tf.inference.test_time import Protocol
+from c3tf.inference import test_time, test_time_flags
+from c3tf.inference.test_time import InferenceOptions
 from c3tf.io import json_files, writable
 from c3tf.models import InferenceModel
 from c3tf.progress import Progress
@@ -35,7 +34,7 @@ class Options:
 
     Attributes:
         batch_size: images at once on one device.
-        protocol: what is done with an image.
+        inference: what is done with an image.
         label_size: one of `evaluator.LABEL_SIZES`.
         ignore_low_confidence: also measures with low-confidence pixels left out.
         confident_share: share of each predicted class to keep for that; None takes the
@@ -46,7 +45,7 @@ class Options:
     """
 
     batch_size: int = 1
-    protocol: Protocol = dataclasses.field(default_factory=Protocol)
+    inference: InferenceOptions = dataclasses.field(default_factory=InferenceOptions)
     label_size: str = evaluator.ORIGINAL
     ignore_low_confidence: bool = False
     confident_share: float | None = None
@@ -130,7 +129,7 @@ def evaluate_split(
     _check_classes(model, opened[0], data, described)
     dataset = validation.val_dataset(data, split, options.batch_size)
     facts = {
-        **options.protocol.to_json(),
+        **options.inference.to_json(),
         "label_size": options.label_size,
         **opened[0].source,
         "data": data,
@@ -169,7 +168,7 @@ def from_flags() -> Options:
     values = flags.FLAGS
     return Options(
         batch_size=values.batch_size,
-        protocol=test_time_flags.read(),
+        inference=test_time_flags.read(),
         label_size=values.label_size,
         ignore_low_confidence=values.ignore_low_confidence,
         confident_share=values.confident_share,
@@ -232,15 +231,15 @@ def _check_classes(
         )
 
 
-def _score(opened: InferenceModel, options: Options) -> protocols.Predictor:
+def _score(opened: InferenceModel, options: Options) -> test_time.Predictor:
     classes = opened.label_map.num_classes
-    return protocols.scorer(opened.probabilities, options.protocol, classes)
+    return test_time.scorer(opened.probabilities, options.inference, classes)
 
 
-def _predict(opened: InferenceModel, options: Options) -> protocols.Predictor:
-    if not options.protocol.averages:
+def _predict(opened: InferenceModel, options: Options) -> test_time.Predictor:
+    if not options.inference.averages:
         return opened.predict
-    return protocols.predictor(_score(opened, options))
+    return test_time.predictor(_score(opened, options))
 
 
 def _thresholds(

@@ -1,17 +1,17 @@
 """Exports one network of a run to what production reads: SavedModel, Keras, TensorFlow Lite.
 
-python -m c3tf.export --run=runs/camvid/c3 --weights=teacher --output=exported/camvid
-python -m c3tf.export --run=runs/camvid/c3 --output=exported/all --format=saved_model,keras,tflite
+python -m c3tf.export --model=runs/camvid/c3 --weights=teacher --output=exported/camvid
+python -m c3tf.export --model=runs/camvid/c3 --output=exported/all --format=saved_model,keras,tflite
 """
 
 import json
 import os
-import re
 from typing import Any
 
 from absl import flags
 
 from c3tf import cli, models
+from c3tf.config import parse_size
 from c3tf.errors import UserError
 from c3tf.io import writable
 from c3tf.labels import LabelMap
@@ -21,7 +21,7 @@ from c3tf.serving import model_card, saved_model
 
 def define_flags() -> None:
     """Defines the command's flags."""
-    flags.DEFINE_string("run", None, "Folder of a run, or one checkpoint.", required=True)
+    flags.DEFINE_string("model", None, "Folder of a run, or one checkpoint.", required=True)
     flags.DEFINE_enum("weights", "student", models.WEIGHTS, "Which of the two networks.")
     flags.DEFINE_string("output", None, "Folder to make.", required=True)
     flags.DEFINE_bool("overwrite", False, "Replace an earlier export at --output.")
@@ -57,17 +57,11 @@ def parse_options(
             f"`--tflite_size` needs --format={saved_model.TFLITE}. Received: "
             f"--tflite_size={tflite_size} --format={','.join(formats)}"
         )
-    match = re.fullmatch(r"(\d+)x(\d+)", tflite_size)
-    if not match:
-        raise UserError(
-            "`--tflite_size` must be a height and a width in pixels, such as 512x1024. "
-            f"Received: --tflite_size={tflite_size}"
-        )
-    return saved_model.ExportOptions(formats, fold, (int(match[1]), int(match[2])))
+    return saved_model.ExportOptions(formats, fold, parse_size("tflite_size", tflite_size))
 
 
 def export(
-    run: str,
+    model: str,
     weights: str,
     output: str,
     overwrite: bool = False,
@@ -77,7 +71,7 @@ def export(
     """Exports one network of a run.
 
     Args:
-        run: folder of a run, or one checkpoint.
+        model: folder of a run, or one checkpoint.
         weights: one of `models.WEIGHTS`.
         output: folder to make.
         overwrite: replaces an earlier export at `output`.
@@ -91,17 +85,19 @@ def export(
     """
     saved_model.check_target(output, overwrite)
     writable.check_folder(output, whole=True)
-    models.check_run(run, "--run")
+    models.check_run(model, "--model")
     result = _read_json(metrics) if metrics else None
-    loaded = checkpoints.load_network(run, weights=weights)
-    folder = run if os.path.isdir(run) else os.path.dirname(os.path.dirname(os.path.abspath(run)))
+    loaded = checkpoints.load_network(model, weights=weights)
+    folder = os.path.abspath(model)
+    if not os.path.isdir(folder):
+        folder = os.path.dirname(os.path.dirname(folder))
     if result is not None:
         _check_result(metrics, result, loaded.label_map, weights, loaded.step)
     else:
         result = _read_json(run_dir.evaluation_path(folder, loaded.step, weights), optional=True)
     facts = _read_json(os.path.join(folder, run_dir.CONFIG), optional=True) or {}
     source = {
-        "checkpoint": os.path.abspath(run),
+        "checkpoint": os.path.abspath(model),
         "weights": weights,
         "step": loaded.step,
         "config": loaded.config,
@@ -123,7 +119,7 @@ def main() -> None:
     """Runs the command from its flags."""
     values = flags.FLAGS
     options = parse_options(values.format, values.fold, values.tflite_size)
-    export(values.run, values.weights, values.output, values.overwrite, options, values.metrics)
+    export(values.model, values.weights, values.output, values.overwrite, options, values.metrics)
     print(f"{', '.join(options.formats)} of the {values.weights} written to {values.output}")
 
 

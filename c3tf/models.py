@@ -111,7 +111,7 @@ def check_run(path: str, flag: str, otherwise: str = "") -> None:
 
 def _or_saved_model(path: str) -> str:
     folder = os.path.dirname(path) or os.curdir
-    advice = "`python -m c3tf.export --run=RUN --output=FOLDER` makes one of a run"
+    advice = "`python -m c3tf.export --model=RUN --output=FOLDER` makes one of a run"
     if saved_model.is_saved_model(folder):
         advice = f"give --model={folder}"
     return f", or the folder of a SavedModel ({advice})"

@@ -23,11 +23,10 @@ from typing import Any
 from absl import flags
 
 from c3tf import cli, models
-from c3tf.inference import prediction, test_time_flags
-from c3tf.inference import test_time as protocols
+from c3tf.inference import prediction, test_time, test_time_flags
 from c3tf.inference.image_files import find_images
 from c3tf.inference.prediction_files import DEFAULT_FORMATS, FORMATS, Outputs
-from c3tf.inference.test_time import Protocol
+from c3tf.inference.test_time import InferenceOptions
 from c3tf.io import writable
 from c3tf.models import InferenceModel
 from c3tf.progress import Progress
@@ -73,7 +72,7 @@ class Options:
         opacity: share of colour in overlays.
         batch_size: images of one size at once.
         height: height that the network sees images at; 0 keeps the image's own.
-        protocol: what is done with an image.
+        inference: what is done with an image.
         resume: goes on with an earlier prediction of the same settings.
         overwrite: replaces files.
     """
@@ -82,7 +81,7 @@ class Options:
     opacity: float = 0.5
     batch_size: int = 1
     height: int = 0
-    protocol: Protocol = dataclasses.field(default_factory=Protocol)
+    inference: InferenceOptions = dataclasses.field(default_factory=InferenceOptions)
     resume: bool = False
     overwrite: bool = False
 
@@ -149,7 +148,7 @@ def main() -> int:
         opacity=values.opacity,
         batch_size=values.batch_size,
         height=values.height,
-        protocol=test_time_flags.read(),
+        inference=test_time_flags.read(),
         resume=values.resume,
         overwrite=values.overwrite,
     )
@@ -168,11 +167,11 @@ def _file_predictor(
     opened: InferenceModel, outputs: Outputs, options: Options
 ) -> prediction.FilePredictor:
     classes = opened.label_map.num_classes
-    score = protocols.scorer(opened.probabilities, options.protocol, classes)
+    score = test_time.scorer(opened.probabilities, options.inference, classes)
     return prediction.FilePredictor(
-        protocols.predictor(score) if options.protocol.averages else opened.predict,
+        test_time.predictor(score) if options.inference.averages else opened.predict,
         outputs,
-        protocols.compiled(score),
+        test_time.compiled(score),
         batch_size=options.batch_size,
         height=options.height,
     )
@@ -183,7 +182,7 @@ def _settings(opened: InferenceModel, options: Options) -> dict[str, Any]:
     return {
         "model": opened.source,
         "classes": list(opened.label_map.class_names),
-        "protocol": options.protocol.to_json(),
+        "protocol": options.inference.to_json(),
         "height": options.height,
         "format": list(options.formats),
         "opacity": options.opacity,

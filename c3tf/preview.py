@@ -19,8 +19,7 @@ import tensorflow as tf
 from absl import flags
 from PIL import Image
 
-from c3tf.config import Config, absl_flags
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError, absl_flags
 from c3tf.data import manifest as manifests
 from c3tf.data import pipeline
 from c3tf.data.batch import SemiBatch, SupervisedBatch
@@ -55,7 +54,7 @@ def main() -> None:
     setup.ensure_data(settings)
     manifest = manifests.verify(settings.data.data)
     data = open_training_data(manifest, setup.open_split(manifest, settings), settings)
-    if step < settings.supervised_steps:
+    if step < settings.first_semi_step:
         batches = pipeline.supervised_batches(data, settings, step)
     else:
         batches = pipeline.semi_supervised_batches(data, settings, step)
@@ -174,7 +173,7 @@ def _mixed(
 def _first_step(settings: Config) -> int:
     if FLAGS.at_step is not None:
         return FLAGS.at_step
-    return 0 if settings.method.method == "supervised" else settings.supervised_steps
+    return 0 if settings.method.name == "supervised" else settings.first_semi_step
 
 
 def _check(settings: Config, step: int) -> None:

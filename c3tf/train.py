@@ -8,8 +8,7 @@ import sys
 from absl import flags
 
 from c3tf import cli
-from c3tf.config import Config, MethodConfig, absl_flags
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError, MethodConfig, absl_flags
 from c3tf.evaluation import metrics
 from c3tf.io import writable
 from c3tf.runs import results as run_results
@@ -30,28 +29,28 @@ def main() -> None:
     plans = [_in_its_folder(plan) for plan in [*plans, settings]]
     for plan in plans:
         run_dir.check(plan.training.output, plan)
-    results = {plan.method.method: run_results.read(plan) for plan in plans}
+    results = {plan.method.name: run_results.read(plan) for plan in plans}
     held = {name: result is not None for name, result in results.items()}
     _make_ready(settings, distribution.read_cluster(), all(held.values()))
     # Several hosts meet here, and TensorFlow must not have computed anything before. What is
     # finished is so for all of them, or one that does not see it would wait for the others.
     devices = distribution.create_devices(settings)
-    left = [plan for plan in plans if not all(devices.gather(int(held[plan.method.method])))]
+    left = [plan for plan in plans if not all(devices.gather(int(held[plan.method.name])))]
     # All runs are opened before the first one is trained, so that none fails after an hour.
     for plan in left[1:]:
-        Run(plan, plan.method.method, devices)
+        Run(plan, plan.method.name, devices)
         _free_memory()
     with StopRequest() as stop:
-        results |= {plan.method.method: _train(plan, devices, stop) for plan in left}
+        results |= {plan.method.name: _train(plan, devices, stop) for plan in left}
     if not devices.cluster.is_chief:
         return
     for plan in plans:
         if plan not in left:
-            print(f"{plan.method.method}: finished already, all of it is in {plan.training.output}")
+            print(f"{plan.method.name}: finished already, all of it is in {plan.training.output}")
     _print_results(results)
-    outputs = {plan.method.method: plan.training.output for plan in plans}
+    outputs = {plan.method.name: plan.training.output for plan in plans}
     sheet = results_sheet.draw(outputs, plans[-1].training.output)
-    print(f"SavedModel: {results[plans[-1].method.method].saved_model}")
+    print(f"SavedModel: {results[plans[-1].method.name].saved_model}")
     print(f"Predictions: {sheet}")
 
 
@@ -67,7 +66,7 @@ def _make_ready(settings: Config, cluster: distribution.Cluster, is_finished: bo
 
 def _train(plan: Config, devices: distribution.Devices, stop: StopRequest) -> RunResult | None:
     """Trains one run and frees its memory, so that two runs need no more than one."""
-    run = Run(plan, plan.method.method, devices)
+    run = Run(plan, plan.method.name, devices)
     if devices.cluster.is_chief:
         print(run.describe(), flush=True)
     result = run.train(stop)
@@ -89,7 +88,7 @@ def _baseline_of(settings: Config) -> Config:
     # Nothing else of the method matters to it, so none of it ties the baseline's directory.
     return dataclasses.replace(
         settings,
-        method=MethodConfig(method=BASELINE, **averaging),
+        method=MethodConfig(name=BASELINE, **averaging),
         training=dataclasses.replace(settings.training, baseline=False, export_weights="student"),
     )
 
@@ -102,7 +101,7 @@ def _in_its_folder(settings: Config) -> Config:
     output = settings.training.output
     if not output:
         raise ConfigError("`--output` must name a directory. Received: nothing")
-    return settings.with_options(output=os.path.join(output, settings.method.method))
+    return settings.with_options(output=os.path.join(output, settings.method.name))
 
 
 def _print_results(results: dict[str, RunResult]) -> None:

@@ -6,6 +6,7 @@ python -m data_tools.splits --data=data/cityscapes --labeled=372 --seed=12345 --
 from absl import flags
 
 from c3tf import cli
+from c3tf.config import ALL, parse_labeled
 from c3tf.data import manifest, splits
 from c3tf.errors import UserError
 from c3tf.io import writable
@@ -17,12 +18,13 @@ def main() -> None:
     """Draws the split the flags describe."""
     writable.check_file(FLAGS.output, remote=True)
     names = manifest.load(FLAGS.data).names("train")
-    if FLAGS.labeled > len(names):
+    count = parse_labeled(FLAGS.labeled, len(names))
+    if count > len(names):
         raise UserError(
-            f"--labeled must be 1 to {len(names)}, the number of training images in {FLAGS.data}, "
-            f"or 0 for all of them. Received: --labeled={FLAGS.labeled}"
+            f"`--labeled` must be 1 to {len(names)}, the number of training images in "
+            f"{FLAGS.data}, or `{ALL}`. Received: --labeled={FLAGS.labeled}"
         )
-    split = splits.draw(names, FLAGS.labeled or len(names), FLAGS.seed)
+    split = splits.draw(names, count, FLAGS.seed)
     splits.write(FLAGS.output, split)
     print(
         f"{FLAGS.output}: {len(split.labeled)} of {len(names)} labeled, seed {split.seed}, "
@@ -32,9 +34,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("data", None, "Directory of the converted data set.", required=True)
-    flags.DEFINE_integer(
-        "labeled", None, "Labeled images; 0 takes all.", lower_bound=0, required=True
-    )
+    flags.DEFINE_string("labeled", None, f"Labeled images: a count, or `{ALL}`.", required=True)
     flags.DEFINE_integer(
         "seed",
         12345,

@@ -153,7 +153,7 @@ def scenes(tmp_path_factory):
 
 def run(config):
     """Trains a configuration and returns the last line of its metrics."""
-    Run(config, config.method.method).train()
+    Run(config, config.method.name).train()
     with open(f"{config.training.output}/metrics.jsonl", encoding="utf-8") as file:
         return json.loads(file.readlines()[-1])
 

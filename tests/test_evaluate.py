@@ -1,4 +1,4 @@
-"""Evaluating and exporting what `--model` and `--run` name."""
+"""Evaluating and exporting what `--model` names."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from c3tf.data import validation
 from c3tf.errors import DataError, UserError
 from c3tf.evaluation import evaluator
 from c3tf.inference.networks import predictor
-from c3tf.inference.test_time import Protocol
+from c3tf.inference.test_time import InferenceOptions
 from c3tf.labels import LabelMap
 from c3tf.runs import checkpoints, run_dir
 from c3tf.serving import saved_model
@@ -101,12 +101,12 @@ def test_a_file_of_another_kind_is_told_what_is_wanted(tmp_path, suffix):
         models.load(path)
     said = str(caught.value)
     assert said.startswith("`--model` must name a run's folder or a checkpoint (*.npz), or")
-    assert "the folder of a SavedModel (`python -m c3tf.export --run=RUN" in said
+    assert "the folder of a SavedModel (`python -m c3tf.export --model=RUN" in said
     assert said.endswith(f"Received: --model={path}")
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(UserError, match=rf"SavedModel \(give --model={tmp_path}\)"):
         models.load(path)
-    with pytest.raises(UserError, match=r"^`--run` must name .* \(\*\.npz\)\. Received"):
+    with pytest.raises(UserError, match=r"^`--model` must name .* \(\*\.npz\)\. Received"):
         export.export(str(path), "student", str(tmp_path / "out"))
 
 
@@ -120,14 +120,14 @@ def test_a_folder_of_runs_is_told_apart(tmp_path):
         f"`--model` must name one run, and {tmp_path} holds 2: give --model={one} or "
         f"--model={other}"
     )
-    with pytest.raises(UserError, match=f"give --run={one} or --run={other}"):
+    with pytest.raises(UserError, match=f"give --model={one} or --model={other}"):
         export.export(str(tmp_path), "student", str(tmp_path / "out"))
 
 
 def test_every_way_to_look_at_an_image_gives_the_same_from_a_savedmodel(run, data, tmp_path):
     export.export(str(run), "student", str(tmp_path / "saved"))
     options = evaluate.Options(
-        protocol=Protocol("sliding", (16, 16), 0.5, flip=True, scales=(1.0, 1.5)),
+        inference=InferenceOptions("sliding", (16, 16), 0.5, tta_flip=True, tta_scales=(1.0, 1.5)),
         label_size="record",
         ignore_low_confidence=True,
         confident_share=0.8,
@@ -231,7 +231,7 @@ def test_the_command_writes_what_it_prints(run, data, tmp_path, repository):
     command = [
         *(sys.executable, "-m", "c3tf.evaluate"),
         *(f"--model={tmp_path / 'saved'}", f"--data={data}", f"--output={tmp_path / 'r.json'}"),
-        *("--averaging=bdd100k", "--protocol=sliding", "--window=16x16", "--overlap=0.5"),
+        *("--averaging=bdd100k", "--inference=sliding", "--window=16x16", "--overlap=0.5"),
     ]
     done = subprocess.run(
         command, cwd=repository, capture_output=True, text=True, timeout=120, check=False

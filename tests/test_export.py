@@ -323,7 +323,7 @@ def test_options_are_read():
 
 
 def test_the_command_complains_in_one_line(run, tmp_path, repository):
-    command = [sys.executable, "-m", "c3tf.export", f"--run={run}", f"--output={tmp_path}/out"]
+    command = [sys.executable, "-m", "c3tf.export", f"--model={run}", f"--output={tmp_path}/out"]
     done = subprocess.run(
         [*command, "--format=saved_model,onnx"], cwd=repository, capture_output=True, text=True
     )

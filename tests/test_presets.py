@@ -33,7 +33,7 @@ DIFFERENT = {
     "contrast_ramp_steps": (0, 250),
     "contrast_from_start": (False, True),
     "ema_warmup": (False, True),
-    "backbone_rate": (1.0, 0.1),
+    "backbone_lr_multiplier": (1.0, 0.1),
 }
 # Where the paper is silent and the authors' code is followed.
 EQUAL = {
@@ -110,7 +110,7 @@ def test_the_authors_supervised_phase_is_nine_epochs(repository):
         repository,
         *([f"--flagfile=configs/{name}.flags", f"--flagfile={AUTHORS}"] for name in names),
     )
-    assert [config.supervised_steps for config in answers] == [2250, 4500, 90]
+    assert [config.first_semi_step for config in answers] == [2250, 4500, 90]
 
 
 @pytest.fixture(scope="module")
@@ -168,5 +168,5 @@ def test_the_baseline_keeps_the_averaging_and_its_groups():
     for averaging, group in (("group", 2), ("image", 4)):
         baseline = train._baseline_of(Config().with_options(loss_averaging=averaging, **options))
         assert baseline.method == MethodConfig(
-            method="supervised", loss_averaging=averaging, mix_group=group
+            name="supervised", loss_averaging=averaging, mix_group=group
         )

@@ -1,18 +1,21 @@
 """The configuration of a run: every option with its default, help, range and meaning."""
 
-from c3tf.config.checks import ALL, ConfigError
+from c3tf.config.config import Config, with_present_names
+from c3tf.config.option import ConfigError, Resume
 from c3tf.config.schema import (
+    OPTIONS,
     SECTIONS,
     AugmentConfig,
-    Config,
     DataConfig,
     MethodConfig,
     NetworkConfig,
     TrainingConfig,
 )
+from c3tf.config.values import ALL, parse_labeled, parse_size
 
 __all__ = [
     "ALL",
+    "OPTIONS",
     "SECTIONS",
     "AugmentConfig",
     "Config",
@@ -20,5 +23,9 @@ __all__ = [
     "DataConfig",
     "MethodConfig",
     "NetworkConfig",
+    "Resume",
     "TrainingConfig",
+    "parse_labeled",
+    "parse_size",
+    "with_present_names",
 ]

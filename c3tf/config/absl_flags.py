@@ -5,20 +5,17 @@ from typing import Any, get_args, get_type_hints
 
 from absl import flags
 
-from c3tf.config import SECTIONS, Config
-from c3tf.config.checks import ConfigError
+from c3tf.config import OPTIONS, SECTIONS, Config, ConfigError
 
 
 def define_flags() -> None:
     """Defines one absl flag per option, for a command that calls `from_flags`."""
-    for section in SECTIONS.values():
-        types = get_type_hints(section)
-        for field in dataclasses.fields(section):
-            _define(field, types[field.name])
+    for name, (section, field) in OPTIONS.items():
+        _define(name, field, get_type_hints(SECTIONS[section])[field.name])
 
 
-def _define(field: dataclasses.Field, kind: Any) -> None:
-    name, default, text = field.name, field.default, field.metadata["help"]
+def _define(name: str, field: dataclasses.Field, kind: Any) -> None:
+    default, text = field.default, field.metadata["help"]
     choices = field.metadata.get("choices")
     if kind is bool:
         flags.DEFINE_bool(name, default, text)
@@ -41,16 +38,14 @@ def from_flags() -> Config:
     Raises:
         ConfigError: a value is refused.
     """
-    sections = {}
-    for section_name, section in SECTIONS.items():
-        values, types = {}, get_type_hints(section)
-        for field in dataclasses.fields(section):
-            value = flags.FLAGS[field.name].value
-            if isinstance(field.default, tuple):
-                value = _numbers(field.name, value, get_args(types[field.name])[0])
-            values[field.name] = value
-        sections[section_name] = section(**values)
-    return Config(**sections)
+    sections = {section: {} for section in SECTIONS}
+    for name, (section, field) in OPTIONS.items():
+        value = flags.FLAGS[name].value
+        if isinstance(field.default, tuple):
+            kind = get_type_hints(SECTIONS[section])[field.name]
+            value = _numbers(name, value, get_args(kind)[0])
+        sections[section][field.name] = value
+    return Config(**{name: SECTIONS[name](**values) for name, values in sections.items()})
 
 
 def _numbers(name: str, words: list[str], kind: type) -> tuple[float, ...]:

@@ -1,73 +1,22 @@
-"""What a configuration must fulfil: types and ranges of values, and what they mean together."""
+"""What the options of a configuration must fulfil together."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from collections.abc import Callable
 
-from c3tf.errors import UserError
-
-if TYPE_CHECKING:
-    from c3tf.config.schema import Config
-
-# The value of `--labeled` that keeps every label.
-ALL = "all"
+from c3tf.config.option import ConfigError
+from c3tf.config.schema import OPTIONS, Sections
+from c3tf.config.values import ALL, parse_labeled
 
 
-class ConfigError(UserError):
-    """A value of the configuration is not allowed, alone or beside the others."""
-
-
-def check_values(section: Any) -> None:
-    """Refuses values of a wrong type or out of range, naming the flag."""
-    types = get_type_hints(type(section))
-    for field in dataclasses.fields(section):
-        value, kind = getattr(section, field.name), types[field.name]
-        several = get_origin(kind) is tuple
-        if several and not isinstance(value, tuple):
-            raise ConfigError(f"`--{field.name}` must be a tuple. Received: {value!r}")
-        for item in value if several else (value,):
-            _check_type(field.name, item, get_args(kind)[0] if several else kind)
-            _check_range(field.name, item, field.metadata)
-
-
-def _check_type(name: str, value: Any, kind: type) -> None:
-    # An int is a fine float; a bool is an int to Python, but never meant as a number here.
-    accepted = (int, float) if kind is float else kind
-    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
-        raise ConfigError(f"`--{name}` must be of type {kind.__name__}. Received: {value!r}")
-    if kind is float and not math.isfinite(value):
-        raise ConfigError(f"`--{name}` must be finite. Received: {value}")
-
-
-def _check_range(name: str, value: Any, checks: Mapping[str, Any]) -> None:
-    refused = None
-    if "choices" in checks and value not in checks["choices"]:
-        refused = f"one of {', '.join(str(choice) for choice in checks['choices'])}"
-    elif "at_least" in checks and value < checks["at_least"]:
-        refused = f"at least {checks['at_least']}"
-    elif "at_most" in checks and value > checks["at_most"]:
-        refused = f"at most {checks['at_most']}"
-    elif "above" in checks and value <= checks["above"]:
-        refused = f"above {checks['above']}"
-    elif "below" in checks and value >= checks["below"]:
-        refused = f"below {checks['below']}"
-    if refused:
-        raise ConfigError(f"`--{name}` must be {refused}. Received: {value}")
-
-
-def check_combination(config: "Config") -> None:
+def check_combination(config: Sections) -> None:
     """Refuses values that contradict each other, before any time is spent."""
     data, method, training = config.data, config.method, config.training
     _check_meaning(config)
-    if data.labeled != ALL and (not data.labeled.isdecimal() or int(data.labeled) == 0):
+    parse_labeled(data.labeled, total=0)
+    if data.labeled_list and data.labeled != ALL:
         raise ConfigError(
-            f"`--labeled` must be a positive count or `{ALL}`. Received: {data.labeled}"
-        )
-    if data.split and data.labeled != ALL:
-        raise ConfigError(
-            "`--split` lists the labeled images, so `--labeled` must not be given as well. "
-            f"Received: --split={data.split} --labeled={data.labeled}"
+            "`--labeled_list` names the labeled images, so `--labeled` must not be given as well. "
+            f"Received: --labeled_list={data.labeled_list} --labeled={data.labeled}"
         )
     _check_sources(config)
     _check_views(config)
@@ -98,7 +47,7 @@ def check_combination(config: "Config") -> None:
             "over the replicas from inside the network, which XLA does not compile. "
             f"Received: --strategy={training.strategy}"
         )
-    if method.method == "c3":
+    if method.name == "c3":
         _check_c3(config)
     elif training.baseline:
         raise ConfigError(
@@ -111,7 +60,7 @@ def check_combination(config: "Config") -> None:
         )
 
 
-def _check_sources(config: "Config") -> None:
+def _check_sources(config: Sections) -> None:
     data = config.data
     if data.cache != "none" and data.unlabeled_source == "stream":
         raise ConfigError(
@@ -132,7 +81,7 @@ def _check_sources(config: "Config") -> None:
         raise ConfigError(f"`--cache_dir` must be local. Received: {data.cache_dir}")
 
 
-def _check_views(config: "Config") -> None:
+def _check_views(config: Sections) -> None:
     augment = config.augment
     for name in ("jitter_strengths", "jitter_probabilities"):
         if len(getattr(augment, name)) != 4:
@@ -159,9 +108,9 @@ def _check_views(config: "Config") -> None:
             )
 
 
-def _check_c3(config: "Config") -> None:
+def _check_c3(config: Sections) -> None:
     method, training = config.method, config.training
-    if config.supervised_steps >= training.steps:
+    if config.first_semi_step >= training.steps:
         raise ConfigError(
             "`--supervised_steps` must be below `--steps`, or the method never starts. "
             f"Received: --supervised_steps={method.supervised_steps} --steps={training.steps}"
@@ -191,7 +140,7 @@ class _Condition:
 
     options: tuple[str, ...]
     condition: str
-    holds: Callable[["Config"], bool]
+    holds: Callable[[Sections], bool]
     reason: str
 
 
@@ -247,9 +196,9 @@ _CONDITIONS = (
 )
 
 
-def _check_meaning(config: "Config") -> None:
+def _check_meaning(config: Sections) -> None:
     """Refuses options that were changed where another option takes their meaning away."""
-    if config.method.method != "c3":
+    if config.method.name != "c3":
         return
     for rule in _CONDITIONS:
         for name in rule.options:
@@ -258,12 +207,8 @@ def _check_meaning(config: "Config") -> None:
             raise ConfigError(f"`--{name}` must go with {rule.condition}: {rule.reason}. {changed}")
 
 
-def _changed(config: "Config", name: str) -> str:
+def _changed(config: Sections, name: str) -> str:
     """Returns how an option differs from its default, or nothing."""
-    for section in dataclasses.fields(config):
-        options = getattr(config, section.name)
-        for field in dataclasses.fields(options):
-            value = getattr(options, field.name)
-            if field.name == name and value != field.default:
-                return f"Received: --{name}={value}"
-    return ""
+    section, field = OPTIONS[name]
+    value = getattr(getattr(config, section), field.name)
+    return f"Received: --{name}={value}" if value != field.default else ""

@@ -2,134 +2,144 @@
 
 import dataclasses
 
-from c3tf.config.option import option
+from c3tf.config.option import Resume, group
+
+_method = group("Method")
+_consistency = group("Consistency loss and DCRS")
+_contrast = group("Contrastive loss")
 
 
 @dataclasses.dataclass(frozen=True)
 class MethodConfig:
     """C3-SemiSeg (sections 3.2 to 3.5 of the paper)."""
 
-    method: str = option(
+    name: str = _method(
         "c3",
         "`c3` is the paper's method, `supervised` its baseline: the same steps on the same labels.",
         choices=("c3", "supervised"),
+        flag="method",
+        resume=Resume.NEVER,
     )
-    supervised_steps: int = option(
+    supervised_steps: int = _method(
         2500, "Steps of purely supervised learning at the start: ten epochs.", at_least=0
     )
-    supervised_share: float = option(
+    supervised_share: float = _method(
         1.0,
         "Share of --supervised_steps that is made. The authors' code ends after nine of the ten "
         "epochs: 0.9.",
         above=0.0,
         at_most=1.0,
     )
-    ema_decay: float = option(
+    ema_decay: float = _method(
         0.99, "alpha: decay of the teacher's moving average.", at_least=0.0, below=1.0
     )
-    ema_warmup: bool = option(
+    ema_warmup: bool = _method(
         False, "Limit alpha to 1 - 1/(t + 1), t steps after the teacher began (authors' code)."
     )
-    mixing: str = option(
+    mixing: str = _method(
         "cross_set",
         "Who is mixed by CutMix (Table 6): labeled with unlabeled images, only images of the same "
         "set, or nobody.",
         choices=("cross_set", "intra_set", "none"),
     )
-    mix_group: int = option(
+    mix_group: int = _method(
         4,
         "Labeled images (and as many unlabeled ones) that are mixed among each other: one GPU's "
         "in the authors' code. A group stays on one replica.",
         at_least=1,
     )
-    loss_averaging: str = option(
+    loss_averaging: str = _method(
         "image",
         "Eq. 1 and 2: mean over the valid pixels of each image and then over images; of each mix "
         "group and then over groups (authors' code, where a group is one GPU's images); or over "
         "all valid pixels of the batch.",
         choices=("image", "group", "batch"),
     )
-    consistency_weight: float = option(
+    consistency_weight: float = _consistency(
         50.0,
         "lambda1: weight of the consistency loss after its ramp; at 0 it is only reported.",
         at_least=0.0,
     )
-    consistency_ramp_steps: int = option(4000, "Length of lambda1's sigmoid ramp.", at_least=0)
-    consistency_ramp_start: str = option(
+    consistency_ramp_steps: int = _consistency(
+        4000, "Length of lambda1's sigmoid ramp.", at_least=0
+    )
+    consistency_ramp_start: str = _consistency(
         "semi_supervised",
         "Where lambda1's ramp begins: with the semi-supervised phase (authors' code), or with the "
         "training, so that part of it is over when the loss begins.",
         choices=("semi_supervised", "training"),
     )
-    consistency_class_mean: bool = option(
+    consistency_class_mean: bool = _consistency(
         False, "Divide the consistency loss by the number of classes (authors' code)."
     )
-    dcrs_ratio: float = option(
+    dcrs_ratio: float = _consistency(
         0.8,
         "s: share of each class's pixels that DCRS keeps; 1 turns it off.",
         above=0.0,
         at_most=1.0,
     )
-    dcrs_decay: float = option(
+    dcrs_decay: float = _consistency(
         0.9, "beta: decay of the class thresholds' moving average.", at_least=0.0, below=1.0
     )
-    dcrs_start: float = option(
+    dcrs_start: float = _consistency(
         0.9, "Class thresholds before the first update.", at_least=0.0, at_most=1.0
     )
-    contrast_weight: float = option(
+    contrast_weight: float = _contrast(
         0.1, "lambda2: weight of the contrastive loss; 0 drops it with its head.", at_least=0.0
     )
-    contrast_ramp_steps: int = option(
+    contrast_ramp_steps: int = _contrast(
         0,
         "Length of a sigmoid ramp of lambda2, from the start of the training; 0 keeps lambda2 "
         "constant (authors' code: 250 steps, 1000 counts advanced by 4 GPUs a step).",
         at_least=0,
     )
-    contrast_from_start: bool = option(
+    contrast_from_start: bool = _contrast(
         False,
         "Contrast labeled pixels in the supervised phase already, with the student's own keys "
         "(authors' code).",
     )
-    temperature: float = option(0.15, "tau of the contrastive loss.", above=0.0)
-    contrast_samples: int = option(
+    temperature: float = _contrast(0.15, "tau of the contrastive loss.", above=0.0)
+    contrast_samples: int = _contrast(
         20, "Pixels sampled per class and image for the contrastive loss.", at_least=1
     )
-    contrast_sampling: str = option(
+    contrast_sampling: str = _contrast(
         "segmentation_aware",
         "Half of the samples where the segmentation is wrong, or all at random (Table 4).",
         choices=("segmentation_aware", "random"),
     )
-    contrast_fill_up: bool = option(
+    contrast_fill_up: bool = _contrast(
         True,
         "Where hard or easy pixels of a class are fewer than half of the samples, take more of the "
         "other kind (authors' code).",
     )
-    contrast_sources: str = option(
+    contrast_sources: str = _contrast(
         "both",
         "Which images give samples (Table 4).",
         choices=("both", "labeled", "unlabeled"),
     )
-    labeled_keys: str = option(
+    labeled_keys: str = _contrast(
         "teacher",
         "Whose embeddings are the keys of labeled pixels: the teacher's (Eq. 5) or the student's "
         "own, detached (authors' code).",
         choices=("teacher", "student"),
     )
-    gather_contrast_keys: bool = option(
+    gather_contrast_keys: bool = _contrast(
         True,
         "Contrast with the keys of all replicas; otherwise each replica has only its own, and the "
         "loss depends on their number.",
     )
-    contrast_exclude_self: bool = option(False, "A pixel is not its own positive (authors' code).")
-    contrast_min_pixels: int = option(
+    contrast_exclude_self: bool = _contrast(
+        False, "A pixel is not its own positive (authors' code)."
+    )
+    contrast_min_pixels: int = _contrast(
         1,
         "Pixels that a class needs in an image, at feature resolution, to be sampled there "
         "(authors' code: 21).",
         at_least=1,
     )
-    contrast_skip_class_0: bool = option(
+    contrast_skip_class_0: bool = _contrast(
         False, "Leave class 0 out of the contrastive loss (authors' code)."
     )
-    contrast_scale: float = option(
+    contrast_scale: float = _contrast(
         1.0, "Factor on the contrastive loss (authors' code: tau / 0.1 = 1.5).", above=0.0
     )

@@ -109,7 +109,7 @@ def semi_supervised_batches(
     """
     positions = _positions(config, start_step, worker)
     # The unlabeled images begin their first epoch when they are first used.
-    skipped = config.supervised_steps * config.labeled_batch_size
+    skipped = config.first_semi_step * config.labeled_batch_size
     others = dataclasses.replace(positions, start=positions.start - skipped)
     view_x = samples.labeled_view(config, data.labeled.opener, data.num_classes)
     view_u = samples.unlabeled_view(config, data.unlabeled.opener)

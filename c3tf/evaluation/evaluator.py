@@ -18,14 +18,14 @@ from c3tf.evaluation.confusion import confusion_counts
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference import networks
 from c3tf.inference.networks import Predictor, most_likely
-from c3tf.inference.test_time import Protocol
+from c3tf.inference.test_time import InferenceOptions
 from c3tf.labels import IGNORE, LabelMap
 from c3tf.method import confidence
 
 ORIGINAL, RECORD = "original", "record"
 LABEL_SIZES = (ORIGINAL, RECORD)
 # What was done to get from an image to the counts, unless something else is stated.
-PROTOCOL = {**Protocol().to_json(), "input_size": "record", "label_size": ORIGINAL}
+PROTOCOL = {**InferenceOptions().to_json(), "input_size": "record", "label_size": ORIGINAL}
 
 # Images uint8 (B, H, W, 3) and labels uint8 (B, h, w, 1) to a tuple of tensors, inside a graph.
 Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]

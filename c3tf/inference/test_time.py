@@ -11,67 +11,67 @@ from c3tf.inference import networks
 from c3tf.inference.networks import Predictor, Probabilities
 
 WHOLE, SLIDING = "whole", "sliding"
-KINDS = (WHOLE, SLIDING)
+MODES = (WHOLE, SLIDING)
 # What is common; a scale beyond it is a slip of the pen.
 _MAX_SCALE = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Protocol:
+class InferenceOptions:
     """What is done with an image; the averages are of softmax probabilities.
 
     Attributes:
-        kind: `"whole"` shows the network the image at once, `"sliding"` window by window.
+        mode: `"whole"` shows the network the image at once, `"sliding"` window by window.
         window: height and width of a window in pixels of the (scaled) image, for `"sliding"`.
         overlap: share of a window that the next one repeats, 0 to below 1, for `"sliding"`.
-        flip: adds the mirrored image.
-        scales: factors of the image's size.
+        tta_flip: adds the mirrored image.
+        tta_scales: factors of the image's size.
     """
 
-    kind: str = WHOLE
+    mode: str = WHOLE
     window: tuple[int, int] | None = None
     overlap: float | None = None
-    flip: bool = False
-    scales: tuple[float, ...] = (1.0,)
+    tta_flip: bool = False
+    tta_scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.mode not in MODES:
             raise UserError(
-                f"`--protocol` must be {' or '.join(KINDS)}. Received: --protocol={self.kind}"
+                f"`--inference` must be {' or '.join(MODES)}. Received: --inference={self.mode}"
             )
-        if self.kind == WHOLE:
+        if self.mode == WHOLE:
             for name in ("window", "overlap"):
                 if getattr(self, name) is not None:
-                    raise UserError(f"`--{name}` needs --protocol={SLIDING}.")
+                    raise UserError(f"`--{name}` needs --inference={SLIDING}.")
         elif self.window is None or len(self.window) != 2 or min(self.window) < 1:
             raise UserError(
-                f"--protocol={SLIDING} needs `--window` as height x width in pixels, such as "
+                f"--inference={SLIDING} needs `--window` as height x width in pixels, such as "
                 f"--window=512x1024. Received: --window={self.window}"
             )
         elif self.overlap is None or not 0 <= self.overlap < 1:
             raise UserError(
-                f"--protocol={SLIDING} needs `--overlap` as a share from 0 to below 1, such as "
+                f"--inference={SLIDING} needs `--overlap` as a share from 0 to below 1, such as "
                 f"--overlap=0.5. Received: --overlap={self.overlap}"
             )
-        wrong = [scale for scale in self.scales if not 0 < scale <= _MAX_SCALE]
-        if wrong or not self.scales or len(set(self.scales)) != len(self.scales):
+        wrong = [scale for scale in self.tta_scales if not 0 < scale <= _MAX_SCALE]
+        if wrong or not self.tta_scales or len(set(self.tta_scales)) != len(self.tta_scales):
             raise UserError(
-                f"`--scales` must be different numbers above 0 and up to {_MAX_SCALE:g}. "
-                f"Received: --scales={','.join(map(str, self.scales))}"
+                f"`--tta_scales` must be different numbers above 0 and up to {_MAX_SCALE:g}. "
+                f"Received: --tta_scales={','.join(map(str, self.tta_scales))}"
             )
 
     @property
     def averages(self) -> bool:
         """Whether anything is averaged; a whole image at one scale of 1 is not."""
-        return self.kind != WHOLE or self.flip or self.scales != (1.0,)
+        return self.mode != WHOLE or self.tta_flip or self.tta_scales != (1.0,)
 
     def to_json(self) -> dict[str, Any]:
-        """States the protocol as plain data, for results."""
+        """States the options as plain data, for results."""
         facts: dict[str, Any] = {"inference": "whole image", "resize": networks.RESIZE}
-        if self.kind == SLIDING:
+        if self.mode == SLIDING:
             facts["inference"] = "sliding window"
             facts |= {"window": list(self.window), "overlap": self.overlap}
-        facts |= {"flip": self.flip, "scales": list(self.scales)}
+        facts |= {"flip": self.tta_flip, "scales": list(self.tta_scales)}
         if self.averages:
             facts["averaging"] = (
                 "softmax probabilities at the image's size: mean over the windows that hold the "
@@ -80,12 +80,12 @@ class Protocol:
         return facts
 
 
-def scorer(probabilities: Probabilities, protocol: Protocol, num_classes: int) -> Predictor:
-    """Makes the function from images and a size to probabilities by a protocol.
+def scorer(probabilities: Probabilities, options: InferenceOptions, num_classes: int) -> Predictor:
+    """Makes the function from images and a size to probabilities.
 
     Args:
         probabilities: of whole images at their own size.
-        protocol: what to do with an image.
+        options: what to do with an image.
         num_classes: C.
 
     Returns:
@@ -96,9 +96,9 @@ def scorer(probabilities: Probabilities, protocol: Protocol, num_classes: int) -
     def score(images: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         own = tf.shape(images)[1:3]
         views = [
-            _view(probabilities, images, own, scale, flip, protocol, num_classes)
-            for scale in protocol.scales
-            for flip in ((False, True) if protocol.flip else (False,))
+            _view(probabilities, images, own, scale, flip, options, num_classes)
+            for scale in options.tta_scales
+            for flip in ((False, True) if options.tta_flip else (False,))
         ]
         mean = views[0] if len(views) == 1 else tf.add_n(views) / len(views)
         return tf.image.resize(mean, size, method="bilinear")
@@ -122,7 +122,7 @@ def _view(
     size: tf.Tensor,
     scale: float,
     flip: bool,
-    protocol: Protocol,
+    options: InferenceOptions,
     num_classes: int,
 ) -> tf.Tensor:
     """Computes the probabilities of one scale and direction, brought back to the image."""
@@ -132,8 +132,8 @@ def _view(
         images = tf.saturate_cast(tf.round(images), tf.uint8)
     if flip:
         images = tf.reverse(images, [2])
-    if protocol.kind == SLIDING:
-        result = _sliding(probabilities, images, protocol, num_classes)
+    if options.mode == SLIDING:
+        result = _sliding(probabilities, images, options, num_classes)
     else:
         result = probabilities(images)
     if flip:
@@ -142,14 +142,14 @@ def _view(
 
 
 def _sliding(
-    probabilities: Probabilities, images: tf.Tensor, protocol: Protocol, num_classes: int
+    probabilities: Probabilities, images: tf.Tensor, options: InferenceOptions, num_classes: int
 ) -> tf.Tensor:
     """Averages the probabilities of windows that cover the image."""
     batch, height, width = tf.unstack(tf.shape(images)[:3])
-    high = tf.minimum(protocol.window[0], height)
-    wide = tf.minimum(protocol.window[1], width)
-    tops = _starts(height, high, _step(protocol.window[0], protocol.overlap))
-    lefts = _starts(width, wide, _step(protocol.window[1], protocol.overlap))
+    high = tf.minimum(options.window[0], height)
+    wide = tf.minimum(options.window[1], width)
+    tops = _starts(height, high, _step(options.window[0], options.overlap))
+    lefts = _starts(width, wide, _step(options.window[1], options.overlap))
     corners = tf.reshape(tf.stack(tf.meshgrid(tops, lefts, indexing="ij"), -1), [-1, 2])
 
     def add(index: tf.Tensor, total: tf.Tensor, count: tf.Tensor) -> tuple:

@@ -177,7 +177,7 @@ def describe(model: keras.Model, config: Config, label_map: LabelMap) -> dict[st
         "learning_rate": float(model.optimizer.learning_rate),
         "position": {
             "labeled": step * size,
-            "unlabeled": max(step - config.supervised_steps, 0) * size,
+            "unlabeled": max(step - config.first_semi_step, 0) * size,
         },
         "versions": versions(),
     }

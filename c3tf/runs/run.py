@@ -9,8 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from c3tf.config import Config
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError
 from c3tf.data import manifest as manifests
 from c3tf.data import pipeline
 from c3tf.data.batch import SemiBatch, SupervisedBatch
@@ -174,7 +173,7 @@ class Run:
     def _train_from(self, step: int) -> None:
         """Runs what is left of the supervised phase, then of the semi-supervised one."""
         config = self.config
-        boundary, last = config.supervised_steps, config.training.steps
+        boundary, last = config.first_semi_step, config.training.steps
         hooks = [
             *self._log.callbacks(self.model, step, self._first_batch),
             callbacks.EveryNSteps(1, last, self._after_step),
@@ -191,7 +190,7 @@ class Run:
 
     def _batches(self, step: int, worker: pipeline.Worker | None = None) -> tf.data.Dataset:
         """Returns the batches after a step, or one host's rows of them, without an end."""
-        supervised = step < self.config.supervised_steps
+        supervised = step < self.config.first_semi_step
         make = pipeline.supervised_batches if supervised else pipeline.semi_supervised_batches
         return make(self.data, self.config, step, worker or pipeline.Worker())
 
@@ -204,8 +203,8 @@ class Run:
 
     def _first_batch(self) -> SemiBatch | SupervisedBatch:
         """Returns the batch whose images the pictures show: the method's first."""
-        semi = self.config.method.method == "c3"
-        return next(iter(self._batches(self.config.supervised_steps if semi else 0)))
+        semi = self.config.method.name == "c3"
+        return next(iter(self._batches(self.config.first_semi_step if semi else 0)))
 
     def _after_step(self, step: int) -> None:
         """Evaluates, saves and stops, where it is time to."""

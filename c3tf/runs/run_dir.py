@@ -12,38 +12,12 @@ from typing import Any
 
 from absl import logging
 
-from c3tf.config import Config
+from c3tf.config import OPTIONS, Config, Resume, with_present_names
 from c3tf.errors import UserError
 from c3tf.io import files, json_files
 from c3tf.versions import versions
 
 CONFIG = "config.json"
-# Options that may change between a run and its continuation: they decide where things are and
-# how often something is written, not what is learned.
-_FREE = frozenset(
-    {
-        "data",
-        "prepare",
-        "output",
-        "baseline",
-        "log_every",
-        "checkpoint_every",
-        "evaluate_every",
-        "keep_checkpoints",
-        "cache",
-        "cache_dir",
-        "input_threads",
-        "export_weights",
-        "strategy",
-        "replicas",
-        "jit",
-        "tensorboard",
-        "image_log_interval",
-        "allow_changed_flags",
-    }
-)
-# Options whose change makes the weights of a run meaningless.
-_FIXED = frozenset({"method", "backbone", "embedding_dim"})
 
 
 class RunDirError(UserError):
@@ -84,11 +58,13 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
             `"split"` and its `"data"`.
         now: the same; a hash that is not known is left out.
     """
+    earlier = with_present_names(before["config"])
     found = [
-        Change(f"--{name}", before["config"].get(section, {}).get(name), value)
-        for section, options in now["config"].items()
-        for name, value in options.items()
-        if name not in _FREE and before["config"].get(section, {}).get(name) != value
+        Change(f"--{flag}", was, value)
+        for flag, (section, field) in OPTIONS.items()
+        if field.metadata["resume"] is not Resume.FREE
+        and (was := earlier.get(section, {}).get(field.name))
+        != (value := now["config"][section][field.name])
     ]
     return found + [
         Change(name, before.get(name), now[name])
@@ -228,11 +204,16 @@ def _refuse(output: str, changes: list[Change], allow: bool) -> None:
             "--output, the same flags to continue that run, or add --allow_changed_flags to "
             "continue it with the new ones."
         )
-    if fixed := [str(c) for c in changes if c.name.removeprefix("--") in _FIXED]:
+    if fixed := [str(change) for change in changes if _is_fixed(change)]:
         raise RunDirError(
             f"{output!r} holds a run of another network ({'; '.join(fixed)}), which "
             "--allow_changed_flags cannot continue. Choose another --output."
         )
+
+
+def _is_fixed(change: Change) -> bool:
+    option = OPTIONS.get(change.name.removeprefix("--"))
+    return option is not None and option.field.metadata["resume"] is Resume.NEVER
 
 
 def _plain(value: Any) -> str:

@@ -5,8 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from c3tf.config import Config
-from c3tf.config.checks import ALL, ConfigError
+from c3tf.config import Config, ConfigError, parse_labeled
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
 from c3tf.errors import UserError
@@ -44,9 +43,9 @@ def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
         DataError: it does not fit the data set.
     """
     names = manifest.names("train")
-    if config.data.split:
-        return splits.read(config.data.split, names)
-    count = len(names) if config.data.labeled == ALL else int(config.data.labeled)
+    if config.data.labeled_list:
+        return splits.read(config.data.labeled_list, names)
+    count = parse_labeled(config.data.labeled, len(names))
     return splits.draw(names, count, config.data.split_seed)
 
 
@@ -66,10 +65,14 @@ def check_continues(config: Config, step: int, has_teacher: bool) -> None:
             f"`--steps` must be at least {step}, which the run has done. "
             f"Received: --steps={config.training.steps}"
         )
-    if has_teacher and step < config.supervised_steps:
+    if has_teacher and step < config.first_semi_step:
+        method = config.method
+        share = f" --supervised_share={method.supervised_share}"
+        share = share if method.supervised_share != 1 else ""
+        times = " times `--supervised_share`" if share else ""
         raise ConfigError(
-            f"`--supervised_steps` must be at most {step}: the run's teacher has begun. "
-            f"Received: --supervised_steps={config.supervised_steps}"
+            f"`--supervised_steps`{times} must be at most {step}: the run's teacher has begun. "
+            f"Received: --supervised_steps={method.supervised_steps}{share}"
         )
 
 

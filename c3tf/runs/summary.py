@@ -45,12 +45,12 @@ def describe(
         Lines of text.
     """
     training, size = config.training, config.labeled_batch_size
-    semi_steps = training.steps - config.supervised_steps
-    semi = config.method.method == "c3"
+    semi_steps = training.steps - config.first_semi_step
+    semi = config.method.name == "c3"
     phases = f"{training.steps} steps of {size} labeled images"
     if semi:
         phases = (
-            f"{config.supervised_steps} steps of {size} labeled images, then {semi_steps} with "
+            f"{config.first_semi_step} steps of {size} labeled images, then {semi_steps} with "
             f"{size} unlabeled ones"
         )
     epochs = f"{training.steps * size / data.num_labeled:.1f} epochs of the labeled images"

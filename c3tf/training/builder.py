@@ -38,7 +38,7 @@ def build_model(config: Config, label_map: LabelMap) -> SemiSupervisedTrainer:
             max_pool_ceil=network.max_pool_ceil,
             align_corners=network.align_corners,
         )
-    trainer = TRAINERS[config.method.method]
+    trainer = TRAINERS[config.method.name]
     teacher = None
     if trainer.uses_teacher:
         # The same description without the weights: those are copied when the teacher begins.

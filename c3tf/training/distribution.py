@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from c3tf.config import Config
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError
 
 # Makes one worker's share of every batch from (place of the worker, number of workers).
 ShareOfBatches = Callable[[int, int], tf.data.Dataset]

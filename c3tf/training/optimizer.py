@@ -160,20 +160,20 @@ def build(
         is_projection: tells the projection head's variables, which wait for the contrast.
 
     Returns:
-        Adam with rate `learning_rate * (1 - step / steps) ^ power`, times `backbone_rate` for the
-        backbone; in float16 with a loss scale.
+        Adam with rate `learning_rate * (1 - step / steps) ^ power`, times `backbone_lr_multiplier`
+        for the backbone; in float16 with a loss scale.
     """
     training = config.training
     schedule = keras.optimizers.schedules.PolynomialDecay(
         training.learning_rate,
         decay_steps=training.steps,
         end_learning_rate=0.0,
-        power=training.learning_rate_power,
+        power=training.poly_power,
     )
     kind = LossScaledAdam if training.precision == FLOAT16 else LayerwiseAdam
     return kind(
         schedule,
-        factor=lambda variable: training.backbone_rate if is_backbone(variable) else 1.0,
+        factor=lambda variable: training.backbone_lr_multiplier if is_backbone(variable) else 1.0,
         first_step=lambda variable: config.first_contrast_step if is_projection(variable) else 0,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from c3tf.config.checks import ConfigError
+from c3tf.config import ConfigError
 
 FLOAT32, BFLOAT16, FLOAT16 = PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 

@@ -134,7 +134,7 @@ class SemiSupervisedTrainer(keras.Model):
     @property
     def phase_step(self) -> tf.Tensor:
         """Steps since the semi-supervised phase began."""
-        return self.optimizer.iterations - self.config.supervised_steps
+        return self.optimizer.iterations - self.config.first_semi_step
 
     def update_teacher(self) -> None:
         """Moves the teacher towards the student of the step before (Section 3.1)."""

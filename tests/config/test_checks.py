@@ -2,8 +2,7 @@
 
 import pytest
 
-from c3tf.config import Config, checks
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError, checks
 
 BASE = Config()
 

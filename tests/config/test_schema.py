@@ -9,8 +9,7 @@ import typing
 
 import pytest
 
-from c3tf.config import Config
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError
 from c3tf.errors import UserError
 
 SECTIONS = ("data", "augment", "network", "method", "training")
@@ -102,8 +101,8 @@ BAD_VALUES = [
     ("learning_rate", 0.0),
     ("learning_rate", -1e-4),
     ("learning_rate", math.nan),
-    ("learning_rate_power", -0.1),
-    ("backbone_rate", -0.1),
+    ("poly_power", -0.1),
+    ("backbone_lr_multiplier", -0.1),
     ("seed", -1),
     ("seed", 2**31),
     ("strategy", "parameter_server"),
@@ -212,7 +211,7 @@ def test_limits_themselves_are_allowed():
         {"scales": ()},
         {"replicas": 2, "strategy": "mirrored"},
         {"split": "some.txt"},
-        {"backbone_rate": 0.0},
+        {"backbone_lr_multiplier": 0.0},
         {"jitter_strengths": (0.0, 0.0, 0.0, 0.5)},
     ):
         changed = BASE.with_options(**options)
@@ -233,7 +232,7 @@ def test_defaults_are_the_papers():
         "global_batch_size": 32,
         "steps": 25000,
         "learning_rate": 0.00012,
-        "learning_rate_power": 0.9,
+        "poly_power": 0.9,
         "ema_decay": 0.99,
         "dcrs_ratio": 0.8,
         "dcrs_decay": 0.9,
@@ -342,8 +341,8 @@ def changed_everywhere():
         "steps": 50,
         "global_batch_size": 8,
         "learning_rate": 0.01,
-        "learning_rate_power": 1.0,
-        "backbone_rate": 0.1,
+        "poly_power": 1.0,
+        "backbone_lr_multiplier": 0.1,
         "seed": 9,
         "strategy": "mirrored",
         "replicas": 2,

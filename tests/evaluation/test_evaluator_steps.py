@@ -10,7 +10,7 @@ from c3tf.evaluation import evaluator, metrics, thresholds
 from c3tf.evaluation.evaluator import EvaluationError, Evaluator
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference import networks, test_time
-from c3tf.inference.test_time import Protocol
+from c3tf.inference.test_time import InferenceOptions
 from c3tf.labels import IGNORE
 from c3tf.method import confidence
 from data_tools.conversion import images
@@ -23,7 +23,7 @@ SIZES = [((24, 40), None), ((31, 18), (62, 37)), ((16, 16), None)]
 @pytest.fixture(scope="module")
 def score():
     probabilities = networks.probabilities(tiny_network.build())
-    return test_time.scorer(probabilities, Protocol(), CLASSES)
+    return test_time.scorer(probabilities, InferenceOptions(), CLASSES)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tiny_network
 from c3tf.errors import UserError
 from c3tf.inference import networks, test_time
-from c3tf.inference.test_time import Protocol
+from c3tf.inference.test_time import InferenceOptions
 from tiny_network import LABEL_MAP
 
 CLASSES = LABEL_MAP.num_classes
@@ -55,17 +55,19 @@ def by_windows(probabilities, image, window, step):
 )
 def test_windows_are_averaged(probabilities, size, window, overlap, step):
     image = tiny_network.noise(1, *size, batch=1)
-    options = Protocol("sliding", window, overlap)
+    options = InferenceOptions("sliding", window, overlap)
     expected = by_windows(probabilities, image, window, step)
     np.testing.assert_allclose(scored(probabilities, image, options)[0], expected, atol=1e-5)
 
 
 def test_a_window_as_large_as_the_image_is_the_whole_image(probabilities):
     images = tiny_network.noise(2, 30, 41, batch=2)
-    sliding = scored(probabilities, images, Protocol("sliding", (30, 41), 0.5))
+    sliding = scored(probabilities, images, InferenceOptions("sliding", (30, 41), 0.5))
     np.testing.assert_allclose(sliding, probabilities(images), atol=1e-6)
     assert not np.allclose(
-        scored(probabilities, images, Protocol("sliding", (16, 16), 0.5)), sliding, atol=1e-3
+        scored(probabilities, images, InferenceOptions("sliding", (16, 16), 0.5)),
+        sliding,
+        atol=1e-3,
     )
 
 
@@ -78,7 +80,7 @@ def test_flips_and_scales_weigh_the_same(probabilities):
         direct = probabilities(tf.constant(resized)).numpy()
         mirrored = probabilities(tf.constant(resized[:, :, ::-1])).numpy()[:, :, ::-1]
         expected += [tf.image.resize(p, (24, 36)).numpy() for p in (direct, mirrored)]
-    options = Protocol(flip=True, scales=(0.75, 1.0, 1.5))
+    options = InferenceOptions(tta_flip=True, tta_scales=(0.75, 1.0, 1.5))
     result = scored(probabilities, images, options)
     np.testing.assert_allclose(result, np.mean(expected, 0), atol=1e-5)
     np.testing.assert_allclose(result.sum(-1), 1, atol=1e-5)
@@ -86,13 +88,13 @@ def test_flips_and_scales_weigh_the_same(probabilities):
 
 def test_flipping_makes_the_result_symmetric(probabilities):
     images = tiny_network.noise(4, 20, 33, batch=1)
-    result = scored(probabilities, images, Protocol(flip=True))
-    mirrored = scored(probabilities, images[:, :, ::-1], Protocol(flip=True))
+    result = scored(probabilities, images, InferenceOptions(tta_flip=True))
+    mirrored = scored(probabilities, images[:, :, ::-1], InferenceOptions(tta_flip=True))
     np.testing.assert_allclose(result, mirrored[:, :, ::-1], atol=1e-5)
 
 
 def test_the_compiled_predictor_is_traced_once_and_resizes_probabilities(probabilities):
-    score = test_time.scorer(probabilities, Protocol("sliding", (16, 16), 0.5), CLASSES)
+    score = test_time.scorer(probabilities, InferenceOptions("sliding", (16, 16), 0.5), CLASSES)
     predict = test_time.predictor(score)
     for height, width, size in ((24, 30, (48, 61)), (17, 9, (17, 9))):
         images = tiny_network.noise(5, height, width, batch=1)
@@ -103,7 +105,7 @@ def test_the_compiled_predictor_is_traced_once_and_resizes_probabilities(probabi
 
 
 def test_what_is_done_is_stated():
-    plain, rich = Protocol(), Protocol("sliding", (8, 16), 0.5, True, (0.5, 1.0))
+    plain, rich = InferenceOptions(), InferenceOptions("sliding", (8, 16), 0.5, True, (0.5, 1.0))
     assert not plain.averages
     assert rich.averages
     assert "averaging" not in plain.to_json()
@@ -117,20 +119,20 @@ def test_what_is_done_is_stated():
 @pytest.mark.parametrize(
     ("options", "flag"),
     [
-        ({"kind": "tiles"}, "--protocol"),
+        ({"mode": "tiles"}, "--inference"),
         ({"kind": "sliding"}, "--window"),
         ({"kind": "sliding", "window": (0, 4), "overlap": 0.5}, "--window"),
         ({"kind": "sliding", "window": (4, 4)}, "--overlap"),
         ({"kind": "sliding", "window": (4, 4), "overlap": 1.0}, "--overlap"),
         ({"window": (4, 4)}, "--window"),
         ({"overlap": 0.5}, "--overlap"),
-        ({"scales": ()}, "--scales"),
-        ({"scales": (1.0, 0.0)}, "--scales"),
-        ({"scales": (1.0, 1.0)}, "--scales"),
-        ({"scales": (5.0,)}, "--scales"),
-        ({"scales": (float("nan"),)}, "--scales"),
+        ({"tta_scales": ()}, "--tta_scales"),
+        ({"tta_scales": (1.0, 0.0)}, "--tta_scales"),
+        ({"tta_scales": (1.0, 1.0)}, "--tta_scales"),
+        ({"tta_scales": (5.0,)}, "--tta_scales"),
+        ({"tta_scales": (float("nan"),)}, "--tta_scales"),
     ],
 )
 def test_refuses_what_makes_no_protocol(options, flag):
     with pytest.raises(UserError, match=flag):
-        Protocol(**options)
+        InferenceOptions(**options)

@@ -5,7 +5,7 @@ from absl import flags
 
 from c3tf.errors import UserError
 from c3tf.inference import test_time_flags
-from c3tf.inference.test_time import Protocol
+from c3tf.inference.test_time import InferenceOptions
 
 
 @pytest.fixture
@@ -27,24 +27,26 @@ def read(monkeypatch):
 
 
 def test_the_default_is_the_whole_image(read):
-    assert read() == Protocol()
+    assert read() == InferenceOptions()
 
 
 def test_everything_is_read(read):
-    words = "--protocol=sliding --window=512X1024 --overlap=0.25 --flip --scales=0.75,1,1.25"
-    expected = Protocol("sliding", (512, 1024), 0.25, True, (0.75, 1.0, 1.25))
+    words = (
+        "--inference=sliding --window=512X1024 --overlap=0.25 --tta_flip --tta_scales=0.75,1,1.25"
+    )
+    expected = InferenceOptions("sliding", (512, 1024), 0.25, True, (0.75, 1.0, 1.25))
     assert read(*words.split()) == expected
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        "--protocol=sliding --window=512 --overlap=0.5",
-        "--protocol=sliding --window=512x-4 --overlap=0.5",
-        "--protocol=sliding --overlap=0.5",
+        "--inference=sliding --window=512 --overlap=0.5",
+        "--inference=sliding --window=512x-4 --overlap=0.5",
+        "--inference=sliding --overlap=0.5",
         "--window=512x1024",
-        "--scales=1,two",
-        "--scales=",
+        "--tta_scales=1,two",
+        "--tta_scales=",
     ],
 )
 def test_what_cannot_be_read_is_refused(read, words):

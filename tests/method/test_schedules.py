@@ -67,7 +67,7 @@ def run(**options):
 
 
 def rates(base, steps, at, power=0.9):
-    config = run(learning_rate=base, steps=steps, learning_rate_power=power)
+    config = run(learning_rate=base, steps=steps, poly_power=power)
     adam = optimizer.build(config, lambda _: False, lambda _: False)
     adam.build([keras.Variable(0.0)])
     result = []

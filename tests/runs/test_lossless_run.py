@@ -12,8 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tiny_command
-from c3tf.config import Config
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError
 from c3tf.data import pipeline
 from c3tf.errors import Stopped, StorageError
 from c3tf.runs import checkpoints

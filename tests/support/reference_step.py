@@ -40,7 +40,7 @@ def total_loss(student, teacher, thresholds, batch, settings, phase_step):
     method, number, aligned = settings.method, len(batch.x), settings.network.align_corners
     averaging = method.loss_averaging, method.mix_group
     teacher_logits, teacher_embedding = outputs(teacher, batch.u_w)
-    step = settings.supervised_steps + phase_step
+    step = settings.first_semi_step + phase_step
     probabilities = references.softmax(upsampled(teacher_logits, aligned))
     confident = references.confident_region(thresholds, probabilities, batch.u_valid)
     if method.mixing == "none":

@@ -86,7 +86,7 @@ def _pair(seed):
 def build_model(config, label_map) -> SemiSupervisedTrainer:
     """Stands in for `builder.build_model`."""
     student = tiny_segmenter.network("student", seed=1)
-    trainer = TRAINERS[config.method.method]
+    trainer = TRAINERS[config.method.name]
     teacher = tiny_segmenter.network("teacher", seed=2) if trainer.uses_teacher else None
     model = trainer(student, teacher, label_map.num_classes, config)
     adam = optimizer.build(config, lambda v: "stem" in v.path, lambda v: "projection" in v.path)

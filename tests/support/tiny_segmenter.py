@@ -81,7 +81,7 @@ def segmenter(
 ) -> SemiSupervisedTrainer:
     """Creates a compiled trainer in its supervised phase; student and teacher differ."""
     student = network("student", seed=1)
-    trainer = TRAINERS[settings.method.method]
+    trainer = TRAINERS[settings.method.name]
     teacher = network("teacher", seed=2) if trainer.uses_teacher else None
     model = trainer(student, teacher, NUM_CLASSES, settings)
     own = (

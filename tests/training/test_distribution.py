@@ -7,8 +7,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from c3tf.config import Config
-from c3tf.config.checks import ConfigError
+from c3tf.config import Config, ConfigError
 from c3tf.training import distribution
 
 

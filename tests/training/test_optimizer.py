@@ -64,13 +64,14 @@ def test_without_a_factor_it_is_adam():
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("backbone_rate", [1.0, 0.2, 0.0])
-def test_a_run_against_the_algorithm(backbone_rate):
+@pytest.mark.parametrize("multiplier", [1.0, 0.2, 0.0])
+def test_a_run_against_the_algorithm(multiplier):
     """Adam's Algorithm 1, with the polynomial rate of the step and the factor of the layer."""
-    config = run(learning_rate=0.01, steps=8, learning_rate_power=0.9, backbone_rate=backbone_rate)
+    options = {"poly_power": 0.9, "backbone_lr_multiplier": multiplier}
+    config = run(learning_rate=0.01, steps=8, **options)
     ours = trained(optimizer.build(config, is_backbone, lambda v: False), variables(), steps=8)
     states = [references.Adam(v.numpy(), epsilon=1e-7) for v in variables()]
-    factors = [backbone_rate, 1.0, backbone_rate]
+    factors = [multiplier, 1.0, multiplier]
     for step, gradient in enumerate(gradients(8)):
         rate = references.polynomial_rate(0.01, step, 8)
         for state, own, factor in zip(states, gradient, factors, strict=True):
@@ -80,8 +81,8 @@ def test_a_run_against_the_algorithm(backbone_rate):
         np.testing.assert_allclose(value, state.value, rtol=0, atol=1e-6)
 
 
-def test_backbone_rate_0_freezes_the_backbone_alone():
-    config = run(learning_rate=0.01, steps=8, backbone_rate=0.0)
+def test_backbone_lr_multiplier_0_freezes_the_backbone_alone():
+    config = run(learning_rate=0.01, steps=8, backbone_lr_multiplier=0.0)
     new = trained(optimizer.build(config, is_backbone, lambda v: False), variables())
     for variable, value in zip(variables(), new, strict=True):
         assert (value == variable.numpy()).all() == is_backbone(variable)
@@ -96,7 +97,7 @@ def test_the_factor_survives_the_compiled_step():
         ]
     )
     before = [weight.numpy() for weight in model.weights]
-    config = run(learning_rate=0.01, steps=8, backbone_rate=0.0)
+    config = run(learning_rate=0.01, steps=8, backbone_lr_multiplier=0.0)
     model.compile(
         optimizer.build(config, lambda v: "backbone" in v.path, lambda v: False), loss="mse"
     )

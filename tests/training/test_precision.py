@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tiny_segmenter
-from c3tf.config.checks import ConfigError
+from c3tf.config import ConfigError
 from c3tf.training import precision
 from c3tf.training.optimizer import INITIAL_SCALE, LayerwiseAdam, LossScaledAdam
 

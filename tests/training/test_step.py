@@ -31,7 +31,7 @@ def prepared(settings, iterations=None, **arguments):
     model = tiny_segmenter.segmenter(settings, **arguments)
     model.begin_semi_supervised(copy_student=False)
     model.optimizer.iterations.assign(
-        settings.supervised_steps if iterations is None else iterations
+        settings.first_semi_step if iterations is None else iterations
     )
     return model
 
@@ -87,7 +87,7 @@ VARIANTS = {
 def test_step_is_eq_7(options):
     settings = tiny_segmenter.config(**{"global_batch_size": 4, **options})
     phase_step = 2
-    model = prepared(settings, settings.supervised_steps + phase_step)
+    model = prepared(settings, settings.first_semi_step + phase_step)
     # The step trains a student that it has not moved yet.
     student = tiny_segmenter.network("student", seed=1)
     batch = tiny_segmenter.semi_batch(settings)
@@ -158,7 +158,7 @@ def test_gradient_is_that_of_eq_7_with_teacher_and_keys_held(options):
 @pytest.mark.parametrize("warmup", [False, True])
 def test_teacher_follows_the_student_of_the_step_before(phase_step, warmup):
     settings = small(ema_decay=0.8, ema_warmup=warmup)
-    model = prepared(settings, settings.supervised_steps + phase_step)
+    model = prepared(settings, settings.first_semi_step + phase_step)
     student, teacher = weights(model.student), weights(model.teacher)
     step(model, tiny_segmenter.semi_batch(settings))
     alpha = min(0.8, 1 - 1 / (phase_step + 1)) if warmup else 0.8
@@ -189,7 +189,7 @@ def test_lambda1_ramps_from_the_end_of_the_supervised_phase():
     seen = [step(model, batch)["lambda1"] for _ in range(4)]
     expected = [50 * references.sigmoid_ramp(t, 2) for t in range(4)]
     np.testing.assert_allclose(seen, expected, rtol=1e-12)
-    assert int(model.optimizer.iterations) == settings.supervised_steps + 4
+    assert int(model.optimizer.iterations) == settings.first_semi_step + 4
 
 
 def test_supervised_phase_trains_the_segmentation_alone():
@@ -359,7 +359,7 @@ def test_losses_stay_in_float32_under_half_precision(policy, options):
         model = prepared(settings)
         assert model.student(batch.x)["logits"].dtype.name == policy.removeprefix("mixed_")
         supervised, _ = model.supervised_step(tiny_segmenter.labeled(batch))
-        model.optimizer.iterations.assign(settings.supervised_steps)
+        model.optimizer.iterations.assign(settings.first_semi_step)
         teacher_u = model.teacher_outputs(tiny_segmenter.tensors(batch))[1]
         pseudo = model.pseudo_labels(teacher_u["logits"], tf.constant(batch.u_valid))
         assert pseudo.probabilities.dtype == tf.float32

@@ -1,0 +1,35 @@
+"""Values that flags write as text: sizes as HEIGHTxWIDTH, and a number of labeled images."""
+
+from c3tf.config.option import ConfigError
+
+# The number of labeled images that keeps every label.
+ALL = "all"
+
+
+def parse_size(flag: str, text: str) -> tuple[int, int]:
+    """Reads `HEIGHTxWIDTH` in pixels.
+
+    Raises:
+        ConfigError: it is something else; the message names the flag.
+    """
+    parts = text.lower().split("x")
+    numbers = [int(part) for part in parts if part.strip().isdecimal()]
+    if len(parts) != 2 or len(numbers) != 2 or min(numbers) < 1:
+        raise ConfigError(
+            f"`--{flag}` must be height x width in pixels, such as 512x1024. "
+            f"Received: --{flag}={text}"
+        )
+    return numbers[0], numbers[1]
+
+
+def parse_labeled(text: str, total: int) -> int:
+    """Reads how many of `total` images keep their labels: a positive count, or `all`.
+
+    Raises:
+        ConfigError: it is neither; whether there are so many images is not checked.
+    """
+    if text == ALL:
+        return total
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigError(f"`--labeled` must be a positive count or `{ALL}`. Received: {text}")
+    return int(text)
