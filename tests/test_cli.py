@@ -357,3 +357,25 @@ def test_every_command_silences_tensorflow_before_it_is_imported(repository):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{command} 2" for command in commands]
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("c3tf.train", "--backbone_rate=0.1", "--backbone_lr_multiplier"),
+        ("c3tf.train", "--learning_rate_power=1", "--poly_power"),
+        ("c3tf.train", "--split=list.txt", "--labeled_list"),
+        ("c3tf.evaluate", "--protocol=sliding", "--inference"),
+        ("c3tf.evaluate", "--noflip", "--notta_flip"),
+        ("c3tf.predict", "--scales=1.0", "--tta_scales"),
+        ("c3tf.export", "--run=runs/a", "--model"),
+    ],
+)
+def test_an_old_flag_name_is_refused_with_the_new_one(repository, module, old, new):
+    done = subprocess.run(
+        [sys.executable, "-m", module, old], cwd=repository, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert old.split("=")[0].lstrip("-") in last
+    assert f"`{new}` now" in last

@@ -7,7 +7,7 @@ import flag_files
 import short_run
 import tiny_network
 from c3tf import train
-from c3tf.config import SECTIONS, Config, MethodConfig
+from c3tf.config import OPTIONS, Config, MethodConfig
 from c3tf.nets import deeplab
 from c3tf.training import builder
 
@@ -49,12 +49,9 @@ EQUAL = {
 }
 
 
-def value(config, name):
-    return next(
-        getattr(getattr(config, section), name)
-        for section in SECTIONS
-        if hasattr(getattr(config, section), name)
-    )
+def value(config, flag):
+    section, field = OPTIONS[flag]
+    return getattr(getattr(config, section), field.name)
 
 
 @pytest.mark.parametrize("path", [PAPER, AUTHORS])
@@ -78,13 +75,19 @@ def test_the_papers_preset_is_the_default_and_undoes_the_other(repository):
     assert paper == undone == Config()
 
 
-def test_the_base_takes_the_papers_side(repository):
-    (base,) = flag_files.read(repository, ["--flagfile=configs/base/paper.flags"])
-    assert base == Config()
-    assert (
-        not flag_files.named(repository, PAPER).keys()
-        & flag_files.named(repository, "configs/base/paper.flags").keys()
-    )
+def test_experiment_files_hold_only_what_differs(repository):
+    """A default stands in the schema; a file repeats it only over a file that it includes."""
+    folder = repository / "configs"
+    files = [path for path in folder.rglob("*.flags") if path.parent.name != "presets"]
+    files = [path for path in files if "evaluate" not in path.parts]
+    assert len(files) > 30
+    for path in files:
+        name = path.relative_to(repository).as_posix()
+        own = flag_files.named(repository, name)
+        includes = "--flagfile=" in path.read_text()
+        (config,) = flag_files.read(repository, [f"--flagfile={name}"])
+        repeated = [flag for flag in own if value(config, flag) == value(Config(), flag)]
+        assert includes or not repeated, (name, repeated)
 
 
 def test_the_presets_go_with_every_experiment(repository):

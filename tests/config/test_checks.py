@@ -63,9 +63,9 @@ def test_the_baseline_is_not_bound_by_options_of_the_method():
 
 
 def test_the_supervised_phase_ends_after_its_share():
-    assert BASE.with_options(supervised_share=0.9).supervised_steps == 2250
+    assert BASE.with_options(supervised_share=0.9).first_semi_step == 2250
     bdd = BASE.with_options(supervised_share=0.9, supervised_steps=5000, steps=20000)
-    assert bdd.supervised_steps == 4500
+    assert bdd.first_semi_step == 4500
     # What counts is the phase that is made.
     BASE.with_options(supervised_share=0.5, supervised_steps=100, steps=100)
     with pytest.raises(ConfigError, match="supervised_steps"):

@@ -9,16 +9,17 @@ import typing
 
 import pytest
 
-from c3tf.config import Config, ConfigError
+from c3tf.config import OPTIONS, SECTIONS, Config, ConfigError
 from c3tf.errors import UserError
 
-SECTIONS = ("data", "augment", "network", "method", "training")
 BASE = Config()
-FIELDS = {
-    field.name: (section, field)
-    for section in SECTIONS
-    for field in dataclasses.fields(getattr(BASE, section))
-}
+
+
+def read(config, flag):
+    """The value of the option that a flag sets."""
+    section, field = OPTIONS[flag]
+    return getattr(getattr(config, section), field.name)
+
 
 BAD_VALUES = [
     ("prepare", "cityscapes"),
@@ -123,7 +124,7 @@ CONTRADICTIONS = [
     ({"cache": "memory", "cache_dir": "some/folder"}, ("cache_dir", "cache")),
     ({"cache": "disk", "cache_dir": "gs://bucket"}, ("cache_dir",)),
     ({"max_rotation": 7.5}, ("max_rotation", "integer_degrees")),
-    ({"split": "some.txt", "labeled": "100"}, ("split", "labeled")),
+    ({"labeled_list": "some.txt", "labeled": "100"}, ("labeled_list", "labeled")),
     ({"replicas": 2, "strategy": "one"}, ("replicas", "strategy")),
     ({"replicas": 2}, ("replicas", "strategy")),
     ({"steps": 100, "supervised_steps": 100}, ("supervised_steps", "steps")),
@@ -190,7 +191,8 @@ def test_a_count_in_other_digits_is_refused():
 
 def test_every_bounded_option_has_a_bad_value_above():
     checked = {name for name, _ in BAD_VALUES}
-    bounded = {name for name, (_, field) in FIELDS.items() if len(field.metadata) > 1}
+    limits = {"choices", "at_least", "at_most", "above", "below"}
+    bounded = {name for name, (_, field) in OPTIONS.items() if limits & set(field.metadata)}
     assert bounded <= checked
 
 
@@ -210,13 +212,13 @@ def test_limits_themselves_are_allowed():
         {"global_batch_size": 2, "mix_group": 1},
         {"scales": ()},
         {"replicas": 2, "strategy": "mirrored"},
-        {"split": "some.txt"},
+        {"labeled_list": "some.txt"},
         {"backbone_lr_multiplier": 0.0},
         {"jitter_strengths": (0.0, 0.0, 0.0, 0.5)},
     ):
         changed = BASE.with_options(**options)
         for name, value in options.items():
-            assert getattr(getattr(changed, FIELDS[name][0]), name) == value
+            assert read(changed, name) == value
 
 
 def test_what_a_method_does_not_use_does_not_bind_it():
@@ -266,7 +268,7 @@ def test_defaults_are_the_papers():
         "scale_unlabeled": True,
     }
     for name, value in expected.items():
-        assert getattr(getattr(BASE, FIELDS[name][0]), name) == value, name
+        assert read(BASE, name) == value, name
 
 
 def changed_everywhere():
@@ -276,7 +278,7 @@ def changed_everywhere():
         "prepare": "street_scenes",
         "labeled": "all",
         "split_seed": 1,
-        "split": "s",
+        "labeled_list": "s",
         "unlabeled_source": "stream",
         "shuffle_buffer": 2,
         "cache": "none",
@@ -391,9 +393,9 @@ def test_what_would_fail_later_is_refused_at_the_start(options, flag):
 
 def test_the_sample_covers_every_option():
     options, unchanged = changed_everywhere()
-    assert options.keys() == FIELDS.keys()
+    assert options.keys() == OPTIONS.keys()
     for name, value in options.items():
-        assert (value == FIELDS[name][1].default) == (name in unchanged), name
+        assert (value == OPTIONS[name][1].default) == (name in unchanged), name
 
 
 def test_round_trip_through_json():
@@ -432,32 +434,32 @@ def test_option_names_belong_to_one_section():
 
 
 def test_every_option_is_explained_and_typed_like_its_default():
-    for name, (section, field) in FIELDS.items():
+    for name, (section, field) in OPTIONS.items():
         text = field.metadata["help"]
         assert text.endswith("."), name
-        kind = typing.get_type_hints(type(getattr(BASE, section)))[name]
+        kind = typing.get_type_hints(SECTIONS[section])[field.name]
         assert isinstance(field.default, typing.get_origin(kind) or kind), name
 
 
 def test_properties():
     assert BASE.labeled_batch_size == 16
-    assert BASE.supervised_steps == 2500
+    assert BASE.first_semi_step == 2500
     assert BASE.uses_contrast
     assert not BASE.with_options(contrast_weight=0.0).uses_contrast
     baseline = BASE.with_options(method="supervised")
-    assert baseline.supervised_steps == baseline.training.steps
+    assert baseline.first_semi_step == baseline.training.steps
     assert not baseline.uses_contrast
 
 
 ECHO = """
 import json, sys
 from absl import flags
-from c3tf.config import checks, absl_flags
+from c3tf.config import ConfigError, absl_flags
 absl_flags.define_flags()
 flags.FLAGS(["program", *sys.argv[1:]])
 try:
     print(json.dumps(absl_flags.from_flags().to_dict()))
-except checks.ConfigError as error:
+except ConfigError as error:
     sys.exit(f"refused: {error}")
 """
 

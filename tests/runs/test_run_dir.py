@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 
 import pytest
 
-from c3tf.config import Config
+from c3tf.config import OPTIONS, Config, Resume
 from c3tf.runs import run_dir
 from c3tf.runs.run_dir import RunDirError
 
@@ -185,3 +186,32 @@ def test_a_damaged_or_foreign_config_file_is_refused_and_left_alone(tmp_path, te
     with pytest.raises(RunDirError, match=r"config\.json .*Choose another --output"):
         run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     assert (tmp_path / "config.json").read_text() == text
+
+
+def test_the_documentation_lists_what_may_change(repository):
+    rows = re.findall(
+        r"^\| (free|never)[^|]*\| (.*) \|$", (repository / "docs/training.md").read_text(), re.M
+    )
+    for kind, listed in rows:
+        names = {
+            name for name, at in OPTIONS.items() if at.field.metadata["resume"] is Resume(kind)
+        }
+        assert set(re.findall(r"`--(\w+)`", listed)) == names, kind
+    assert [kind for kind, _ in rows] == ["free", "never"]
+
+
+def test_a_run_of_older_flag_names_continues(tmp_path):
+    """What a run of the version before wrote differs in nothing but names."""
+    plain = CONFIG.to_dict()
+    plain["method"]["method"] = plain["method"].pop("name")
+    plain["data"]["split"] = plain["data"].pop("labeled_list")
+    plain["training"]["backbone_rate"] = plain["training"].pop("backbone_lr_multiplier")
+    plain["training"]["learning_rate_power"] = plain["training"].pop("poly_power")
+    assert Config.from_dict(plain) == CONFIG
+    before = {"config": plain, "split": "abc", "data": "123"}
+    now = {"config": CONFIG.to_dict(), "split": "abc", "data": "123"}
+    assert run_dir.differences(before, now) == []
+    plain["training"]["backbone_rate"] = 0.5
+    assert [change.name for change in run_dir.differences(before, now)] == [
+        "--backbone_lr_multiplier"
+    ]

@@ -28,14 +28,14 @@ class ColorJitterOptions:
         hue_probability: as `brightness_probability`.
     """
 
-    brightness: float = 0.5
-    contrast: float = 0.5
-    saturation: float = 0.5
-    hue: float = 0.25
-    brightness_probability: float = 0.5
-    contrast_probability: float = 0.5
-    saturation_probability: float = 0.5
-    hue_probability: float = 0.25
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    brightness_probability: float
+    contrast_probability: float
+    saturation_probability: float
+    hue_probability: float
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -36,11 +36,11 @@ class GeometryOptions:
     """
 
     crop_size: tuple[int, int]
-    flip: bool = True
-    max_degrees: float = 10.0
-    integer_degrees: bool = False
-    scales: tuple[float, ...] = ()
-    rotation_order: str = "first"
+    flip: bool
+    max_degrees: float
+    integer_degrees: bool
+    scales: tuple[float, ...]
+    rotation_order: str
 
     def __post_init__(self) -> None:
         whole = all(isinstance(v, numbers.Integral) and v > 0 for v in self.crop_size)

@@ -36,10 +36,10 @@ class RandAugmentOptions:
         op_probability: probability of applying each drawn operation.
     """
 
-    num_ops: int = 2
-    magnitude: float = 10.0
-    magnitude_std: float = 0.5
-    op_probability: float = 0.5
+    num_ops: int
+    magnitude: float
+    magnitude_std: float
+    op_probability: float
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_ops, numbers.Integral) or self.num_ops < 0:

@@ -25,8 +25,8 @@ class StrongOptions:
         rand_augment: RandAugment after the jitter, or None for none.
     """
 
-    jitter: ColorJitterOptions | None = dataclasses.field(default_factory=ColorJitterOptions)
-    rand_augment: RandAugmentOptions | None = dataclasses.field(default_factory=RandAugmentOptions)
+    jitter: ColorJitterOptions | None
+    rand_augment: RandAugmentOptions | None
 
 
 def weak_view(

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from c3tf.data.augment.color_jitter import ColorJitterOptions, draw_color_jitter
+import view_options
+from c3tf.data.augment.color_jitter import draw_color_jitter
 from c3tf.data.augment.color_ops import ColorOp
 from c3tf.data.augment.rand_augment import (
     OPS,
-    RandAugmentOptions,
     draw_rand_augment,
     level_to_value,
 )
@@ -25,7 +25,7 @@ def draws(draw, options) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_jitter_applies_each_operation_with_its_probability():
-    ops, _ = draws(draw_color_jitter, ColorJitterOptions())
+    ops, _ = draws(draw_color_jitter, view_options.color_jitter())
     for op, probability in zip(JITTER, (0.5, 0.5, 0.5, 0.25), strict=True):
         share = np.mean(np.any(ops == op, axis=1))
         # Five standard deviations of the share.
@@ -33,7 +33,7 @@ def test_jitter_applies_each_operation_with_its_probability():
 
 
 def test_jitter_values_are_uniform_in_their_range():
-    ops, values = draws(draw_color_jitter, ColorJitterOptions(**ALWAYS))
+    ops, values = draws(draw_color_jitter, view_options.color_jitter(**ALWAYS))
     for op, low, high in zip(JITTER, (0.5, 0.5, 0.5, -0.25), (1.5, 1.5, 1.5, 0.25), strict=True):
         drawn = values[ops == op]
         assert len(drawn) == DRAWS
@@ -44,14 +44,14 @@ def test_jitter_values_are_uniform_in_their_range():
 
 
 def test_jitter_draws_every_order_equally_often():
-    ops, _ = draws(draw_color_jitter, ColorJitterOptions(**ALWAYS))
+    ops, _ = draws(draw_color_jitter, view_options.color_jitter(**ALWAYS))
     orders, counts = np.unique(ops, axis=0, return_counts=True)
     assert len(orders) == 24
     assert abs(counts - DRAWS / 24).max() < 5 * np.sqrt(DRAWS / 24)
 
 
 def test_rand_augment_draws_with_replacement():
-    ops, _ = draws(draw_rand_augment, RandAugmentOptions(op_probability=1.0))
+    ops, _ = draws(draw_rand_augment, view_options.rand_augment(op_probability=1.0))
     assert ops.shape == (DRAWS, 2)
     values, counts = np.unique(ops, return_counts=True)
     assert set(values) == set(OPS)
@@ -61,14 +61,14 @@ def test_rand_augment_draws_with_replacement():
 
 
 def test_rand_augment_applies_half_of_its_operations():
-    ops, _ = draws(draw_rand_augment, RandAugmentOptions())
+    ops, _ = draws(draw_rand_augment, view_options.rand_augment())
     applied = ops != ColorOp.IDENTITY
     assert abs(applied.mean() - 0.5) < 0.03
     assert abs(applied.all(axis=1).mean() - 0.25) < 0.04
 
 
 def test_rand_augment_levels_are_a_clipped_normal():
-    ops, values = draws(draw_rand_augment, RandAugmentOptions(op_probability=1.0))
+    ops, values = draws(draw_rand_augment, view_options.rand_augment(op_probability=1.0))
     factors = values[np.isin(ops, (ColorOp.SATURATION, ColorOp.SHARPNESS))]
     levels = (factors - 0.1) / 0.18
     assert abs(np.mean(levels > 9.9999) - 0.5) < 0.06
@@ -92,7 +92,7 @@ def test_levels_as_the_authors_read_them():
 
 
 def test_no_operations():
-    program = draw_rand_augment([1, 2], RandAugmentOptions(num_ops=0))
+    program = draw_rand_augment([1, 2], view_options.rand_augment(num_ops=0))
     assert program.ops.shape == (0,)
     assert program.values.shape == (0,)
 
@@ -100,8 +100,8 @@ def test_no_operations():
 @pytest.mark.parametrize("dtype", [tf.int32, tf.int64])
 def test_draws_depend_on_the_seed_alone(dtype):
     for draw, options in (
-        (draw_color_jitter, ColorJitterOptions()),
-        (draw_rand_augment, RandAugmentOptions()),
+        (draw_color_jitter, view_options.color_jitter()),
+        (draw_rand_augment, view_options.rand_augment()),
     ):
         first, again, other = (
             draw(tf.constant(seed, dtype), options) for seed in ([7, 1], [7, 1], [7, 2])
@@ -114,15 +114,15 @@ def test_draws_depend_on_the_seed_alone(dtype):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        (lambda: ColorJitterOptions(brightness=1.2), "brightness"),
-        (lambda: ColorJitterOptions(hue=0.6), "hue"),
-        (lambda: ColorJitterOptions(hue_probability=-0.1), "hue_probability"),
-        (lambda: ColorJitterOptions(contrast=float("nan")), "contrast"),
-        (lambda: RandAugmentOptions(num_ops=-1), "num_ops"),
-        (lambda: RandAugmentOptions(num_ops=1.5), "num_ops"),
-        (lambda: RandAugmentOptions(magnitude=11), "magnitude"),
-        (lambda: RandAugmentOptions(magnitude_std=-0.5), "magnitude_std"),
-        (lambda: RandAugmentOptions(op_probability=2), "op_probability"),
+        (lambda: view_options.color_jitter(brightness=1.2), "brightness"),
+        (lambda: view_options.color_jitter(hue=0.6), "hue"),
+        (lambda: view_options.color_jitter(hue_probability=-0.1), "hue_probability"),
+        (lambda: view_options.color_jitter(contrast=float("nan")), "contrast"),
+        (lambda: view_options.rand_augment(num_ops=-1), "num_ops"),
+        (lambda: view_options.rand_augment(num_ops=1.5), "num_ops"),
+        (lambda: view_options.rand_augment(magnitude=11), "magnitude"),
+        (lambda: view_options.rand_augment(magnitude_std=-0.5), "magnitude_std"),
+        (lambda: view_options.rand_augment(op_probability=2), "op_probability"),
     ],
 )
 def test_refuses_bad_options(options, name):

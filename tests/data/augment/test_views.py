@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import view_options
 from c3tf.data.augment.color_jitter import ColorJitterOptions
-from c3tf.data.augment.geometry import GeometryOptions
-from c3tf.data.augment.rand_augment import RandAugmentOptions
 from c3tf.data.augment.views import StrongOptions, strong_view, weak_view
 
 CROP = (32, 48)
@@ -17,8 +16,10 @@ def both_views(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
     # The image's shape is unknown to the graph, as after decoding.
     image = tf.io.decode_png(tf.io.encode_png(IMAGE), channels=3)
     seed = tf.stack([index, 11])
-    weak, label, valid = weak_view(image, image[..., :1], seed, GeometryOptions(CROP))
-    strong = strong_view(weak, tf.random.experimental.stateless_fold_in(seed, 1), StrongOptions())
+    weak, label, valid = weak_view(image, image[..., :1], seed, view_options.geometry(CROP))
+    strong = strong_view(
+        weak, tf.random.experimental.stateless_fold_in(seed, 1), view_options.strong()
+    )
     return weak, label, valid, strong
 
 
@@ -56,8 +57,8 @@ def test_iterator_with_views_resumes_exactly(tmp_path):
 
 
 def test_weak_view_without_label():
-    with_label = weak_view(IMAGE, IMAGE[..., :1], [3, 4], GeometryOptions(CROP))
-    without = weak_view(IMAGE, None, [3, 4], GeometryOptions(CROP))
+    with_label = weak_view(IMAGE, IMAGE[..., :1], [3, 4], view_options.geometry(CROP))
+    without = weak_view(IMAGE, None, [3, 4], view_options.geometry(CROP))
     assert without[1] is None
     np.testing.assert_array_equal(without[0], with_label[0])
     np.testing.assert_array_equal(without[2], with_label[2])
@@ -66,7 +67,9 @@ def test_weak_view_without_label():
 def test_strong_view_moves_no_pixel():
     # Table operations keep equal bytes equal per channel; none of them moves a pixel.
     image = np.repeat(np.repeat(IMAGE[:4, :6], 8, axis=0), 8, axis=1)
-    blocks = StrongOptions(ColorJitterOptions(), RandAugmentOptions(num_ops=2, magnitude_std=0.0))
+    blocks = StrongOptions(
+        view_options.color_jitter(), view_options.rand_augment(num_ops=2, magnitude_std=0.0)
+    )
     for seed in range(10):
         strong = strong_view(image, [seed, 0], blocks).numpy().reshape(4, 8, 6, 8, 3)
         inner = strong[:, 2:-2, :, 2:-2]
@@ -77,7 +80,9 @@ def test_strong_view_moves_no_pixel():
     "options",
     [
         StrongOptions(jitter=None, rand_augment=None),
-        StrongOptions(ColorJitterOptions(0, 0, 0, 0, 1, 1, 1, 0), RandAugmentOptions(num_ops=0)),
+        StrongOptions(
+            ColorJitterOptions(0, 0, 0, 0, 1, 1, 1, 0), view_options.rand_augment(num_ops=0)
+        ),
     ],
 )
 def test_strong_view_that_changes_nothing(options):
@@ -86,12 +91,12 @@ def test_strong_view_that_changes_nothing(options):
 
 def test_strong_view_of_one_pixel():
     image = np.array([[[3, 200, 90]]], np.uint8)
-    assert strong_view(image, [0, 0], StrongOptions()).shape == (1, 1, 3)
+    assert strong_view(image, [0, 0], view_options.strong()).shape == (1, 1, 3)
 
 
 def test_seeds_of_both_widths_agree():
     views = [
-        strong_view(IMAGE, tf.constant([5, 6], dtype), StrongOptions())
+        strong_view(IMAGE, tf.constant([5, 6], dtype), view_options.strong())
         for dtype in (tf.int32, tf.int64)
     ]
     np.testing.assert_array_equal(*views)

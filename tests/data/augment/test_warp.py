@@ -9,7 +9,8 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from PIL import Image
 
-from c3tf.data.augment.geometry import GeometryOptions, draw_geometry
+import view_options
+from c3tf.data.augment.geometry import draw_geometry
 from c3tf.data.augment.views import weak_view
 from c3tf.data.augment.warp import crop_window, valid_mask, warp_image, warp_label
 from c3tf.labels import IGNORE
@@ -54,7 +55,7 @@ def reference(image, geometry, options):
 
 @pytest.mark.parametrize("size", [(20, 30), (12, 40), (40, 9), (5, 6), (1, 1)])
 def test_flip_and_crop_are_exact(size):
-    options = GeometryOptions((12, 16), max_degrees=0)
+    options = view_options.geometry((12, 16), max_degrees=0)
     image = noise(*size)
     seen = set()
     for seed in range(20):
@@ -80,7 +81,7 @@ def test_rotation_equals_pillow(seed):
     # The whole image is the crop, so the view is Pillow's rotation about the centre.
     image = smooth(96, 128)
     label = noise(96, 128, 1)
-    options = GeometryOptions((96, 128), flip=False, max_degrees=10, integer_degrees=True)
+    options = view_options.geometry((96, 128), flip=False, max_degrees=10, integer_degrees=True)
     geometry = draw_geometry([seed, 1], (96, 128), options)
     degrees = round(math.degrees(math.atan2(geometry.matrix[1, 0], geometry.matrix[0, 0])))
     ours, nearest, valid = view(image, label, [seed, 1], options)
@@ -101,7 +102,7 @@ def test_rotation_equals_pillow(seed):
 )
 def test_views_equal_the_equation(size, seed, kind):
     degrees, scales = kind
-    options = GeometryOptions((24, 40), max_degrees=degrees, scales=scales)
+    options = view_options.geometry((24, 40), max_degrees=degrees, scales=scales)
     image = noise(*size, seed=seed)
     geometry = draw_geometry([seed, 3], size, options)
     mixed, nearest, expected = reference(image, geometry, options)
@@ -124,7 +125,7 @@ def test_views_equal_the_equation(size, seed, kind):
 
 
 def test_scales_change_the_step_between_pixels():
-    options = GeometryOptions((16, 16), flip=False, max_degrees=0, scales=(0.75, 1.0, 1.25))
+    options = view_options.geometry((16, 16), flip=False, max_degrees=0, scales=(0.75, 1.0, 1.25))
     steps = {
         round(1 / float(draw_geometry([seed, 0], (60, 80), options).matrix[0, 0]), 3)
         for seed in range(30)
@@ -133,8 +134,8 @@ def test_scales_change_the_step_between_pixels():
 
 
 def test_scale_of_one_copies_pixels():
-    options = GeometryOptions((16, 20), max_degrees=0, scales=(1.0, 2.0))
-    exact = GeometryOptions((16, 20), max_degrees=0, scales=(1.0,))
+    options = view_options.geometry((16, 20), max_degrees=0, scales=(1.0, 2.0))
+    exact = view_options.geometry((16, 20), max_degrees=0, scales=(1.0,))
     image = noise(50, 60)
     compared = 0
     for seed in range(12):
@@ -153,7 +154,7 @@ def test_image_and_label_stay_aligned(degrees):
     # Blocks of one colour that encodes the class: away from their borders both must agree.
     classes = np.kron(np.arange(48).reshape(6, 8), np.ones((16, 16))).astype(np.uint8)[..., None]
     image = np.concatenate([classes * 5, classes * 3 + 7, 200 - classes], axis=-1)
-    options = GeometryOptions((64, 96), max_degrees=degrees)
+    options = view_options.geometry((64, 96), max_degrees=degrees)
     for seed in range(8):
         ours, label, valid = view(image, classes, [seed, 4], options)
         kept = valid[..., 0]
@@ -166,13 +167,13 @@ def test_image_and_label_stay_aligned(degrees):
 
 def test_constant_image_stays_constant_where_valid():
     image = np.full((30, 40, 3), 201, np.uint8)
-    ours, _, valid = view(image, image[..., :1], [5, 5], GeometryOptions((64, 64)))
+    ours, _, valid = view(image, image[..., :1], [5, 5], view_options.geometry((64, 64)))
     assert 0 < valid.mean() < 1
     np.testing.assert_array_equal(ours, np.where(valid, image[:1, :1], np.uint8(0)))
 
 
 def test_draws_are_uniform():
-    options = GeometryOptions((40, 50), max_degrees=10)
+    options = view_options.geometry((40, 50), max_degrees=10)
     dataset = tf.data.Dataset.range(3000).map(
         lambda index: tuple(draw_geometry([index, 1], (60, 80), options))
     )
@@ -186,7 +187,7 @@ def test_draws_are_uniform():
 
 
 def test_integer_degrees_are_whole_and_reach_both_ends():
-    options = GeometryOptions((8, 8), flip=False, max_degrees=3, integer_degrees=True)
+    options = view_options.geometry((8, 8), flip=False, max_degrees=3, integer_degrees=True)
     dataset = tf.data.Dataset.range(200).map(
         lambda index: draw_geometry([index, 1], (60, 80), options).matrix
     )
@@ -197,7 +198,7 @@ def test_integer_degrees_are_whole_and_reach_both_ends():
 
 
 def test_crop_positions_reach_both_ends():
-    options = GeometryOptions((4, 6), flip=False, max_degrees=0)
+    options = view_options.geometry((4, 6), flip=False, max_degrees=0)
     windows = np.array(
         [draw_geometry([seed, 2], (7, 8), options).window.numpy() for seed in range(80)]
     )
@@ -207,7 +208,7 @@ def test_crop_positions_reach_both_ends():
 
 @pytest.mark.parametrize("degrees", [0, 10])
 def test_window_alone_gives_the_same_view(degrees):
-    options = GeometryOptions((24, 32), max_degrees=degrees, scales=(0.75, 1.25))
+    options = view_options.geometry((24, 32), max_degrees=degrees, scales=(0.75, 1.25))
     image = noise(90, 120)
     for seed in range(6):
         geometry = draw_geometry([seed, 9], (90, 120), options)
@@ -222,7 +223,7 @@ def test_window_alone_gives_the_same_view(degrees):
 
 
 def test_refuses_the_wrong_window_and_the_wrong_label():
-    options = GeometryOptions((24, 32))
+    options = view_options.geometry((24, 32))
     geometry = draw_geometry([0, 0], (90, 120), options)
     with pytest.raises(tf.errors.InvalidArgumentError, match="size of the geometry's window"):
         warp_image(noise(90, 120), geometry, options)
@@ -246,7 +247,7 @@ def test_refuses_the_wrong_window_and_the_wrong_label():
 )
 def test_refuses_bad_options(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}="):
-        GeometryOptions(**arguments)
+        view_options.geometry(**arguments)
 
 
 LAST = {"max_degrees": 10, "integer_degrees": True, "rotation_order": "last"}
@@ -256,7 +257,7 @@ LAST = {"max_degrees": 10, "integer_degrees": True, "rotation_order": "last"}
 def test_rotation_of_the_crop_equals_pillow(seed):
     # The order of the authors' labeled images: flip, crop, then Pillow's rotation of the crop.
     image, label = smooth(90, 120), noise(90, 120, 1)
-    options = GeometryOptions((48, 64), **LAST)
+    options = view_options.geometry((48, 64), **LAST)
     geometry = draw_geometry([seed, 1], (90, 120), options)
     ours, nearest, valid = view(image, label, [seed, 1], options)
     top, left, height, width = geometry.window.numpy()
@@ -278,7 +279,7 @@ def test_rotation_of_the_crop_equals_pillow(seed):
 
 @pytest.mark.parametrize("size", [(90, 120), (20, 30), (90, 30)])
 def test_rotation_of_the_crop_at_any_scale_shows_the_crop_alone(size):
-    options = GeometryOptions((24, 32), scales=(0.75, 1.25), **LAST)
+    options = view_options.geometry((24, 32), scales=(0.75, 1.25), **LAST)
     image = np.full((*size, 3), 201, np.uint8)
     for seed in range(8):
         geometry = draw_geometry([seed, 4], size, options)
@@ -294,4 +295,4 @@ def test_rotation_of_the_crop_at_any_scale_shows_the_crop_alone(size):
 
 def test_rotation_order_is_one_of_two():
     with pytest.raises(ValueError, match="`rotation_order` must be one of"):
-        GeometryOptions((4, 4), rotation_order="never")
+        view_options.geometry((4, 4), rotation_order="never")
