@@ -84,7 +84,7 @@ def test_experiment_files_hold_only_what_differs(repository):
     for path in files:
         name = path.relative_to(repository).as_posix()
         own = flag_files.named(repository, name)
-        includes = "--flagfile=" in path.read_text()
+        includes = "\n--flagfile=" in path.read_text()
         (config,) = flag_files.read(repository, [f"--flagfile={name}"])
         repeated = [flag for flag in own if value(config, flag) == value(Config(), flag)]
         assert includes or not repeated, (name, repeated)
