@@ -70,7 +70,9 @@ class MethodConfig:
         choices=("semi_supervised", "training"),
     )
     consistency_class_mean: bool = _consistency(
-        False, "Divide the consistency loss by the number of classes (authors' code)."
+        True,
+        "Divide the consistency loss by the number of classes, which lambda1 = 50 belongs to "
+        "(authors' code); `false` is Eq. 2 read literally, a sum over classes.",
     )
     dcrs_ratio: float = _consistency(
         0.8,

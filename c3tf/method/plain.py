@@ -265,7 +265,8 @@ def total_loss(
         beta: decay of the thresholds.
         tau: temperature.
         K: samples per class and image.
-        lambda1: weight of L_consist after its ramp of T steps.
+        lambda1: weight of L_consist after its ramp of T steps; 50 / C where the consistency is
+            a mean over classes (`--consistency_class_mean`).
         T: length of that ramp.
         lambda2: weight of L_contrast.
     """

@@ -150,7 +150,8 @@ def test_the_train_step_is_eq_7(phase_step):
             beta=method.dcrs_decay,
             tau=method.temperature,
             K=method.contrast_samples,
-            lambda1=method.consistency_weight,
+            # Training divides Eq. 2 by the number of classes, to which lambda1 belongs.
+            lambda1=method.consistency_weight / NUM_CLASSES,
             T=method.consistency_ramp_steps,
             lambda2=method.contrast_weight,
         )
