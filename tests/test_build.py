@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.smoke
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("benchmarks", "c3tf", "data_tools", "examples", "tests")
 TEST_MAIN = "tests/support/run_pytest.py"
@@ -50,6 +52,7 @@ def glob(include, exclude=(), allow_empty=False):
     return sorted(found)
 
 
+@functools.cache
 def _files(pattern):
     parts = (path for path in ROOT.glob(pattern) if path.is_file())
     return {path.relative_to(ROOT).as_posix() for path in parts if "__pycache__" not in path.parts}
@@ -92,6 +95,7 @@ def modules() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def imported(source: str) -> set[str]:
     """The names of all modules that a source imports, wherever in it, but for type checks."""
     tree = ast.parse((ROOT / source).read_text(encoding="utf-8"))
@@ -114,6 +118,7 @@ def imported(source: str) -> set[str]:
     return names
 
 
+@functools.cache
 def named(source: str) -> set[str]:
     """The targets of modules whose names stand in a source as text: `python -m` is given them."""
     tree = ast.parse((ROOT / source).read_text(encoding="utf-8"))

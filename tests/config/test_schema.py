@@ -12,6 +12,8 @@ import pytest
 from c3tf.config import Config, ConfigError
 from c3tf.errors import UserError
 
+pytestmark = pytest.mark.smoke
+
 SECTIONS = ("data", "augment", "network", "method", "training")
 BASE = Config()
 FIELDS = {
