@@ -54,8 +54,10 @@ def glob(include, exclude=(), allow_empty=False):
 
 @functools.cache
 def _files(pattern):
-    parts = (path for path in ROOT.glob(pattern) if path.is_file())
-    return {path.relative_to(ROOT).as_posix() for path in parts if "__pycache__" not in path.parts}
+    # A last `**` is every file below to Bazel, every folder to Python.
+    pattern = f"{pattern}/*" if pattern.endswith("**") else pattern
+    found = (path for path in ROOT.glob(pattern) if path.is_file())
+    return {path.relative_to(ROOT).as_posix() for path in found if "__pycache__" not in path.parts}
 
 
 @functools.cache
