@@ -7,6 +7,8 @@ import pytest
 import flag_files
 from c3tf.config import SECTIONS, Config
 
+pytestmark = pytest.mark.smoke
+
 COLUMNS = ["what", "paper", "authors' code", "option here (default first)", "where", "tests"]
 DEFAULTS = {
     name: value for section in SECTIONS for name, value in vars(getattr(Config(), section)).items()

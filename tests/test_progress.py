@@ -2,7 +2,11 @@
 
 import io
 
+import pytest
+
 from c3tf import progress
+
+pytestmark = pytest.mark.smoke
 
 
 class Terminal(io.StringIO):

@@ -15,7 +15,8 @@ def define_flags() -> None:
 
 
 def _define(name: str, field: dataclasses.Field, kind: Any) -> None:
-    default, text = field.default, field.metadata["help"]
+    default: Any = field.default  # the flags of absl say that theirs is None
+    text = field.metadata["help"]
     choices = field.metadata.get("choices")
     if kind is bool:
         flags.DEFINE_bool(name, default, text)
@@ -38,9 +39,9 @@ def from_flags() -> Config:
     Raises:
         ConfigError: a value is refused.
     """
-    sections = {section: {} for section in SECTIONS}
+    sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, (section, field) in OPTIONS.items():
-        value = flags.FLAGS[name].value
+        value: Any = flags.FLAGS[name].value
         if isinstance(field.default, tuple):
             kind = get_type_hints(SECTIONS[section])[field.name]
             value = _numbers(name, value, get_args(kind)[0])

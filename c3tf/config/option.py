@@ -79,7 +79,7 @@ def _check_type(name: str, value: Any, kind: type) -> None:
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
         raise ConfigError(f"`--{name}` must be of type {kind.__name__}. Received: {value!r}")
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"`--{name}` must be finite. Received: {value}")
 
 

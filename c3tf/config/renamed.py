@@ -24,6 +24,6 @@ def new_name(name: str, known: Container[str]) -> str | None:
     """
     for prefix in ("", "no"):
         new = RENAMED.get(name.removeprefix(prefix)) if name.startswith(prefix) else None
-        if new in known:
+        if new is not None and new in known:
             return prefix + new
     return None

@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -144,7 +145,13 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
 def _fill(shards: Sequence[str], folder: str) -> None:
     """Decodes shards into a directory that appears when it is whole."""
     beside = f"{folder}.{uuid.uuid4().hex}.partial"
-    index = {"format": _FORMAT, "names": [], "sizes": [], "has_label": [], "shards": []}
+    index: dict[str, Any] = {
+        "format": _FORMAT,
+        "names": [],
+        "sizes": [],
+        "has_label": [],
+        "shards": [],
+    }
     logging.info("Decoding %d shards into %s.", len(shards), folder)
     os.makedirs(beside)
     try:

@@ -82,7 +82,8 @@ def supervised_batches(
     view = samples.labeled_view(config, data.labeled.opener, data.num_classes)
 
     def sample(position: tf.Tensor, element: tf.Tensor) -> SupervisedBatch:
-        return SupervisedBatch(*view(element, position), draw_seed(config, STEP, position))
+        x, y = view(element, position)
+        return SupervisedBatch(x, y, draw_seed(config, STEP, position))
 
     elements = tf.data.Dataset.zip(positions.dataset(), data.labeled.source(positions))
     return _batched(elements, sample, positions.length, config, ahead)
@@ -107,6 +108,8 @@ def semi_supervised_batches(
     Returns:
         Data set of `SemiBatch`.
     """
+    if data.unlabeled is None:
+        raise ValueError("`data.unlabeled` must be images to train on. Received: None")
     positions = _positions(config, start_step, worker)
     # The unlabeled images begin their first epoch when they are first used.
     skipped = config.first_semi_step * config.labeled_batch_size
@@ -124,7 +127,8 @@ def semi_supervised_batches(
         rows = slice(positions.first, positions.first + positions.length)
         order, boxes = (draw[rows] for draw in _mix_draws(config, step))
         seeds = tf.map_fn(lambda place: draw_seed(config, STEP, place), position)
-        return SemiBatch(*images, mix_order=order, mix_boxes=boxes, seed=seeds)
+        x, y, u_w, u_s, u_valid = images
+        return SemiBatch(x, y, u_w, u_s, u_valid, order, boxes, seeds)
 
     elements = tf.data.Dataset.zip(
         positions.dataset(), data.labeled.source(positions), data.unlabeled.source(others)

@@ -119,9 +119,9 @@ def _open_stream(
     _check_labels(metadata, labeled, split)
     excluded = sorted(set(split.labeled) - set(split.unlabeled))
     found = np.bincount(metadata.shards, minlength=len(train)) if excluded else 0
-    counts = np.array([shard.count for shard in manifest.split(_TRAIN).shards]) - found
+    counts = list(np.array([shard.count for shard in manifest.split(_TRAIN).shards]) - found)
     if extra:
-        counts = [*counts, *(shard.count for shard in manifest.split(_UNLABELED).shards)]
+        counts += [shard.count for shard in manifest.split(_UNLABELED).shards]
     parts = [
         sources.ShardPart(path, int(count))
         for path, count in zip([*train, *extra], counts, strict=True)

@@ -296,8 +296,8 @@ def total_loss(
     hard_x = tf.argmax(logits_x, -1, tf.int32) != c_x
     hard_u = tf.argmax(logits_u, -1, tf.int32) != hat_c
     c, hard = tf.concat([c_x, c_u], axis=0), tf.concat([hard_x, hard_u], axis=0)
-    flat = [tf.reshape(part, [c.shape[0], -1]) for part in (c, hard, r)]
-    pixels, classes = sample(*flat, f_hat.shape[-1], K)
+    c, hard, r = (tf.reshape(part, [c.shape[0], -1]) for part in (c, hard, r))
+    pixels, classes = sample(c, hard, r, f_hat.shape[-1], K)
     f = tf.concat(unmix_batch(mixed["embedding"], order, M), axis=0)
     keys = tf.concat([hat_x["embedding"], hat_u["embedding"]], axis=0)
     f, keys = (tf.gather(tf.reshape(maps, [-1, maps.shape[-1]]), pixels) for maps in (f, keys))

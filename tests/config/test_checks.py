@@ -4,6 +4,8 @@ import pytest
 
 from c3tf.config import Config, ConfigError, checks
 
+pytestmark = pytest.mark.smoke
+
 BASE = Config()
 
 # Changed options, and the option that takes their meaning away (or is missing).

@@ -12,6 +12,8 @@ import pytest
 from c3tf.config import OPTIONS, SECTIONS, Config, ConfigError
 from c3tf.errors import UserError
 
+pytestmark = pytest.mark.smoke
+
 BASE = Config()
 
 

@@ -10,6 +10,8 @@ from c3tf.data import manifest as manifests
 from c3tf.errors import DataError
 from c3tf.labels import CAMVID
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture
 def data_dir(tmp_path):

@@ -173,6 +173,8 @@ def test_the_baseline_opens_no_unlabeled_images(manifest):
     data = opened(manifest, config(method="supervised"))
     assert data.unlabeled is None
     assert (data.num_labeled, data.num_unlabeled) == (LABELED, 0)
+    with pytest.raises(ValueError, match=r"`data\.unlabeled` must be .* Received: None"):
+        pipeline.semi_supervised_batches(data, config(), 0)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import tensorflow as tf
 from c3tf.data import tfrecord
 from c3tf.data.pixels import open_record
 
+pytestmark = pytest.mark.smoke
+
 
 def picture(height: int, width: int) -> np.ndarray:
     rng = np.random.default_rng(0)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from c3tf.data import splits
 from c3tf.errors import DataError
 
+pytestmark = pytest.mark.smoke
+
 NAMES = [f"city_{i:06d}_000019" for i in range(2975)]
 
 

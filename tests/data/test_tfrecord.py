@@ -10,6 +10,8 @@ from PIL import Image
 from c3tf.data import tfrecord
 from c3tf.errors import DataError
 
+pytestmark = pytest.mark.smoke
+
 
 def _pixels(height=24, width=40):
     ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3)

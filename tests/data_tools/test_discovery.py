@@ -14,6 +14,8 @@ from data_tools.conversion import pairing
 from data_tools.conversion.example import SourcePair
 from raw_trees import pair, save, write_bdd100k, write_camvid, write_cityscapes
 
+pytestmark = pytest.mark.smoke
+
 BLANK = np.zeros((24, 32, 3), np.uint8)
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from c3tf.evaluation.confusion import confusion_counts
 from c3tf.labels import IGNORE
 
+pytestmark = pytest.mark.smoke
+
 
 def by_loop(labels, predictions, num_classes):
     counts = np.zeros((num_classes, num_classes), int)

@@ -7,6 +7,8 @@ from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling
 from c3tf.evaluation import metrics
 from c3tf.labels import CITYSCAPES, IGNORE
 
+pytestmark = pytest.mark.smoke
+
 OFFICIAL = evalPixelLevelSemanticLabeling
 # Class 2 is predicted and never true; class 3 is neither.
 HAND = np.array([[6, 2, 0, 0], [1, 3, 4, 0], [0, 0, 0, 0], [0, 0, 0, 0]])

@@ -8,6 +8,8 @@ import tiny_network
 from c3tf.errors import UserError
 from c3tf.inference.image_files import Input, find_images
 
+pytestmark = pytest.mark.smoke
+
 SIZES = {"a.png": (24, 40), "street/b.PNG": (17, 33), "street/c.jpg": (30, 20)}
 
 

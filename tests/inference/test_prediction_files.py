@@ -12,6 +12,8 @@ from c3tf.labels import LabelMap
 from c3tf.visualization import drawing
 from tiny_network import LABEL_MAP
 
+pytestmark = pytest.mark.smoke
+
 
 def pixels(path):
     with Image.open(path) as image:

@@ -11,6 +11,8 @@ from c3tf.inference import reading
 from c3tf.inference.image_files import Input
 from data_tools.conversion import images
 
+pytestmark = pytest.mark.smoke
+
 
 def write(folder, sizes):
     inputs = []

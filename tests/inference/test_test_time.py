@@ -10,6 +10,8 @@ from c3tf.inference import networks, test_time
 from c3tf.inference.test_time import InferenceOptions
 from tiny_network import LABEL_MAP
 
+pytestmark = pytest.mark.smoke
+
 CLASSES = LABEL_MAP.num_classes
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from c3tf.io import files
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture(params=["local", "ram"])
 def root(request, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from c3tf.errors import UserError
 from c3tf.io import writable
 
+pytestmark = pytest.mark.smoke
+
 
 def refusal(check, path, *arguments):
     with pytest.raises(UserError) as caught:

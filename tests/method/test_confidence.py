@@ -10,6 +10,8 @@ from hypothesis.extra import numpy as hnp
 import references
 from c3tf.method import confidence
 
+pytestmark = pytest.mark.smoke
+
 # A threshold is known to one bin.
 RESOLUTION = 1 / confidence.BINS
 

@@ -9,6 +9,8 @@ import tensorflow as tf
 from c3tf.labels import IGNORE
 from c3tf.method.contrast import ContrastInputs, contrastive, pixel_contrast
 
+pytestmark = pytest.mark.smoke
+
 TEMPERATURE = 0.15
 
 

@@ -10,6 +10,8 @@ import references
 from c3tf.method import cutmix
 from c3tf.method.kernels.grid import FeatureGrid
 
+pytestmark = pytest.mark.smoke
+
 HEIGHT, WIDTH = 16, 24
 
 

@@ -13,6 +13,8 @@ import references
 from c3tf.labels import IGNORE
 from c3tf.method import losses
 
+pytestmark = pytest.mark.smoke
+
 NUM_CLASSES = 5
 
 

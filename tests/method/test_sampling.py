@@ -11,6 +11,8 @@ import references
 from c3tf.labels import IGNORE
 from c3tf.method.sampling import sample_pixels
 
+pytestmark = pytest.mark.smoke
+
 
 def draw(labels, hard, priority=None, **options):
     labels = np.atleast_2d(np.asarray(labels, np.int32))

@@ -12,6 +12,8 @@ from c3tf.config import Config
 from c3tf.method import schedules
 from c3tf.training import optimizer
 
+pytestmark = pytest.mark.smoke
+
 
 def ramp(step, length):
     return float(schedules.sigmoid_ramp(tf.constant(step), length, tf.float64))

@@ -170,6 +170,7 @@ def test_without_the_projection_head():
     assert not [v.path for v in model.variables if "projection" in v.path]
 
 
+@pytest.mark.smoke
 def test_frozen_batch_norm_is_frozen(lite):
     image = _images(2, 48, 64)
     before = [v.numpy() for v in lite.variables]

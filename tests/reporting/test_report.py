@@ -21,6 +21,8 @@ from c3tf.io.images import write_class_map, write_png
 from c3tf.reporting import charts, html, images, page, runs
 from c3tf.reporting.runs import ReportError
 
+pytestmark = pytest.mark.smoke
+
 LABEL_MAP = tiny_network.LABEL_MAP
 CONFUSION = np.array([[90, 10, 0, 0], [5, 45, 0, 0], [0, 0, 20, 20], [0, 0, 0, 0]])
 

@@ -96,6 +96,7 @@ def rewrite(path, change):
     np.savez(path, **arrays)
 
 
+@pytest.mark.smoke
 def test_restored_training_continues_bit_for_bit(trained, saved):
     store, path = saved
     model = started()

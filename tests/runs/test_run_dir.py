@@ -10,6 +10,8 @@ from c3tf.config import OPTIONS, Config, Resume
 from c3tf.runs import run_dir
 from c3tf.runs.run_dir import RunDirError
 
+pytestmark = pytest.mark.smoke
+
 CONFIG = Config().with_options(learning_rate=0.001, scales=[0.75, 1.0])
 
 

@@ -7,6 +7,8 @@ from c3tf.config import Config
 from c3tf.data.training_data import ImageSet, TrainingData
 from c3tf.runs import summary
 
+pytestmark = pytest.mark.smoke
+
 DATA = TrainingData(ImageSet(None, None, 100), ImageSet(None, None, 800), num_classes=19)
 FACTS = {
     "title": "c3",

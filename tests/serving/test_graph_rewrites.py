@@ -64,6 +64,7 @@ def test_names_stay_and_nothing_is_shared():
         np.testing.assert_array_equal(old, weight)
 
 
+@pytest.mark.smoke
 def test_values_by_hand():
     image = keras.Input((None, None, 1))
     x = keras.layers.Conv2D(2, 1, name="c")(image)

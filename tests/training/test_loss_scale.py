@@ -9,6 +9,8 @@ import references
 from c3tf.training import optimizer
 from c3tf.training.optimizer import INITIAL_SCALE, LossScaledAdam
 
+pytestmark = pytest.mark.smoke
+
 RATE = 0.02
 
 

@@ -10,6 +10,8 @@ from c3tf.config import Config
 from c3tf.training import optimizer
 from c3tf.training.optimizer import LayerwiseAdam
 
+pytestmark = pytest.mark.smoke
+
 SHAPES = {"backbone_a": (3, 2), "head": (4,), "backbone_b": (2,)}
 
 

@@ -84,6 +84,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 def test_step_is_eq_7(options):
     settings = tiny_segmenter.config(**{"global_batch_size": 4, **options})

@@ -8,6 +8,8 @@ import tensorflow as tf
 import tiny_segmenter
 from c3tf.training import teacher
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture
 def networks():

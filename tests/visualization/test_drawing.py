@@ -11,6 +11,8 @@ from c3tf.io.images import raw_id_table, write_class_map, write_png
 from c3tf.labels import CAMVID, CITYSCAPES, IGNORE, LabelMap
 from c3tf.visualization import drawing
 
+pytestmark = pytest.mark.smoke
+
 IDS = np.array([[0, 1], [10, IGNORE]], np.uint8)
 
 

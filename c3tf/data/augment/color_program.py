@@ -7,6 +7,7 @@ computed. The whole program is one XLA computation, because a lookup of 400 000 
 there and 3 ms as `tf.gather`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +91,7 @@ def _run(image: tf.Tensor, ops: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.cond(state.pending, lambda: _look_up(state), lambda: state.image)
 
 
-def _branch(kind: ColorOp, state: _State, value: tf.Tensor):
+def _branch(kind: ColorOp, state: _State, value: tf.Tensor) -> Callable[[], _State]:
     """Returns the function that applies one operation to a state."""
 
     def compose() -> _State:

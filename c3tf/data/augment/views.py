@@ -6,6 +6,7 @@ view hold for the strong one.
 """
 
 import dataclasses
+from typing import TypeVar
 
 import tensorflow as tf
 
@@ -14,6 +15,9 @@ from c3tf.data.augment.color_program import apply_program, concatenate
 from c3tf.data.augment.geometry import Geometry, GeometryOptions, draw_geometry
 from c3tf.data.augment.rand_augment import RandAugmentOptions, draw_rand_augment
 from c3tf.data.augment.warp import crop_window, valid_mask, warp_image, warp_label
+
+# A label map, or None where an image has none: what comes out is what went in.
+Label = TypeVar("Label", bound=tf.Tensor | None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +34,8 @@ class StrongOptions:
 
 
 def weak_view(
-    image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options: GeometryOptions
-) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
+    image: tf.Tensor, label: Label, seed: tf.Tensor, options: GeometryOptions
+) -> tuple[tf.Tensor, Label, tf.Tensor]:
     """Draws a geometry and makes the weak view of an image and, where given, its label.
 
     Args:
@@ -54,8 +58,8 @@ def weak_view(
 
 
 def view_of_window(
-    image: tf.Tensor, label: tf.Tensor | None, geometry: Geometry, options: GeometryOptions
-) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
+    image: tf.Tensor, label: Label, geometry: Geometry, options: GeometryOptions
+) -> tuple[tf.Tensor, Label, tf.Tensor]:
     """Makes the weak view when only the drawn window of the image was decoded.
 
     Args:

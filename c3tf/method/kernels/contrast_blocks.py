@@ -152,7 +152,7 @@ def _block(
 
     excess = top + tf.math.log(total) - similarity[:, begin:end]
     loss, pull = tf.nn.softplus(excess), tf.sigmoid(excess)
-    if blocks.anchor_ids is None:
+    if blocks.anchor_ids is None or blocks.key_ids is None:
         count = tf.cast(end - begin, similarity.dtype)
     else:
         other = blocks.anchor_ids[start:stop, None] != blocks.key_ids[None, begin:end]

@@ -81,12 +81,11 @@ def unmix_resized(
     columns = interpolation_matrix(mixed.shape[2], width, align_corners)
     columns = tf.constant(columns, mixed.dtype)
     wide = tf.reshape(tf.matmul(columns, mixed), [number, low, width * channels])
-    plain, other = (
-        _rearrange(
-            wide, lambda index=index: index, lambda index=index: tf.math.invert_permutation(index)
-        )
-        for index in (own, partner)
-    )
+
+    def rearranged(index: tf.Tensor) -> tf.Tensor:
+        return _rearrange(wide, lambda: index, lambda: tf.math.invert_permutation(index))
+
+    plain, other = rearranged(own), rearranged(partner)
     crossing = tf.where(inside, other, plain)
     rows = tf.constant(interpolation_matrix(low, height, align_corners), mixed.dtype)
     chosen = tf.concat([rows * (1 - crosses), rows * crosses], axis=2)

@@ -13,6 +13,8 @@ from c3tf.data.augment.rand_augment import (
     level_to_value,
 )
 
+pytestmark = pytest.mark.smoke
+
 DRAWS = 4000
 JITTER = (ColorOp.BRIGHTNESS, ColorOp.CONTRAST, ColorOp.SATURATION, ColorOp.HUE)
 ALWAYS = {f"{name}_probability": 1.0 for name in ("brightness", "contrast", "saturation", "hue")}

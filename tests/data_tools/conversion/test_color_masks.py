@@ -7,6 +7,8 @@ from c3tf.errors import DataError
 from c3tf.labels import CITYSCAPES, IGNORE
 from data_tools.conversion import color_masks
 
+pytestmark = pytest.mark.smoke
+
 TABLE = {
     **{color: index for index, color in enumerate(CITYSCAPES.colors)},
     (0, 0, 0): IGNORE,

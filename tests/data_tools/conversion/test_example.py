@@ -13,6 +13,8 @@ from data_tools.conversion import example
 from data_tools.conversion.example import ConversionOptions, SourcePair, convert_example
 from raw_trees import pair, save
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture
 def item(tmp_path):

@@ -9,6 +9,8 @@ from c3tf.labels import LabelMap, LabelMapError
 from data_tools.conversion import label_map_file
 from raw_trees import LABEL_MAP_JSON
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture
 def write(tmp_path):

@@ -10,6 +10,8 @@ import references
 from c3tf.method.kernels.grid import FeatureGrid
 from c3tf.method.kernels.resize import bilinear
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.mark.parametrize(
     ("features", "pixels"),

@@ -7,6 +7,8 @@ import tensorflow as tf
 import references
 from c3tf.method.kernels.resize import bilinear, interpolation_matrix
 
+pytestmark = pytest.mark.smoke
+
 SIZES = [
     ((4, 5), (32, 40)),
     ((5, 3), (33, 17)),
