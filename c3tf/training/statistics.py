@@ -88,5 +88,14 @@ def describe(
     return scalars
 
 
+def headline(scalars: dict[str, float]) -> list[str]:
+    """Writes the few scalars that tell in a line how the method fares; none in its first phase."""
+    if "consistency" not in scalars:
+        return []
+    parts = ("supervised", "consistency", "contrast", "lambda1")
+    told = [f"{name} {scalars[name]:.3f}" for name in parts if name in scalars]
+    return [*told, f"confident {scalars['confident']:.0%}"]
+
+
 def _share(name: str, part: float, whole: float) -> dict[str, float]:
     return {name: part / whole} if whole else {}

@@ -75,3 +75,14 @@ def test_the_supervised_phase_has_losses_only():
         "loss": 1.0,
         "supervised": 1.0,
     }
+
+
+def test_the_headline_is_of_the_semi_supervised_phase():
+    assert statistics.headline({"loss": 1.0, "supervised": 0.5}) == []
+    scalars = {"loss": 1.0, "supervised": 0.5, "consistency": 0.25, "lambda1": 2.0}
+    assert statistics.headline({**scalars, "confident": 0.8}) == [
+        "supervised 0.500",
+        "consistency 0.250",
+        "lambda1 2.000",
+        "confident 80%",
+    ]

@@ -4,6 +4,8 @@ import shutil
 import sys
 from typing import TextIO
 
+from c3tf.training import statistics
+
 Scalars = dict[str, float]
 
 
@@ -26,20 +28,18 @@ class Console:
 
     def __call__(self, step: int, scalars: Scalars) -> None:
         """Prints one interval."""
-        semi = "consistency" in scalars
-        images, seconds = self._labeled * (2 if semi else 1), scalars["seconds_per_step"]
+        parts = statistics.headline(scalars)
+        # The semi-supervised phase, which alone has parts to tell, adds as many unlabeled images.
+        images, seconds = self._labeled * (2 if parts else 1), scalars["seconds_per_step"]
         # What matters most comes first: a narrow terminal cuts the end of the line.
         shown = [
             f"{self._title} {step}/{self._steps}",
             f"{_clock((self._steps - step) * seconds)} left",
             f"{images / seconds:.1f} images/s",
             f"loss {scalars['loss']:.3f}",
+            *parts,
+            f"learning rate {scalars['learning_rate']:.1e}",
         ]
-        if semi:
-            parts = ("supervised", "consistency", "contrast", "lambda1")
-            shown += [f"{name} {scalars[name]:.3f}" for name in parts if name in scalars]
-            shown.append(f"confident {scalars['confident']:.0%}")
-        shown.append(f"learning rate {scalars['learning_rate']:.1e}")
         text, live = "  ".join(shown), self._stream.isatty()
         if live:
             # A wrapped line cannot be rewritten; blanks cover what a longer one has left.
