@@ -50,5 +50,5 @@ def test_everything_is_read(read):
     ],
 )
 def test_what_cannot_be_read_is_refused(read, words):
-    with pytest.raises(UserError, match=r"--(window|scales)"):
+    with pytest.raises(UserError, match=r"--(window|tta_scales)"):
         read(*words.split())
