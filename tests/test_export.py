@@ -306,9 +306,9 @@ def test_files_are_checked_on_loading(tmp_path, change):
         (["onnx"], None, "`--format` must list some of saved_model, keras, tflite"),
         ([], None, "`--format` must list"),
         (["keras"], "64x64", "`--tflite_size` needs --format=tflite"),
-        (["tflite"], "64", "height and a width"),
-        (["tflite"], "0x64", "height and a width"),
-        (["tflite"], "64x-1", "height and a width"),
+        (["tflite"], "64", "height x width in pixels"),
+        (["tflite"], "0x64", "height x width in pixels"),
+        (["tflite"], "64x-1", "height x width in pixels"),
     ],
 )
 def test_options_are_refused_at_the_start(formats, size, message):

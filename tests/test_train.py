@@ -70,7 +70,7 @@ def settings(root, output, **options) -> Config:
     return Config().with_options(
         **{
             "data": str(root / "data"),
-            "split": str(root / "raw" / "splits" / "labeled.txt"),
+            "labeled_list": str(root / "raw" / "splits" / "labeled.txt"),
             "output": str(output),
             "backbone": "efficientnet_lite0",
             "backbone_weights": "random",
@@ -191,12 +191,12 @@ def test_bad_input_is_refused_before_time_is_spent(data, tmp_path, monkeypatch):
 
     refused("There is no data set directory", data=str(tmp_path / "absent"))
     refused("has no dataset.json", data=str(data))
-    refused("count=11", split="", labeled="11")
-    refused("no split list", split=str(tmp_path / "absent.txt"))
+    refused("count=11", labeled_list="", labeled="11")
+    refused("no split list", labeled_list=str(tmp_path / "absent.txt"))
     (tmp_path / "empty.txt").write_text("# nothing\n")
-    refused("names no labeled image", split=str(tmp_path / "empty.txt"))
+    refused("names no labeled image", labeled_list=str(tmp_path / "empty.txt"))
     (tmp_path / "foreign.txt").write_text("aachen_000000_000019\n")
-    refused("does not hold", split=str(tmp_path / "foreign.txt"))
+    refused("does not hold", labeled_list=str(tmp_path / "foreign.txt"))
     refused("absent.weights.h5", backbone_weights=str(tmp_path / "absent.weights.h5"))
     refused("replicas", strategy="mirrored", replicas=64)
     cut = tmp_path / "cut"

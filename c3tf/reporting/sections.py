@@ -52,9 +52,10 @@ def overview(runs: Sequence[RunData]) -> Html:
         split = str(run.facts.get("split", "-"))
         backbone = str(network.get("backbone", "-"))
         steps = f"{done:,} of {training.get('steps', 0):,}"
-        rows.append(
-            [run.name, config.get("method", {}).get("method", "-"), backbone, split, steps, *scores]
-        )
+        method = config.get("method", {})
+        # A run of an older version called it `method`.
+        name = method.get("name", method.get("method", "-"))
+        rows.append([run.name, name, backbone, split, steps, *scores])
     head = ["run", "method", "backbone", "split", "steps", "mIoU student", "mIoU teacher"]
     return table(head, rows, "text")
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from c3tf.config import SECTIONS, Config
+from c3tf.config import OPTIONS, Config
 
 _READ = """
 import json, sys
@@ -57,8 +57,8 @@ def named(repository: Path, path: str) -> dict[str, str]:
 def differences(one: Config, other: Config) -> dict[str, object]:
     """Returns the options in which two configurations differ, with the second one's values."""
     return {
-        name: value
-        for section in SECTIONS
-        for name, value in vars(getattr(other, section)).items()
-        if value != getattr(getattr(one, section), name)
+        flag: value
+        for flag, (section, field) in OPTIONS.items()
+        if (value := getattr(getattr(other, section), field.name))
+        != getattr(getattr(one, section), field.name)
     }
