@@ -68,7 +68,7 @@ class Options:
     """How to predict.
 
     Attributes:
-        formats: some of `outputs.FORMATS`.
+        formats: some of `prediction_files.FORMATS`.
         opacity: share of colour in overlays.
         batch_size: images of one size at once.
         height: height that the network sees images at; 0 keeps the image's own.

@@ -13,8 +13,7 @@ from c3tf.method.contrast import ContrastInputs, ContrastResult, pixel_contrast
 from c3tf.method.kernels.grid import FeatureGrid
 from c3tf.method.reduction import local
 from c3tf.training import distribution
-
-Outputs = dict[str, tf.Tensor]
+from c3tf.training.trainer import Outputs
 
 
 class AtFeatures(NamedTuple):

@@ -133,9 +133,8 @@ class C3Trainer(SemiSupervisedTrainer):
     ) -> contrast_step.AtFeatures:
         """Looks up what labels, student and teacher say of the pixels that features lie on."""
         grid = contrast_step.feature_grid(self.config, logits, batch.y)
-        (predicted_x, place_x), (predicted_u, place_u) = contrast_step.unmix_classes(
-            logits, cutmix.on_grid(plan, grid)
-        )
+        plan = cutmix.on_grid(plan, grid)
+        (predicted_x, place_x), (predicted_u, place_u) = contrast_step.unmix_classes(logits, plan)
         return contrast_step.AtFeatures(
             y=tf.cast(grid.take(batch.y), tf.int32),
             predicted_x=predicted_x,
@@ -145,7 +144,7 @@ class C3Trainer(SemiSupervisedTrainer):
             teacher_u=grid.take(pseudo.predicted),
             confident_u=grid.take(pseudo.confident),
             valid_u=grid.take(batch.u_valid),
-            plan=cutmix.on_grid(plan, grid),
+            plan=plan,
         )
 
     def lambda1(self, dtype: tf.DType) -> tf.Tensor:
