@@ -176,7 +176,8 @@ def test_ctrl_c_ends_in_one_line_and_the_run_continues(repository, tmp_path):
         # The other worker may still be starting.
         time.sleep(2)
         os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.5)
+        # The main process has to hear of it before a worker finds the image cut short.
+        time.sleep(4)
         os.close(writer)
         stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130
