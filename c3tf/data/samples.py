@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from c3tf.config import AugmentConfig, Config
+from c3tf.config import Config
 from c3tf.data.augment import views
-from c3tf.data.augment.color_jitter import ColorJitterOptions
 from c3tf.data.augment.geometry import GeometryOptions, draw_geometry
-from c3tf.data.augment.rand_augment import RandAugmentOptions
 from c3tf.data.pixels import ImageOpener
 from c3tf.data.seeds import VIEW_LABELED, VIEW_UNLABELED, draw_seed
 from c3tf.labels import IGNORE
@@ -26,8 +24,7 @@ def labeled_view(config: Config, opener: ImageOpener, num_classes: int) -> Calla
         Maps an element and its position to the weak view, uint8 `(h, w, 3)`, and its label, uint8
         `(h, w)`.
     """
-    order = config.augment.rotation_order
-    options = _geometry(config.augment, "last" if order == "authors" else order)
+    options = GeometryOptions.of(config.augment, labeled=True)
 
     def view(element: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         reader = opener(element)
@@ -58,9 +55,8 @@ def unlabeled_view(config: Config, opener: ImageOpener) -> Callable:
         `(h, w, 3)`, and the valid mask, bool `(h, w)`.
     """
     augment = config.augment
-    order = augment.rotation_order
-    options = _geometry(augment, "first" if order == "authors" else order, augment.scale_unlabeled)
-    colors = _colors(augment)
+    options = GeometryOptions.of(augment, labeled=False)
+    colors = views.StrongOptions.of(augment)
 
     def view(element: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
         reader = opener(element)
@@ -78,27 +74,3 @@ def unlabeled_view(config: Config, opener: ImageOpener) -> Callable:
         return *shown, valid[..., 0]
 
     return view
-
-
-def _geometry(augment: AugmentConfig, rotation_order: str, scale: bool = True) -> GeometryOptions:
-    return GeometryOptions(
-        crop_size=(augment.crop_height, augment.crop_width),
-        flip=augment.flip,
-        max_degrees=augment.max_rotation,
-        integer_degrees=augment.integer_degrees,
-        scales=augment.scales if scale else (),
-        rotation_order=rotation_order,
-    )
-
-
-def _colors(augment: AugmentConfig) -> views.StrongOptions:
-    jitter = ColorJitterOptions(*augment.jitter_strengths, *augment.jitter_probabilities)
-    if not augment.randaugment:
-        return views.StrongOptions(jitter, None)
-    rand_augment = RandAugmentOptions(
-        num_ops=augment.randaugment_ops,
-        magnitude=augment.randaugment_magnitude,
-        magnitude_std=augment.randaugment_std,
-        op_probability=augment.randaugment_probability,
-    )
-    return views.StrongOptions(jitter, rand_augment)

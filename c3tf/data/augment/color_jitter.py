@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from c3tf.config import AugmentConfig
 from c3tf.data.augment.color_ops import ColorOp
 from c3tf.data.augment.color_program import ColorProgram
 
@@ -36,6 +37,11 @@ class ColorJitterOptions:
     contrast_probability: float
     saturation_probability: float
     hue_probability: float
+
+    @classmethod
+    def of(cls, augment: AugmentConfig) -> "ColorJitterOptions":
+        """Takes a configuration's strengths and probabilities."""
+        return cls(*augment.jitter_strengths, *augment.jitter_probabilities)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from c3tf.config import AugmentConfig
+
 ROTATION_ORDERS = ("first", "last")
 
 
@@ -41,6 +43,21 @@ class GeometryOptions:
     integer_degrees: bool
     scales: tuple[float, ...]
     rotation_order: str
+
+    @classmethod
+    def of(cls, augment: AugmentConfig, *, labeled: bool) -> "GeometryOptions":
+        """Takes a configuration's options for labeled or for unlabeled images."""
+        order = augment.rotation_order
+        if order == "authors":
+            order = "last" if labeled else "first"
+        return cls(
+            crop_size=(augment.crop_height, augment.crop_width),
+            flip=augment.flip,
+            max_degrees=augment.max_rotation,
+            integer_degrees=augment.integer_degrees,
+            scales=augment.scales if labeled or augment.scale_unlabeled else (),
+            rotation_order=order,
+        )
 
     def __post_init__(self) -> None:
         whole = all(isinstance(v, numbers.Integral) and v > 0 for v in self.crop_size)

@@ -5,6 +5,7 @@ import numbers
 
 import tensorflow as tf
 
+from c3tf.config import AugmentConfig
 from c3tf.data.augment.color_ops import LEVELS, ColorOp
 from c3tf.data.augment.color_program import ColorProgram
 
@@ -40,6 +41,16 @@ class RandAugmentOptions:
     magnitude: float
     magnitude_std: float
     op_probability: float
+
+    @classmethod
+    def of(cls, augment: AugmentConfig) -> "RandAugmentOptions":
+        """Takes a configuration's options."""
+        return cls(
+            num_ops=augment.randaugment_ops,
+            magnitude=augment.randaugment_magnitude,
+            magnitude_std=augment.randaugment_std,
+            op_probability=augment.randaugment_probability,
+        )
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_ops, numbers.Integral) or self.num_ops < 0:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import tensorflow as tf
 
+from c3tf.config import AugmentConfig
 from c3tf.data.augment.color_jitter import ColorJitterOptions, draw_color_jitter
 from c3tf.data.augment.color_program import apply_program, concatenate
 from c3tf.data.augment.geometry import Geometry, GeometryOptions, draw_geometry
@@ -31,6 +32,12 @@ class StrongOptions:
 
     jitter: ColorJitterOptions | None
     rand_augment: RandAugmentOptions | None
+
+    @classmethod
+    def of(cls, augment: AugmentConfig) -> "StrongOptions":
+        """Takes a configuration's options."""
+        rand_augment = RandAugmentOptions.of(augment) if augment.randaugment else None
+        return cls(ColorJitterOptions.of(augment), rand_augment)
 
 
 def weak_view(

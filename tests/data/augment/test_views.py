@@ -1,11 +1,15 @@
 """Weak and strong views: one geometry, static shapes, repeatable in parallel."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import view_options
+from c3tf.config import AugmentConfig
 from c3tf.data.augment.color_jitter import ColorJitterOptions
+from c3tf.data.augment.geometry import GeometryOptions
 from c3tf.data.augment.views import StrongOptions, strong_view, weak_view
 
 CROP = (32, 48)
@@ -100,3 +104,18 @@ def test_seeds_of_both_widths_agree():
         for dtype in (tf.int32, tf.int64)
     ]
     np.testing.assert_array_equal(*views)
+
+
+def test_the_options_of_a_configuration_are_its_own():
+    augment = AugmentConfig(scales=(0.5,), scale_unlabeled=False, randaugment_std=0.25)
+    labeled, unlabeled = (GeometryOptions.of(augment, labeled=kind) for kind in (True, False))
+    assert (labeled.rotation_order, unlabeled.rotation_order) == ("last", "first")
+    assert (labeled.scales, unlabeled.scales) == ((0.5,), ())
+    assert labeled.crop_size == (augment.crop_height, augment.crop_width)
+    assert labeled.integer_degrees
+    first = dataclasses.replace(augment, rotation_order="first", scale_unlabeled=True)
+    assert GeometryOptions.of(first, labeled=True) == GeometryOptions.of(first, labeled=False)
+    colors = StrongOptions.of(augment)
+    assert colors.jitter.hue_probability == 0.25
+    assert colors.rand_augment.magnitude_std == 0.25
+    assert StrongOptions.of(dataclasses.replace(augment, randaugment=False)).rand_augment is None
