@@ -7,7 +7,7 @@ import flag_files
 import short_run
 import tiny_network
 from c3tf import train
-from c3tf.config import OPTIONS, Config, MethodConfig
+from c3tf.config import Config, MethodConfig
 from c3tf.nets import deeplab
 from c3tf.training import builder
 
@@ -50,11 +50,6 @@ EQUAL = {
 }
 
 
-def value(config, flag):
-    section, field = OPTIONS[flag]
-    return getattr(getattr(config, section), field.name)
-
-
 @pytest.mark.parametrize("path", [PAPER, AUTHORS])
 def test_a_preset_answers_every_question_and_no_other(repository, path):
     assert flag_files.named(repository, path).keys() == DIFFERENT.keys() | EQUAL.keys()
@@ -63,9 +58,10 @@ def test_a_preset_answers_every_question_and_no_other(repository, path):
 def test_the_presets_differ_where_paper_and_code_do(repository):
     paper, authors = flag_files.read(repository, [f"--flagfile={PAPER}"], [f"--flagfile={AUTHORS}"])
     for name, (papers, codes) in DIFFERENT.items():
-        assert (value(paper, name), value(authors, name)) == (papers, codes), name
+        assert flag_files.value(paper, name) == papers, name
+        assert flag_files.value(authors, name) == codes, name
     for name, both in EQUAL.items():
-        assert value(paper, name) == value(authors, name) == both, name
+        assert flag_files.value(paper, name) == flag_files.value(authors, name) == both, name
     assert flag_files.differences(paper, authors).keys() == DIFFERENT.keys()
 
 
@@ -77,18 +73,21 @@ def test_the_papers_preset_is_the_default_and_undoes_the_other(repository):
 
 
 def test_experiment_files_hold_only_what_differs(repository):
-    """A default stands in the schema; a file repeats it only over a file that it includes."""
+    """A default stands in the schema; a file names it only over a file that it includes."""
     folder = repository / "configs"
-    files = [path for path in folder.rglob("*.flags") if path.parent.name != "presets"]
-    files = [path for path in files if "evaluate" not in path.parts]
-    assert len(files) > 30
-    for path in files:
-        name = path.relative_to(repository).as_posix()
-        own = flag_files.named(repository, name)
-        includes = "\n--flagfile=" in path.read_text()
-        (config,) = flag_files.read(repository, [f"--flagfile={name}"])
-        repeated = [flag for flag in own if value(config, flag) == value(Config(), flag)]
-        assert includes or not repeated, (name, repeated)
+    names = [path.relative_to(repository).as_posix() for path in folder.rglob("*.flags")]
+    names = [name for name in names if not name.startswith(("configs/presets", "configs/evaluate"))]
+    assert len(names) > 30
+    included = [
+        [f"--flagfile={(repository / name).parent / path}" for path in flag_files.included(text)]
+        for name in names
+        for text in [(repository / name).read_text()]
+    ]
+    before = flag_files.read(repository, *included)
+    after = flag_files.read(repository, *([f"--flagfile={name}"] for name in names))
+    for name, one, other in zip(names, before, after, strict=True):
+        changed = flag_files.differences(one, other).keys()
+        assert flag_files.named(repository, name).keys() == changed, name
 
 
 def test_the_presets_go_with_every_experiment(repository):
@@ -105,7 +104,7 @@ def test_the_presets_go_with_every_experiment(repository):
         for experiment, answer in zip(experiments, answers, strict=True):
             assert isinstance(answer, Config), (experiment, answer)
             for name, sides in DIFFERENT.items():
-                assert value(answer, name) == sides[side], (experiment, name)
+                assert flag_files.value(answer, name) == sides[side], (experiment, name)
 
 
 def test_the_authors_supervised_phase_is_nine_epochs(repository):

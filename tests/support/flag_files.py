@@ -1,6 +1,7 @@
 """Configurations as the commands read them from flags and flag files, many in one process."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -54,11 +55,17 @@ def named(repository: Path, path: str) -> dict[str, str]:
     return {name: value for name, value in words if name != "flagfile"}
 
 
+def included(text: str) -> list[str]:
+    """Returns the paths of the files that the text of a flag file includes."""
+    return re.findall(r"^--flagfile=(.*)$", text, re.M)
+
+
+def value(config: Config, flag: str) -> object:
+    """Returns the value of an option by the name of its flag."""
+    section, field = OPTIONS[flag]
+    return getattr(getattr(config, section), field.name)
+
+
 def differences(one: Config, other: Config) -> dict[str, object]:
-    """Returns the options in which two configurations differ, with the second one's values."""
-    return {
-        flag: value
-        for flag, (section, field) in OPTIONS.items()
-        if (value := getattr(getattr(other, section), field.name))
-        != getattr(getattr(one, section), field.name)
-    }
+    """Returns the flags in which two configurations differ, with the second one's values."""
+    return {flag: value(other, flag) for flag in OPTIONS if value(one, flag) != value(other, flag)}
