@@ -4,7 +4,6 @@ python -m c3tf.export --model=runs/camvid/c3 --weights=teacher --output=exported
 python -m c3tf.export --model=runs/camvid/c3 --output=exported/all --format=saved_model,keras,tflite
 """
 
-import json
 import os
 from typing import Any
 
@@ -13,7 +12,7 @@ from absl import flags
 from c3tf import cli, models
 from c3tf.config import parse_size
 from c3tf.errors import UserError
-from c3tf.io import writable
+from c3tf.io import json_files, run_files, writable
 from c3tf.labels import LabelMap
 from c3tf.runs import checkpoints, run_dir
 from c3tf.serving import model_card, saved_model
@@ -86,7 +85,7 @@ def export(
     saved_model.check_target(output, overwrite)
     writable.check_folder(output, whole=True)
     models.check_run(model, "--model")
-    result = _read_json(metrics) if metrics else None
+    result = json_files.read(metrics) if metrics else None
     loaded = checkpoints.load_network(model, weights=weights)
     folder = os.path.abspath(model)
     if not os.path.isdir(folder):
@@ -94,8 +93,8 @@ def export(
     if result is not None:
         _check_result(metrics, result, loaded.label_map, weights, loaded.step)
     else:
-        result = _read_json(run_dir.evaluation_path(folder, loaded.step, weights), optional=True)
-    facts = _read_json(os.path.join(folder, run_dir.CONFIG), optional=True) or {}
+        result = _read_if_there(run_dir.evaluation_path(folder, loaded.step, weights))
+    facts = _read_if_there(os.path.join(folder, run_files.CONFIG)) or {}
     source = {
         "checkpoint": os.path.abspath(model),
         "weights": weights,
@@ -123,20 +122,8 @@ def main() -> None:
     print(f"{', '.join(options.formats)} of the {values.weights} written to {values.output}")
 
 
-def _read_json(path: str, optional: bool = False) -> dict[str, Any] | None:
-    """Reads a JSON object; None for an `optional` file that does not exist."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
-        if not isinstance(data, dict):
-            raise ValueError("it holds no object")
-    except FileNotFoundError as error:
-        if optional:
-            return None
-        raise UserError(f"There is no file {path}.") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
-    return data
+def _read_if_there(path: str) -> dict[str, Any] | None:
+    return json_files.read(path) if os.path.exists(path) else None
 
 
 def _check_result(

@@ -12,6 +12,7 @@ import numpy as np
 from c3tf.errors import UserError
 from c3tf.inference import networks
 from c3tf.inference.networks import Predictor, Probabilities
+from c3tf.io import run_files
 from c3tf.labels import LabelMap
 from c3tf.serving import saved_model
 
@@ -94,15 +95,15 @@ def check_run(path: str, flag: str, otherwise: str = "") -> None:
     Raises:
         UserError: `path` is another kind of file, or the folder that runs lie in.
     """
-    from c3tf.runs import checkpoints, run_dir
+    from c3tf.runs import run_dir
 
-    if os.path.isfile(path) and not path.endswith(checkpoints.SUFFIX):
+    if os.path.isfile(path) and not path.endswith(run_files.CHECKPOINT_SUFFIX):
         raise UserError(
-            f"`{flag}` must name a run's folder or a checkpoint (*{checkpoints.SUFFIX})"
+            f"`{flag}` must name a run's folder or a checkpoint (*{run_files.CHECKPOINT_SUFFIX})"
             f"{otherwise}. Received: {flag}={path}"
         )
     runs = run_dir.below(path)
-    if runs and not os.path.isdir(os.path.join(path, checkpoints.FOLDER)):
+    if runs and not os.path.isdir(os.path.join(path, run_files.CHECKPOINTS)):
         raise UserError(
             f"`{flag}` must name one run, and {path} holds {len(runs)}: give "
             f"{' or '.join(f'{flag}={run}' for run in runs)}"

@@ -1,6 +1,6 @@
 """The configuration of a run: every option with its default, help, range and meaning."""
 
-from c3tf.config.config import Config, with_present_names
+from c3tf.config.config import Config, by_flag, with_present_names
 from c3tf.config.option import ConfigError, Resume
 from c3tf.config.schema import (
     OPTIONS,
@@ -25,6 +25,7 @@ __all__ = [
     "NetworkConfig",
     "Resume",
     "TrainingConfig",
+    "by_flag",
     "parse_labeled",
     "parse_size",
     "with_present_names",

@@ -75,6 +75,16 @@ def with_present_names(data: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
     }
 
 
+def by_flag(data: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Returns the values of a configuration's plain data under the names of their flags."""
+    flags = {(at.section, at.field.name): flag for flag, at in OPTIONS.items()}
+    return {
+        flags.get((section, name), name): value
+        for section, options in with_present_names(data).items()
+        for name, value in options.items()
+    }
+
+
 def _present_name(section: str, name: str) -> str:
     own = {flag: at.field.name for flag, at in OPTIONS.items() if at.section == section}
     if name in own.values():

@@ -21,7 +21,7 @@ from c3tf.data import record_reader, tfrecord
 from c3tf.data.pixels import ImageOpener, ImageReader, open_record
 from c3tf.data.record_reader import RecordMetadata
 from c3tf.errors import DataError, StorageError
-from c3tf.io import files, memory
+from c3tf.io import files, json_files, memory
 
 _FORMAT = 1
 _PIXELS, _INDEX = "pixels.bin", "index.json"
@@ -125,7 +125,7 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
                 "choose another --cache_dir or --cache."
             ) from error
     try:
-        index = json.loads(files.read_text(os.path.join(folder, _INDEX)))
+        index = json_files.read(os.path.join(folder, _INDEX))
         if index.pop("format") != _FORMAT:
             raise ValueError("another format")
         columns = {key: np.array(values) for key, values in index.items() if key != "names"}

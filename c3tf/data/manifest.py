@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import files, json_files
 from c3tf.labels import LabelMap, LabelMapError
 
 __all__ = [
@@ -196,18 +196,17 @@ def load(data_dir: str) -> Manifest:
                 "continues."
             )
         raise DataError(f"{data_dir!r} is no converted data set: it has no {FILE_NAME}. {how}")
+    text = "{path} is damaged: {reason}. Convert the data set again."
+    data = json_files.read(path, error=DataError, text=text)
     try:
-        data = json.loads(files.read_text(path))
         version = data.pop("format")
         if version != _FORMAT:
             raise DataError(f"{path} has format {version}; this program reads format {_FORMAT}.")
         data["label_map"] = LabelMap.from_json(data["label_map"])
         data["splits"] = {name: _split_from_json(v) for name, v in data["splits"].items()}
         return Manifest(**data, data_dir=data_dir)
-    except (AttributeError, KeyError, TypeError, LabelMapError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged: {error!r}. Convert the data set again.") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is damaged: {error}. Convert the data set again.") from error
+    except (AttributeError, KeyError, TypeError, LabelMapError) as error:
+        raise DataError(text.format(path=path, reason=repr(error))) from error
 
 
 def _split_from_json(data: dict[str, Any]) -> SplitInfo:

@@ -162,10 +162,10 @@ def _check_same(record: Path, settings: dict[str, Any]) -> None:
     """Refuses to mix predictions by different settings in one folder."""
     if not record.exists():
         return
-    try:
-        earlier = json.loads(record.read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{record} cannot be read: {error}. Give another --output.") from error
+    text = "{path} cannot be read: {reason}. Give another --output."
+    earlier = json_files.read(record, text=text).get("settings")
+    if not isinstance(earlier, dict):
+        raise UserError(text.format(path=record, reason="it names no settings"))
     wanted = json.loads(json.dumps(settings))
     different = sorted(
         name for name in {*earlier, *wanted} if earlier.get(name) != wanted.get(name)

@@ -1,23 +1,19 @@
 """What training runs have written, as data for a report."""
 
 import dataclasses
-import json
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from c3tf.config import with_present_names
 from c3tf.errors import UserError
+from c3tf.io import json_files, run_files
 from c3tf.labels import LabelMap
-from c3tf.runs import journal
+from c3tf.runs import journal, run_dir
 from c3tf.visualization import examples
 from c3tf.visualization.examples import Example
-
-_CONFIG, _METRICS, _EVALUATIONS = "config.json", "metrics.jsonl", "evaluations"
-_SHEET = "predictions.png"
-_EVALUATION = re.compile(r"^step-(\d+)-(\w+)\.json$")
 
 
 class ReportError(UserError):
@@ -88,14 +84,12 @@ def find(paths: Sequence[str]) -> list[str]:
     found = []
     for path in paths:
         path = os.path.normpath(path)
-        below = (
-            [os.path.join(path, n) for n in sorted(os.listdir(path))] if os.path.isdir(path) else []
-        )
-        runs = [p for p in (path, *below) if os.path.isfile(os.path.join(p, _CONFIG))]
+        itself = [path] if os.path.isfile(os.path.join(path, run_files.CONFIG)) else []
+        runs = itself + run_dir.below(path)
         if not runs:
             raise ReportError(
                 f"There is no run at {path!r}: a run directory, or one right above it, holds "
-                f"{_CONFIG}."
+                f"{run_files.CONFIG}."
             )
         found += [run for run in runs if run not in found]
     return found
@@ -111,19 +105,21 @@ def load(path: str, name: str) -> RunData:
     Raises:
         ReportError: a file is damaged.
     """
-    facts = _json(os.path.join(path, _CONFIG))
-    if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
-        raise ReportError(f"{os.path.join(path, _CONFIG)} is no run's configuration.")
-    scalars = [e for e in journal.read(os.path.join(path, _METRICS)) if "step" in e]
+    config = os.path.join(path, run_files.CONFIG)
+    facts = json_files.read(config, error=ReportError)
+    if not isinstance(facts.get("config"), dict):
+        raise ReportError(f"{config} is no run's configuration.")
+    facts["config"] = with_present_names(facts["config"])
+    scalars = [e for e in journal.read(os.path.join(path, run_files.METRICS)) if "step" in e]
     shown = examples.read(path)
-    sheets = [os.path.join(p, _SHEET) for p in (path, os.path.dirname(path))]
+    sheets = [os.path.join(p, run_files.PREDICTIONS) for p in (path, os.path.dirname(path))]
     return RunData(
         name=name,
         path=path,
         facts=facts,
         scalars=scalars,
         evaluations=_evaluations(path),
-        events=journal.read(os.path.join(path, journal.FILE)),
+        events=journal.read(os.path.join(path, run_files.EVENTS)),
         examples=shown[0] if shown else [],
         sheet=next(filter(os.path.isfile, sheets), None),
     )
@@ -140,19 +136,19 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def _evaluations(path: str) -> list[Evaluation]:
-    folder = os.path.join(path, _EVALUATIONS)
+    folder = os.path.join(path, run_files.EVALUATIONS)
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     found = []
     for name in names:
-        if not (match := _EVALUATION.match(name)):
+        if not (measured := run_files.evaluated(name)):
             continue
         file = os.path.join(folder, name)
-        data = _json(file)
+        data = json_files.read(file, error=ReportError)
         try:
             metrics = dict(data["metrics"])
             evaluation = Evaluation(
-                step=int(match[1]),
-                network=match[2],
+                step=measured[0],
+                network=measured[1],
                 iou=metrics.pop("iou"),
                 metrics=metrics,
                 confusion=np.array(data["confusion"], np.int64),
@@ -162,11 +158,3 @@ def _evaluations(path: str) -> list[Evaluation]:
             raise ReportError(f"{file} is no evaluation: {error!r}") from error
         found.append(evaluation)
     return found
-
-
-def _json(path: str) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path} cannot be read: {error}") from error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from c3tf.config import Config
+from c3tf.config import Config, by_flag
 from c3tf.evaluation import metrics
 from c3tf.labels import LabelMap
 from c3tf.reporting import charts
@@ -52,10 +52,8 @@ def overview(runs: Sequence[RunData]) -> Html:
         split = str(run.facts.get("split", "-"))
         backbone = str(network.get("backbone", "-"))
         steps = f"{done:,} of {training.get('steps', 0):,}"
-        method = config.get("method", {})
-        # A run of an older version called it `method`.
-        name = method.get("name", method.get("method", "-"))
-        rows.append([run.name, name, backbone, split, steps, *scores])
+        method = config.get("method", {}).get("name", "-")
+        rows.append([run.name, method, backbone, split, steps, *scores])
     head = ["run", "method", "backbone", "split", "steps", "mIoU student", "mIoU teacher"]
     return table(head, rows, "text")
 
@@ -177,11 +175,7 @@ def differences(runs: Sequence[RunData]) -> Html:
 
 def configurations(runs: Sequence[RunData]) -> Html:
     """Lists all options of every run; those that are not the default stand out."""
-    defaults = {
-        name: _shown(value)
-        for options in Config().to_dict().values()
-        for name, value in options.items()
-    }
+    defaults = {name: _shown(value) for name, value in by_flag(Config().to_dict()).items()}
     parts = []
     for run in runs:
         rows = [
@@ -300,11 +294,7 @@ def _figure(caption: str, source: str) -> Html:
 
 
 def _flat(run: RunData) -> dict[str, str]:
-    options = {
-        name: _shown(value)
-        for section in run.facts["config"].values()
-        for name, value in section.items()
-    }
+    options = {name: _shown(value) for name, value in by_flag(run.facts["config"]).items()}
     others = {key: run.facts[key] for key in ("split", "data") if key in run.facts}
     versions = {f"version of {name}": v for name, v in run.facts.get("versions", {}).items()}
     identity = {"split hash": others.get("split"), "data hash": others.get("data")} | versions

@@ -6,7 +6,6 @@ is stored.
 
 import dataclasses
 import os
-import re
 import shutil
 from typing import Any
 
@@ -16,7 +15,7 @@ import tensorflow as tf
 from absl import logging
 
 from c3tf.config import Config
-from c3tf.io import files
+from c3tf.io import files, run_files
 from c3tf.labels import LabelMap
 from c3tf.runs import journal
 from c3tf.runs.checkpoint_file import CheckpointError, read, write
@@ -24,10 +23,6 @@ from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.training import precision
 from c3tf.training.optimizer import steps_done
 from c3tf.versions import versions
-
-FOLDER, SUFFIX = "checkpoints", ".npz"
-_NAME = re.compile(rf"^step-(\d{{8}}){re.escape(SUFFIX)}$")
-_BEST = f"best{SUFFIX}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,19 +51,19 @@ class CheckpointStore:
 
     def __init__(self, run_dir: str, keep: int) -> None:
         """Opens the store of a run directory, which keeps the `keep` newest beside the best."""
-        self.folder = os.path.join(run_dir, FOLDER)
+        self.folder = os.path.join(run_dir, run_files.CHECKPOINTS)
         self._keep = keep
 
     def steps(self) -> list[int]:
         """Returns the steps of all checkpoints, oldest first."""
         if not os.path.isdir(self.folder):
             return []
-        names = (_NAME.match(name) for name in os.listdir(self.folder))
-        return sorted(int(match[1]) for match in names if match)
+        steps = map(run_files.checkpoint_step, os.listdir(self.folder))
+        return sorted(step for step in steps if step is not None)
 
     def path(self, step: int) -> str:
         """Returns the path of the checkpoint of a step."""
-        return os.path.join(self.folder, f"step-{step:08d}{SUFFIX}")
+        return os.path.join(self.folder, run_files.checkpoint(step))
 
     def save(self, model: keras.Model, facts: dict[str, Any]) -> str:
         """Writes a checkpoint of the model at its current step and drops the oldest.
@@ -105,7 +100,7 @@ class CheckpointStore:
 
     def mark_best(self, path: str) -> None:
         """Keeps a checkpoint as the best one, whatever becomes of the newest ones."""
-        best = os.path.join(self.folder, _BEST)
+        best = os.path.join(self.folder, run_files.BEST_CHECKPOINT)
         with (
             journal.writing(best, self._kept()),
             open(path, "rb") as source,
@@ -195,8 +190,8 @@ def find(path: str) -> str:
     if steps := store.steps():
         return store.path(steps[-1])
     raise CheckpointError(
-        f"No checkpoint at {path!r}: it must be a run directory with {FOLDER}/step-*{SUFFIX}, or "
-        "one of these files."
+        f"No checkpoint at {path!r}: it must be a run directory with {run_files.CHECKPOINTS}/step-*"
+        f"{run_files.CHECKPOINT_SUFFIX}, or one of these files."
     )
 
 

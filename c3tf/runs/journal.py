@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from c3tf.errors import StorageError
-from c3tf.io import files
-
-FILE = "events.jsonl"
+from c3tf.io import files, run_files
 
 
 class Journal:
@@ -18,7 +16,7 @@ class Journal:
 
     def __init__(self, run_dir: str) -> None:
         """Opens the journal of a run; nothing is written yet."""
-        self._path = os.path.join(run_dir, FILE)
+        self._path = os.path.join(run_dir, run_files.EVENTS)
 
     def write(self, event: str, step: int, facts: dict[str, Any] | None = None) -> None:
         """Appends what happened after a training step, with JSON facts about it."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.errors import UserError
-from c3tf.io import files
+from c3tf.io import files, run_files
 from c3tf.runs import journal
 
 
@@ -54,7 +54,7 @@ def write(
     Raises:
         StorageError: it cannot be written.
     """
-    path = os.path.join(folder, f"nonfinite-step-{error.step:08d}.npz")
+    path = os.path.join(folder, run_files.nonfinite_batch(error.step))
     held = {name: tf.convert_to_tensor(part).numpy() for name, part in batch._asdict().items()}
     parts = {name: str(value) for name, value in error.parts.items()}
     text = json.dumps({"step": error.step, "error": str(error), "parts": parts, **facts})

@@ -1,7 +1,6 @@
 """What a finished run hands over: its numbers, an exported network, and examples."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +15,12 @@ from c3tf.data.validation import val_dataset
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference.networks import predictor
 from c3tf.io import files, json_files
+from c3tf.io.run_files import RESULTS, SAVED_MODEL
 from c3tf.labels import LabelMap
 from c3tf.runs import journal, run_dir, setup
 from c3tf.serving import model_card, saved_model
 from c3tf.visualization import examples
 
-FILE = "results.json"
-SAVED_MODEL = "saved_model"
 # Validation images that are kept with what the networks make of them.
 _EXAMPLES = 6
 
@@ -84,7 +82,7 @@ def write(
         )
         total = evaluations[exported].images
         _write_examples(networks, label_map, data_dir, total, output)
-        json_files.write(os.path.join(output, FILE), written)
+        json_files.write(os.path.join(output, RESULTS), written)
     return RunResult(
         student=evaluations["student"],
         teacher=evaluations.get("teacher"),
@@ -111,7 +109,7 @@ def read(config: Config) -> RunResult | None:
     output, training = config.training.output, config.training
     now = _identity(config)
     try:
-        evaluations = _evaluations(os.path.join(output, FILE))
+        evaluations = _evaluations(os.path.join(output, RESULTS))
         exported = Path(output, SAVED_MODEL)
         card = model_card.read(exported)
         before = {"config": card["configuration"], **card["data"]}
@@ -174,5 +172,5 @@ def _identity(config: Config) -> dict[str, Any]:
 
 
 def _evaluations(path: str) -> dict[str, EvaluationResult]:
-    held = json.loads(files.read_text(path))
+    held = json_files.read(path)
     return {name: EvaluationResult.from_json(data) for name, data in held.items()}

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,9 +14,8 @@ from absl import logging
 from c3tf.config import OPTIONS, Config, Resume, with_present_names
 from c3tf.errors import UserError
 from c3tf.io import files, json_files
+from c3tf.io.run_files import CONFIG, EVALUATIONS, evaluation
 from c3tf.versions import versions
-
-CONFIG = "config.json"
 
 
 class RunDirError(UserError):
@@ -118,7 +116,7 @@ def below(path: str) -> list[str]:
 
 def evaluation_path(output: str, step: int, weights: str) -> str:
     """Returns where a run keeps what was measured of one of its networks after a step."""
-    return os.path.join(output, "evaluations", f"step-{step:08d}-{weights}.json")
+    return os.path.join(output, EVALUATIONS, evaluation(step, weights))
 
 
 @contextlib.contextmanager
@@ -184,13 +182,10 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            facts = json.load(file)
-        if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
-            raise ValueError("it is no run's configuration")
-    except (OSError, ValueError) as error:
-        raise RunDirError(f"{path} cannot be read: {error}. Choose another --output.") from error
+    text = "{path} cannot be read: {reason}. Choose another --output."
+    facts = json_files.read(path, error=RunDirError, text=text)
+    if not isinstance(facts.get("config"), dict):
+        raise RunDirError(text.format(path=path, reason="it is no run's configuration"))
     return facts
 
 

@@ -1,7 +1,6 @@
 """The model card: what an exported model is, where it comes from, and what its files hash to."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +103,13 @@ def read(folder: Path) -> dict[str, Any]:
     """Reads a card and checks the files that it lists against their checksums.
 
     Raises:
-        CardError: there is no card, or a file is missing or is not what was written.
+        UserError: there is no card, it is damaged, or a file is missing or not what was written.
     """
-    try:
-        card = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        files = card.get("files", {}).items()
-    except (OSError, ValueError, AttributeError) as error:
-        raise CardError(f"{folder / FILE} cannot be read: {error}.") from error
-    for name, expected in files:
+    card = json_files.read(folder / FILE, error=CardError)
+    files = card.get("files", {})
+    if not isinstance(files, dict):
+        raise CardError(f"{folder / FILE} cannot be read: it lists no files.")
+    for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             raise CardError(f"{path} is missing, though {FILE} lists it. Export the model again.")

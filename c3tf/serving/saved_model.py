@@ -14,7 +14,6 @@ comes from, and what every file hashes to.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -171,7 +170,7 @@ def load(path: str | os.PathLike) -> ServedModel:
         raise ServingError(f"{path} is no SavedModel: it holds no {_GRAPH_FILE}.")
     try:
         card = model_card.read(path)
-        label_map = LabelMap.from_json(json.loads((path / LABEL_MAP_FILE).read_text()))
+        label_map = LabelMap.from_json(json_files.read(path / LABEL_MAP_FILE))
         module = tf.saved_model.load(str(path))
     except (OSError, ValueError, model_card.CardError, LabelMapError, tf.errors.OpError) as error:
         raise ServingError(

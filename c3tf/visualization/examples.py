@@ -1,6 +1,5 @@
 """Validation images with what networks make of them, as files in a run's directory."""
 
-import json
 import os
 from typing import NamedTuple
 
@@ -10,9 +9,9 @@ from PIL import Image
 from c3tf.errors import UserError
 from c3tf.io import json_files
 from c3tf.io.images import write_class_map, write_png
+from c3tf.io.run_files import EXAMPLES
 from c3tf.labels import LabelMap
 
-FOLDER = "examples"
 _INDEX = "examples.json"
 _IMAGE, _LABEL = "image", "label"
 
@@ -41,7 +40,7 @@ def write(run_dir: str, examples: list[Example], label_map: LabelMap) -> None:
         examples: images with the predictions of the same networks.
         label_map: their classes.
     """
-    folder = os.path.join(run_dir, FOLDER)
+    folder = os.path.join(run_dir, EXAMPLES)
     for place, example in enumerate(examples):
         write_png(_path(folder, place, _IMAGE), example.image)
         for name, class_map in {_LABEL: example.label, **example.predictions}.items():
@@ -60,13 +59,12 @@ def read(run_dir: str) -> tuple[list[Example], LabelMap] | None:
     Raises:
         UserError: a file is missing or damaged.
     """
-    folder = os.path.join(run_dir, FOLDER)
+    folder = os.path.join(run_dir, EXAMPLES)
     path = os.path.join(folder, _INDEX)
     if not os.path.exists(path):
         return None
     try:
-        with open(path, encoding="utf-8") as file:
-            facts = json.load(file)
+        facts = json_files.read(path)
         examples = [
             Example(
                 name,

@@ -7,11 +7,10 @@ import numpy as np
 from PIL import Image
 
 from c3tf.io.images import write_png
+from c3tf.io.run_files import PREDICTIONS
 from c3tf.labels import LabelMap
 from c3tf.visualization import drawing, examples
 from c3tf.visualization.examples import Example
-
-FILE = "predictions.png"
 
 
 def draw(runs: Mapping[str, str], folder: str, network: str = "student") -> str:
@@ -34,7 +33,7 @@ def draw(runs: Mapping[str, str], folder: str, network: str = "student") -> str:
     titles = ["image", "truth", *runs]
     captions = [[example.name, *[""] * len(titles[1:])] for example in first]
     sheet = drawing.sheet(rows, titles, captions, label_map)
-    path = os.path.join(folder, FILE)
+    path = os.path.join(folder, PREDICTIONS)
     if not _shows(path, np.asarray(sheet)):
         write_png(path, np.asarray(sheet))
     return path

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import files, json_files
 from data_tools.conversion import notes, workers
 from data_tools.conversion.example import Outcome, SourcePair
 from data_tools.conversion.images import UnavailableError
@@ -153,7 +153,7 @@ def write_planned_shard(name: str, output: str, work_dir: str, convert_pair: Con
     from data_tools.conversion import shards
 
     workers.settle()
-    listed = json.loads(files.read_text(_pairs_path(work_dir, name)))
+    listed = json_files.read(_pairs_path(work_dir, name), list, error=UnavailableError)
     results = map(convert_pair, (SourcePair(*fields) for fields in listed))
     try:
         shards.write_shard(output, work_dir, name, results)

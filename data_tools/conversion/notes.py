@@ -15,13 +15,17 @@ import numpy as np
 
 from c3tf.data.manifest import LeftOut, Shard
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import files, json_files
 from data_tools.conversion.example import Outcome, Refused, SourcePair, source_lengths
 
 # Notes lie in small files, which remote file systems are slow to find.
 _THREADS = 32
 # A file whose notes these are is damaged, and its shard is written again.
-_DAMAGED = (DataError, KeyError, TypeError)
+_OF_DAMAGE = (DataError, KeyError, TypeError)
+_DAMAGED = (
+    "{path} is damaged ({reason}), so the conversion cannot continue. Delete the directory of the "
+    "data set, or choose another --output, and convert again."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,21 +112,12 @@ def read_json(path: str) -> dict[str, Any]:
     Raises:
         DataError: it is damaged.
     """
-    try:
-        noted = json.loads(files.read_text(path))
-        if not isinstance(noted, dict):
-            raise ValueError("no JSON object")
-    except ValueError as error:
-        raise damaged(path, str(error)) from error
-    return noted
+    return json_files.read(path, error=DataError, text=_DAMAGED)
 
 
 def damaged(path: str, reason: str) -> DataError:
     """Makes the complaint that a note of the whole run is damaged, for a reason in a few words."""
-    return DataError(
-        f"{path} is damaged ({reason}), so the conversion cannot continue. Delete the directory of "
-        "the data set, or choose another --output, and convert again."
-    )
+    return DataError(_DAMAGED.format(path=path, reason=reason))
 
 
 def write(work_dir: str, notes: ShardNotes) -> None:
@@ -159,7 +154,7 @@ def _read(data_dir: str, work_dir: str, name: str) -> ShardNotes | None:
             left_out=tuple(LeftOut(**entry) for entry in data.pop("left_out")),
             **data,
         )
-    except _DAMAGED:
+    except _OF_DAMAGE:
         return None
     return notes if files.size(files.join(data_dir, name)) == notes.shard.bytes else None
 

@@ -132,6 +132,19 @@ def test_differences_name_what_differs_and_nothing_else(tmp_path):
     assert "Differences" not in rendered(one)
 
 
+def test_a_run_of_older_flag_names_is_reported_under_todays(tmp_path):
+    run = write_run(tmp_path / "a" / "c3")
+    facts = json.loads((run / "config.json").read_text())
+    method, training = facts["config"]["method"], facts["config"]["training"]
+    method["method"] = method.pop("name")
+    training["backbone_rate"] = training.pop("backbone_lr_multiplier")
+    json_files.write(run / "config.json", facts)
+    text = rendered(run, write_run(tmp_path / "b" / "c3"))
+    assert table_after(parsed(text), "Overview")[1][1] == "c3"
+    assert "backbone_rate" not in text
+    assert "Differences" not in text
+
+
 def test_a_run_that_has_just_begun_is_reported_as_well(tmp_path):
     facts = {"config": Config().to_dict(), "split": "abc", "data": "1"}
     json_files.write(tmp_path / "config.json", facts)

@@ -100,3 +100,16 @@ def test_no_data_directory_is_refused(monkeypatch, commands):
     with pytest.raises(UserError, match="`--data` must name"):
         prepare(monkeypatch, "", commands)
     assert commands.calls == []
+
+
+def test_a_supervised_phase_that_is_over_is_refused_in_the_users_own_numbers():
+    config = Config().with_options(supervised_share=0.9)
+    setup.check_continues(config, 2250, has_teacher=True)
+    with pytest.raises(UserError) as caught:
+        setup.check_continues(config, 2000, has_teacher=True)
+    assert str(caught.value) == (
+        "`--supervised_steps` times `--supervised_share` must be at most 2000: the run's teacher "
+        "has begun. Received: --supervised_steps=2500 --supervised_share=0.9"
+    )
+    with pytest.raises(UserError, match=r"^`--supervised_steps` must be .*steps=2500$"):
+        setup.check_continues(Config(), 2000, has_teacher=True)

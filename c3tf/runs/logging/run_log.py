@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from c3tf.config import Config
 from c3tf.data.batch import SemiBatch, SupervisedBatch
+from c3tf.io import run_files
 from c3tf.labels import LabelMap
 from c3tf.runs.logging import callbacks
 from c3tf.runs.logging.console import Console
@@ -16,8 +17,6 @@ from c3tf.runs.logging.tensorboard import EventLog
 from c3tf.training import statistics
 from c3tf.training.pictures import Pictures
 from c3tf.training.trainer import SemiSupervisedTrainer
-
-METRICS = "metrics.jsonl"
 
 
 class RunLog:
@@ -66,7 +65,7 @@ class RunLog:
         training = self._config.training
         listeners = [
             Console(self._title, training.steps, self._config.labeled_batch_size),
-            callbacks.JsonLines(os.path.join(training.output, METRICS), step),
+            callbacks.JsonLines(os.path.join(training.output, run_files.METRICS), step),
         ]
         return [*listeners, self._events] if self._events else listeners
 

@@ -10,9 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import summary_pb2
 
+from c3tf.io.run_files import TENSORBOARD
 from c3tf.runs import journal
-
-FOLDER = "tensorboard"
 
 
 class EventLog:
@@ -20,7 +19,7 @@ class EventLog:
 
     def __init__(self, run_dir: str) -> None:
         """Prepares the log; the first event makes the file."""
-        self._folder = os.path.join(run_dir, FOLDER)
+        self._folder = os.path.join(run_dir, TENSORBOARD)
         self._writer: tf.summary.SummaryWriter | None = None
 
     def __call__(self, step: int, scalars: dict[str, float]) -> None:
