@@ -7,6 +7,7 @@ map, the names and the shards from here.
 import dataclasses
 import hashlib
 import json
+import os
 from typing import Any
 
 from c3tf.errors import DataError
@@ -33,10 +34,13 @@ INCOMPLETE_DIR = "_incomplete"
 # What helps a damaged data set.
 ADVICE = "Convert the data set again."
 _FORMAT = 1
-_HOW_TO_MAKE = (
-    "Make one with `python -m data_tools.cityscapes --source=... --output={}` "
-    "(or data_tools.bdd100k, data_tools.camvid, data_tools.folder)."
-)
+# The converters, by what the name of a data set's folder begins with; any other data are one's own.
+_CONVERTERS = {
+    "cityscapes": "cityscapes --source=FOLDER",
+    "bdd": "bdd100k --source=FOLDER",
+    "camvid": "camvid --source=FOLDER",
+}
+_OWN_DATA = "folder --images=FOLDER --masks=FOLDER --label_map=classes.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +190,7 @@ def load(data_dir: str) -> Manifest:
         DataError: the directory or its manifest is missing, damaged, or of another version.
     """
     path = files.join(data_dir, FILE_NAME)
-    how = _HOW_TO_MAKE.format(data_dir)
+    how = _how_to_make(data_dir)
     if not files.is_dir(data_dir):
         raise DataError(f"There is no data set directory {data_dir!r}. {how}")
     if not files.exists(path):
@@ -207,6 +211,13 @@ def load(data_dir: str) -> Manifest:
         return Manifest(**data, data_dir=data_dir)
     except (AttributeError, KeyError, TypeError, LabelMapError) as error:
         raise DataError(text.format(path=path, reason=repr(error))) from error
+
+
+def _how_to_make(data_dir: str) -> str:
+    """Names the command that makes the data set of a folder's name."""
+    name = os.path.basename(os.path.normpath(data_dir)).lower()
+    command = next((c for known, c in _CONVERTERS.items() if name.startswith(known)), _OWN_DATA)
+    return f"`python -m data_tools.{command} --output={data_dir}` makes one."
 
 
 def _split_from_json(data: dict[str, Any]) -> SplitInfo:

@@ -12,8 +12,7 @@ from c3tf.config import OPTIONS, Config
 _READ = """
 import json, sys
 from absl import flags
-from c3tf import cli
-from c3tf.config import absl_flags
+from c3tf.config import absl_flags, flag_files
 from c3tf.errors import UserError
 
 absl_flags.define_flags()
@@ -22,7 +21,7 @@ for words in json.load(sys.stdin):
     for name in flags.FLAGS:
         flags.FLAGS[name].unparse()
     try:
-        flags.FLAGS(["train", *cli.expand_flagfiles(words)])
+        flags.FLAGS(["train", *flag_files.expand(words)])
         answers.append(absl_flags.from_flags().to_dict())
     except (UserError, flags.Error) as error:
         answers.append(str(error))

@@ -1,0 +1,90 @@
+"""Flag files: found, read, and expanded into the flags that they hold."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from c3tf.errors import UserError
+
+_FLAGFILE = "--flagfile"
+# The experiment files: beside the package in a repository, inside of it where it is installed.
+_NAME = "configs"
+_PACKAGE = Path(__file__).resolve().parent.parent
+_INSTALLED, _REPOSITORY = _PACKAGE / f"_{_NAME}", _PACKAGE.parent / _NAME
+_SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
+
+
+def expand(arguments: Sequence[str]) -> list[str]:
+    """Replaces every `--flagfile=PATH` by the flags that the file holds.
+
+    absl reads flag files itself, with two traps that this function removes: a nested path is
+    resolved against the working directory, and a flag given before `--flagfile` loses to the
+    file. Here a nested path is relative to the file that names it, and flags given directly on
+    the command line always win over those from files. A path `configs/...` that is not there is
+    that of the experiment file which comes with the package.
+
+    Args:
+        arguments: the command line without the program's name.
+
+    Returns:
+        The flags of all files in order of appearance, then the direct arguments.
+
+    Raises:
+        UserError: a file is missing, unreadable or includes itself.
+    """
+    from_files, direct = [], []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            direct.extend([word, *words])
+        elif _names_flagfile(word):
+            from_files.extend(_read(_found(_flagfile_path(word, words)), parents=()))
+        else:
+            direct.append(word)
+    return from_files + direct
+
+
+def _names_flagfile(word: str) -> bool:
+    return word.split("=", 1)[0] in (_FLAGFILE, _FLAGFILE[1:])
+
+
+def _flagfile_path(word: str, following: Iterator[str]) -> str:
+    _, equals, path = word.partition("=")
+    path = path if equals else next(following, "")
+    if not path:
+        raise UserError("`--flagfile` must name a file. Received: nothing.")
+    return path
+
+
+def _found(path: str, folder: str = os.curdir) -> str:
+    """Returns the absolute path of a flag file, below `folder` or with those of the package."""
+    own = os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
+    first, *rest = Path(path).parts
+    if first != _NAME or not rest or os.path.exists(own):
+        return own
+    shipped = _SHIPPED.joinpath(*rest)
+    return str(shipped) if shipped.exists() else own
+
+
+def _read(path: str, parents: tuple[str, ...]) -> list[str]:
+    """Returns the flags in one file, files that it includes expanded in place."""
+    if path in parents:
+        raise UserError(f"Flag file {path} includes itself: {' -> '.join((*parents, path))}")
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Cannot read flag file {path}: {error}") from error
+    result = []
+    for line in lines:
+        line = line.strip()
+        if not line or line.startswith(("#", "//")):
+            continue
+        if not line.startswith("-"):
+            raise UserError(f"A line of flag file {path} must start with `--`. Received: {line!r}")
+        if _names_flagfile(line):
+            nested = _found(_flagfile_path(line, iter(())), os.path.dirname(path))
+            result.extend(_read(nested, (*parents, path)))
+        else:
+            result.append(line)
+    return result
