@@ -1,45 +1,132 @@
-"""Networks ready to predict: opened from a run's folder, a checkpoint or a SavedModel.
+"""Opens what runs and exports hold, and exports what runs hold.
 
 Above `runs` and `serving`, because it knows both.
 """
 
-import dataclasses
 import os
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from c3tf.errors import UserError
-from c3tf.inference import networks
-from c3tf.inference.networks import Predictor, Probabilities
-from c3tf.io import run_files
+from c3tf.evaluation.options import EvaluationOptions
+from c3tf.evaluation.result import EvaluationResult
+from c3tf.evaluation.split import evaluate_split
+from c3tf.inference import networks, test_time
+from c3tf.inference.model import InferenceModel
+from c3tf.inference.networks import Predictor
+from c3tf.inference.options import WEIGHTS, InferenceOptions
+from c3tf.io import json_files, run_files, writable
 from c3tf.labels import LabelMap
-from c3tf.serving import saved_model
+from c3tf.serving import model_card, saved_model
+from c3tf.serving.options import SAVED_MODEL, ExportOptions
 
-WEIGHTS = ("student", "teacher")
 
-
-@dataclasses.dataclass(frozen=True)
-class InferenceModel:
-    """A network with its classes, ready to predict.
+class TrainedModel:
+    """A trained network: predicts arrays, and is measured on data sets.
 
     Attributes:
-        predict: its class maps at any size.
-        probabilities: its softmax at the images' size.
-        label_map: its classes.
-        source: where it comes from, plain data to be stated in results.
-        thresholds: `(C,)` DCRS thresholds; None for a SavedModel, and for a checkpoint without
-            a teacher.
+        path: where it was opened from.
+        label_map: its classes: `class_names`, `colors`, `num_classes`.
+        source: what it is and where it comes from, plain data.
     """
 
-    predict: Predictor
-    probabilities: Probabilities
-    label_map: LabelMap
-    source: dict[str, Any]
-    thresholds: np.ndarray | None = None
+    def __init__(self, path: str | os.PathLike, weights: str | None = None) -> None:
+        """Opens a model, see `load`."""
+        self.path, self._weights = os.fspath(path), weights
+        self._opened = open_model(self.path, weights)
+        self._functions: dict[tuple[InferenceOptions, bool], Predictor] = {}
+        self.label_map, self.source = self._opened.label_map, self._opened.source
+
+    def predict(
+        self,
+        images: np.ndarray,
+        probabilities: bool = False,
+        options: InferenceOptions | None = None,
+    ) -> np.ndarray:
+        """Predicts the class of every pixel.
+
+        Args:
+            images: RGB uint8, one image `(H, W, 3)` or several of one size `(B, H, W, 3)`; a
+                size of any parity.
+            probabilities: gives the softmax instead of the class.
+            options: windows and test-time augmentation; the image at once when absent.
+
+        Returns:
+            Class maps uint8 `(H, W)` or `(B, H, W)`, indices of `label_map.class_names`; or
+            probabilities float32 `(H, W, C)` or `(B, H, W, C)`.
+
+        Raises:
+            UserError: `images` is something else.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3:
+            raise UserError(
+                "`images` must be RGB, uint8 (H, W, 3) or (B, H, W, 3). Received: "
+                f"{images.dtype} {images.shape}"
+            )
+        batch = images if images.ndim == 4 else images[np.newaxis]
+        size = np.array(batch.shape[1:3], np.int32)
+        compute = self._function(options or InferenceOptions(), probabilities)
+        found = compute(tf.constant(batch), tf.constant(size)).numpy()
+        return found if images.ndim == 4 else found[0]
+
+    def evaluate(
+        self,
+        data: str | os.PathLike,
+        split: str = "val",
+        options: EvaluationOptions | None = None,
+    ) -> EvaluationResult:
+        """Measures the network on a labeled split.
+
+        Args:
+            data: folder of a data set that a converter made.
+            split: one whose images all have labels.
+            options: how to measure.
+
+        Returns:
+            Counts `(C, C)`, IoU `(C,)`, `mean_iou()` and `table()`.
+
+        Raises:
+            UserError: data, split or options cannot be used, or the classes are others.
+        """
+        return evaluate_split(
+            lambda: open_model(self.path, self._weights), os.fspath(data), split, options
+        )
+
+    def _function(self, options: InferenceOptions, probabilities: bool) -> Predictor:
+        """Returns the compiled function of some options, which is traced once."""
+        key = options, probabilities
+        if key not in self._functions:
+            self._functions[key] = (
+                test_time.compiled(self._opened.scorer(options))
+                if probabilities
+                else self._opened.predictor(options)
+            )
+        return self._functions[key]
 
 
-def load(path: str | os.PathLike, weights: str | None = None) -> InferenceModel:
+def load(path: str | os.PathLike, weights: str | None = None) -> TrainedModel:
+    """Opens a run's folder, a checkpoint or a SavedModel, ready to predict.
+
+    Example:
+        ```python
+        model = c3tf.load("demo/run/c3")
+        class_map = model.predict(np.asarray(PIL.Image.open("street.jpg").convert("RGB")))
+        ```
+
+    Args:
+        path: what to open.
+        weights: `"student"` or `"teacher"`, for runs and checkpoints only; the student when absent.
+
+    Raises:
+        UserError: as `open_model` says.
+    """
+    return TrainedModel(path, weights)
+
+
+def open_model(path: str | os.PathLike, weights: str | None = None) -> InferenceModel:
     """Opens a run's folder, a checkpoint or a SavedModel.
 
     Args:
@@ -66,7 +153,7 @@ def load(path: str | os.PathLike, weights: str | None = None) -> InferenceModel:
     if os.path.isfile(os.path.join(path, saved_model.MODEL_CARD_FILE)):
         raise UserError(
             f"{path} was exported without a SavedModel. Export it again with "
-            f"--format={saved_model.SAVED_MODEL}, or name the run."
+            f"--format={SAVED_MODEL}, or name the run."
         )
     # Imported here because a SavedModel must do without what networks are built from.
     from c3tf.runs import checkpoints
@@ -81,6 +168,63 @@ def load(path: str | os.PathLike, weights: str | None = None) -> InferenceModel:
         loaded.label_map,
         source,
         loaded.thresholds,
+    )
+
+
+def export(
+    model: str,
+    weights: str,
+    output: str,
+    overwrite: bool = False,
+    options: ExportOptions | None = None,
+    metrics: str | None = None,
+) -> None:
+    """Exports one network of a run.
+
+    Args:
+        model: folder of a run, or one checkpoint.
+        weights: one of `WEIGHTS`.
+        output: folder to make.
+        overwrite: replaces an earlier export at `output`.
+        options: formats and folding; a SavedModel with folding when absent.
+        metrics: file that `c3tf.evaluate` wrote, for the model card; what the run measured of
+            this network when absent.
+
+    Raises:
+        UserError: the run cannot be read, `metrics` are another network's, or `output` may not be
+            written.
+    """
+    from c3tf.runs import checkpoints, run_dir
+
+    saved_model.check_target(output, overwrite)
+    writable.check_folder(output, whole=True)
+    check_run(model, "--model")
+    result = json_files.read(metrics) if metrics else None
+    loaded = checkpoints.load_network(model, weights=weights)
+    folder = os.path.abspath(model)
+    if not os.path.isdir(folder):
+        folder = os.path.dirname(os.path.dirname(folder))
+    if result is not None:
+        _check_result(metrics, result, loaded.label_map, weights, loaded.step)
+    else:
+        result = _read_if_there(run_dir.evaluation_path(folder, loaded.step, weights))
+    facts = _read_if_there(os.path.join(folder, run_files.CONFIG)) or {}
+    source = {
+        "checkpoint": os.path.abspath(model),
+        "weights": weights,
+        "step": loaded.step,
+        "config": loaded.config,
+        "split": loaded.split,
+        "data": facts.get("data", ""),
+    }
+    saved_model.save(
+        loaded.model,
+        loaded.label_map,
+        output,
+        source=source,
+        metrics=model_card.measured(result) if result else None,
+        overwrite=overwrite,
+        options=options,
     )
 
 
@@ -116,3 +260,23 @@ def _or_saved_model(path: str) -> str:
     if saved_model.is_saved_model(folder):
         advice = f"give --model={folder}"
     return f", or the folder of a SavedModel ({advice})"
+
+
+def _read_if_there(path: str) -> dict[str, Any] | None:
+    return json_files.read(path) if os.path.exists(path) else None
+
+
+def _check_result(
+    path: str, result: dict[str, Any], label_map: LabelMap, weights: str, step: int
+) -> None:
+    """Refuses a result that was measured of another network, as far as it says so."""
+    protocol = model_card.measured(result)["protocol"]
+    names = result.get("label_map", {}).get("class_names")
+    if names != list(label_map.class_names):
+        raise UserError(f"`--metrics` must be of the exported network's classes. Received: {path}")
+    for name, own in (("weights", weights), ("step", step)):
+        if protocol.get(name, own) != own:
+            raise UserError(
+                f"`--metrics` must be measured with {name} {own}. Received: {path}, measured with "
+                f"{name} {protocol[name]}"
+            )

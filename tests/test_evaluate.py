@@ -10,13 +10,14 @@ from PIL import Image
 
 import tiny_data
 import tiny_network
-from c3tf import evaluate, export, models
+from c3tf import models
 from c3tf.config import Config
 from c3tf.data import validation
 from c3tf.errors import DataError, UserError
-from c3tf.evaluation import evaluator
+from c3tf.evaluation import evaluator, split
+from c3tf.evaluation.options import EvaluationOptions
 from c3tf.inference.networks import predictor
-from c3tf.inference.test_time import InferenceOptions
+from c3tf.inference.options import InferenceOptions
 from c3tf.labels import LabelMap
 from c3tf.runs import checkpoints, run_dir
 from c3tf.serving import saved_model
@@ -51,13 +52,17 @@ def run(tmp_path, monkeypatch):
     return folder
 
 
+def evaluate_split(model, data, name="val", weights=None, options=None):
+    return split.evaluate_split(lambda: models.open_model(model, weights), data, name, options)
+
+
 def confusion(network, data):
     return evaluator.evaluate(network, validation.val_dataset(str(data)), LABEL_MAP).confusion
 
 
 def test_student_teacher_and_savedmodel(run, data, tmp_path):
     def counts(model, weights):
-        return evaluate.evaluate_split(str(model), str(data), "val", weights)
+        return evaluate_split(str(model), str(data), "val", weights)
 
     student, teacher = counts(run, None), counts(run, "teacher")
     np.testing.assert_array_equal(student.confusion, confusion(tiny_network.build(0), data))
@@ -68,7 +73,7 @@ def test_student_teacher_and_savedmodel(run, data, tmp_path):
     assert teacher.protocol["weights"] == "teacher"
     assert student.protocol["split"] == "val"
 
-    export.export(str(run), "teacher", str(tmp_path / "saved"))
+    models.export(str(run), "teacher", str(tmp_path / "saved"))
     through = counts(tmp_path / "saved", None)
     np.testing.assert_array_equal(through.confusion, teacher.confusion)
     assert through.protocol["exported_from"]["weights"] == "teacher"
@@ -81,16 +86,16 @@ def test_a_model_of_other_classes_is_refused(data, tmp_path):
     other = LabelMap("other", ("x", "y", "z", "w"), LABEL_MAP.colors, LABEL_MAP.raw_ids)
     saved = saved_model.save(tiny_network.build(), other, tmp_path / "saved")
     with pytest.raises(UserError, match=r"knows the classes x, y.*labeled with ground, wall"):
-        evaluate.evaluate_split(str(saved), str(data))
+        evaluate_split(str(saved), str(data))
 
 
 def test_missing_model_data_and_split(run, data, tmp_path):
     with pytest.raises(UserError, match="There is no model at"):
-        models.load(tmp_path / "nothing")
+        models.open_model(tmp_path / "nothing")
     with pytest.raises(DataError, match="no data set directory"):
-        evaluate.evaluate_split(str(run), str(tmp_path / "nothing"))
+        evaluate_split(str(run), str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="'test' is empty"):
-        evaluate.evaluate_split(str(run), str(data), "test")
+        evaluate_split(str(run), str(data), "test")
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".tflite", ".weights.h5", ".pb"])
@@ -98,16 +103,16 @@ def test_a_file_of_another_kind_is_told_what_is_wanted(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(b"PK")
     with pytest.raises(UserError) as caught:
-        models.load(path)
+        models.open_model(path)
     said = str(caught.value)
     assert said.startswith("`--model` must name a run's folder or a checkpoint (*.npz), or")
     assert "the folder of a SavedModel (`python -m c3tf.export --model=RUN" in said
     assert said.endswith(f"Received: --model={path}")
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(UserError, match=rf"SavedModel \(give --model={tmp_path}\)"):
-        models.load(path)
+        models.open_model(path)
     with pytest.raises(UserError, match=r"^`--model` must name .* \(\*\.npz\)\. Received"):
-        export.export(str(path), "student", str(tmp_path / "out"))
+        models.export(str(path), "student", str(tmp_path / "out"))
 
 
 def test_a_folder_of_runs_is_told_apart(tmp_path):
@@ -115,25 +120,25 @@ def test_a_folder_of_runs_is_told_apart(tmp_path):
         run_dir.claim(str(tmp_path / name), Config(), "5b117", "da7a")
     one, other = tmp_path / "c3", tmp_path / "supervised"
     with pytest.raises(UserError) as caught:
-        models.load(tmp_path)
+        models.open_model(tmp_path)
     assert str(caught.value) == (
         f"`--model` must name one run, and {tmp_path} holds 2: give --model={one} or "
         f"--model={other}"
     )
     with pytest.raises(UserError, match=f"give --model={one} or --model={other}"):
-        export.export(str(tmp_path), "student", str(tmp_path / "out"))
+        models.export(str(tmp_path), "student", str(tmp_path / "out"))
 
 
 def test_every_way_to_look_at_an_image_gives_the_same_from_a_savedmodel(run, data, tmp_path):
-    export.export(str(run), "student", str(tmp_path / "saved"))
-    options = evaluate.Options(
+    models.export(str(run), "student", str(tmp_path / "saved"))
+    options = EvaluationOptions(
         inference=InferenceOptions("sliding", (16, 16), 0.5, tta_flip=True, tta_scales=(1.0, 1.5)),
         label_size="record",
         ignore_low_confidence=True,
         confident_share=0.8,
     )
-    direct = evaluate.evaluate_split(str(run), str(data), options=options)
-    through = evaluate.evaluate_split(str(tmp_path / "saved"), str(data), options=options)
+    direct = evaluate_split(str(run), str(data), options=options)
+    through = evaluate_split(str(tmp_path / "saved"), str(data), options=options)
     # An exported network may be the same up to rounding only.
     for ours, theirs in (
         (through.confusion, direct.confusion),
@@ -143,37 +148,37 @@ def test_every_way_to_look_at_an_image_gives_the_same_from_a_savedmodel(run, dat
     assert direct.protocol["inference"] == "sliding window"
     assert direct.protocol["label_size"] == "record"
     assert "keeping 0.8" in direct.protocol["low_confidence"]["thresholds_from"]
-    whole = evaluate.evaluate_split(str(run), str(data))
+    whole = evaluate_split(str(run), str(data))
     assert not np.array_equal(whole.confusion, direct.confusion)
 
 
 def test_thresholds_come_from_the_checkpoint(run, data, tmp_path):
-    options = evaluate.Options(ignore_low_confidence=True)
-    result = evaluate.evaluate_split(str(run), str(data), options=options)
+    options = EvaluationOptions(ignore_low_confidence=True)
+    result = evaluate_split(str(run), str(data), options=options)
     stated = result.protocol["low_confidence"]
     assert stated["thresholds"] == dict(
         zip(LABEL_MAP.class_names, THRESHOLDS.tolist(), strict=True)
     )
     assert stated["thresholds_from"] == "checkpoint"
     assert 0 < result.confident.sum() < result.confusion.sum()
-    export.export(str(run), "student", str(tmp_path / "saved"))
+    models.export(str(run), "student", str(tmp_path / "saved"))
     with pytest.raises(UserError, match=r"no DCRS thresholds.*--confident_share"):
-        evaluate.evaluate_split(str(tmp_path / "saved"), str(data), options=options)
+        evaluate_split(str(tmp_path / "saved"), str(data), options=options)
 
 
 def test_options_that_do_not_go_together_are_refused(run, data):
     with pytest.raises(UserError, match="needs --ignore_low_confidence"):
-        evaluate.Options(confident_share=0.8)
+        EvaluationOptions(confident_share=0.8)
     with pytest.raises(UserError, match=r"--confident_share=1\.5"):
-        evaluate.Options(ignore_low_confidence=True, confident_share=1.5)
+        EvaluationOptions(ignore_low_confidence=True, confident_share=1.5)
     with pytest.raises(UserError, match="--replicas"):
-        evaluate.evaluate_split(str(run), str(data), options=evaluate.Options(replicas=99))
+        evaluate_split(str(run), str(data), options=EvaluationOptions(replicas=99))
 
 
 def test_error_maps(run, data, tmp_path):
     folder = tmp_path / "errors"
-    options = evaluate.Options(error_maps=str(folder))
-    evaluate.evaluate_split(str(run), str(data), options=options)
+    options = EvaluationOptions(error_maps=str(folder))
+    evaluate_split(str(run), str(data), options=options)
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "c.png"]
     example = next(iter(validation.val_dataset(str(data))))
     name, label = example["name"][0].numpy().decode(), example["label"].numpy()[0, ..., 0]
@@ -182,7 +187,7 @@ def test_error_maps(run, data, tmp_path):
     with Image.open(folder / f"{name}.png") as drawn:
         np.testing.assert_array_equal(np.asarray(drawn), drawing.error_map(predicted, label))
     with pytest.raises(UserError, match="3 of the error maps exist"):
-        evaluate.evaluate_split(str(run), str(data), options=options)
+        evaluate_split(str(run), str(data), options=options)
 
 
 REPLICAS = """
@@ -191,26 +196,27 @@ import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from c3tf import evaluate, models
+from c3tf import models
+from c3tf.evaluation.options import EvaluationOptions
+from c3tf.evaluation.split import evaluate_split
 
-opened, load = [], models.load
-def load_noting_devices(*arguments):
+opened = []
+def open_noting_devices():
     with tf.init_scope():
         opened.append(tf.Variable(0.0).device)
-    return load(*arguments)
-models.load = load_noting_devices
+    return models.open_model(sys.argv[1])
 
 counts = {}
 for replicas in (1, 2):
-    options = evaluate.Options(replicas=replicas, ignore_low_confidence=True, confident_share=0.8)
-    result = evaluate.evaluate_split(sys.argv[1], sys.argv[2], options=options)
+    options = EvaluationOptions(replicas=replicas, ignore_low_confidence=True, confident_share=0.8)
+    result = evaluate_split(open_noting_devices, sys.argv[2], options=options)
     counts[replicas] = [result.confusion.tolist(), result.confident.tolist()]
 print(json.dumps({"counts": counts, "devices": opened}))
 """
 
 
 def test_one_and_two_replicas_count_the_same(run, data, tmp_path, repository):
-    export.export(str(run), "student", str(tmp_path / "saved"))
+    models.export(str(run), "student", str(tmp_path / "saved"))
     done = subprocess.run(
         [sys.executable, "-c", REPLICAS, str(tmp_path / "saved"), str(data)],
         cwd=repository,
@@ -227,7 +233,7 @@ def test_one_and_two_replicas_count_the_same(run, data, tmp_path, repository):
 
 
 def test_the_command_writes_what_it_prints(run, data, tmp_path, repository):
-    export.export(str(run), "student", str(tmp_path / "saved"))
+    models.export(str(run), "student", str(tmp_path / "saved"))
     command = [
         *(sys.executable, "-m", "c3tf.evaluate"),
         *(f"--model={tmp_path / 'saved'}", f"--data={data}", f"--output={tmp_path / 'r.json'}"),
@@ -247,12 +253,13 @@ def test_the_command_writes_what_it_prints(run, data, tmp_path, repository):
 READ = """
 import json, sys
 from absl import flags
-from c3tf import cli, evaluate
+from c3tf import evaluate
+from c3tf.config import flag_files
 
 evaluate.define_flags()
 for path in sys.argv[1:]:
     flags.FLAGS.unparse_flags()
-    flags.FLAGS(["evaluate", *cli.expand_flagfiles([f"--flagfile={path}"])])
+    flags.FLAGS(["evaluate", *flag_files.expand([f"--flagfile={path}"])])
     options, values = evaluate.from_flags(), flags.FLAGS
     print(json.dumps([values.model, values.data, values.weights, values.output,
                       values.averaging, options.ignore_low_confidence]))
@@ -290,16 +297,16 @@ def test_a_damaged_shard_is_named_before_anything_is_measured(run, data, monkeyp
     content = bytearray(shard.read_bytes())
     content[-100] ^= 1
     shard.write_bytes(content)
-    monkeypatch.setattr(models, "load", None)
+    monkeypatch.setattr(models, "open_model", None)
     with pytest.raises(DataError, match=rf"{shard.name} is damaged"):
-        evaluate.evaluate_split(str(run), str(data))
+        evaluate_split(str(run), str(data))
 
 
 def test_a_shard_cut_at_a_record_is_refused(run, data):
     shard = sorted(data.glob("*.tfrecord"))[0]
     shard.write_bytes(b"")
     with pytest.raises(DataError, match="0 bytes instead of"):
-        evaluate.evaluate_split(str(run), str(data))
+        evaluate_split(str(run), str(data))
 
 
 def test_export_checks_its_target_first(run, tmp_path, monkeypatch):
@@ -307,7 +314,7 @@ def test_export_checks_its_target_first(run, tmp_path, monkeypatch):
     (tmp_path / "taken/file").write_text("mine")
     monkeypatch.setattr(checkpoints, "load_network", None)
     with pytest.raises(UserError, match="no SavedModel"):
-        export.export(str(run), "student", str(tmp_path / "taken"), overwrite=True)
+        models.export(str(run), "student", str(tmp_path / "taken"), overwrite=True)
 
 
 def test_a_predictor_of_a_network_is_traced_once():

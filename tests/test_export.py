@@ -19,7 +19,8 @@ from c3tf.inference import networks
 from c3tf.nets import deeplab
 from c3tf.runs import checkpoints, run_dir
 from c3tf.serving import keras_tflite, model_card, saved_model
-from c3tf.serving.saved_model import ExportOptions
+from c3tf.serving import options as serving_options
+from c3tf.serving.options import ExportOptions
 from c3tf.training import optimizer
 from c3tf.training.step import C3Trainer
 from tiny_network import LABEL_MAP
@@ -82,8 +83,8 @@ def result(weights, step, mean_iou, label_map=LABEL_MAP):
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "model"
-    options = ExportOptions(saved_model.FORMATS, tflite_size=SIZE)
-    export.export(str(run), "teacher", str(path), options=options)
+    options = ExportOptions(serving_options.FORMATS, tflite_size=SIZE)
+    models.export(str(run), "teacher", str(path), options=options)
     return path
 
 
@@ -213,7 +214,7 @@ def test_the_card_tells_where_the_model_comes_from(run, exported):
     assert card["artifacts"]["output_stride"] == 16
     assert card["artifacts"]["batch_norm_folded"]
     assert card["artifacts"]["tflite"]["size"] == list(SIZE)
-    assert set(saved_model.FORMATS) < set(card["artifacts"])
+    assert set(serving_options.FORMATS) < set(card["artifacts"])
 
 
 def test_the_card_holds_the_checksum_of_every_file(exported):
@@ -236,9 +237,9 @@ def test_a_checkpoint_file_and_a_result_of_its_own(run, tmp_path):
     measured = tmp_path / "result.json"
     measured.write_text(json.dumps(result("student", STEP, 0.75)))
     (file,) = (run / "checkpoints").glob("step-*.npz")
-    options = ExportOptions([saved_model.KERAS], fold=False)
+    options = ExportOptions([serving_options.KERAS], fold=False)
     output = tmp_path / "out"
-    export.export(str(file), "student", str(output), options=options, metrics=str(measured))
+    models.export(str(file), "student", str(output), options=options, metrics=str(measured))
     assert sorted(path.name for path in output.iterdir()) == [
         "label_map.json",
         "model.keras",
@@ -250,10 +251,10 @@ def test_a_checkpoint_file_and_a_result_of_its_own(run, tmp_path):
     kept = keras.saving.load_model(output / "model.keras", safe_mode=True)
     assert [x for x in kept.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert not [v.path for v in kept.variables if "projection" in v.path]
-    with pytest.raises(saved_model.ServingError, match="is no SavedModel"):
+    with pytest.raises(serving_options.ServingError, match="is no SavedModel"):
         saved_model.load(output)
     with pytest.raises(UserError, match="exported without a SavedModel"):
-        models.load(output)
+        models.open_model(output)
 
 
 @pytest.mark.parametrize(
@@ -273,16 +274,16 @@ def test_results_of_something_else_are_refused(run, tmp_path, content, message):
     if content is not None:
         path.write_text(content)
     with pytest.raises(UserError, match=message):
-        export.export(str(run), "teacher", str(tmp_path / "out"), metrics=str(path))
+        models.export(str(run), "teacher", str(tmp_path / "out"), metrics=str(path))
     assert not (tmp_path / "out").exists()
 
 
 def test_overwriting_goes_from_format_to_format(tmp_path):
     path, network = tmp_path / "model", tiny_network.build()
-    keras_only = ExportOptions([saved_model.KERAS])
-    again = ExportOptions([saved_model.SAVED_MODEL])
+    keras_only = ExportOptions([serving_options.KERAS])
+    again = ExportOptions([serving_options.SAVED_MODEL])
     saved_model.save(network, LABEL_MAP, path, options=keras_only)
-    with pytest.raises(saved_model.ServingError, match="exists"):
+    with pytest.raises(serving_options.ServingError, match="exists"):
         saved_model.save(network, LABEL_MAP, path, options=again)
     saved_model.save(network, LABEL_MAP, path, options=again, overwrite=True)
     assert not (path / "model.keras").exists()
@@ -296,7 +297,7 @@ def test_files_are_checked_on_loading(tmp_path, change):
     held = bytearray(data.read_bytes())
     held[len(held) // 2] ^= 1
     data.write_bytes(held) if change == "damage" else data.unlink()
-    with pytest.raises(saved_model.ServingError, match=r"variables\.data.* (damaged|missing)"):
+    with pytest.raises(serving_options.ServingError, match=r"variables\.data.* (damaged|missing)"):
         saved_model.load(path)
 
 
@@ -319,7 +320,7 @@ def test_options_are_refused_at_the_start(formats, size, message):
 def test_options_are_read():
     assert export.parse_options(["keras"], False, None) == ExportOptions(["keras"], fold=False)
     assert export.parse_options(["tflite"], True, "64x96").tflite_size == (64, 96)
-    assert export.parse_options(["tflite"], True, None).tflite_size == saved_model.TFLITE_SIZE
+    assert export.parse_options(["tflite"], True, None).tflite_size == serving_options.TFLITE_SIZE
 
 
 def test_the_command_complains_in_one_line(run, tmp_path, repository):

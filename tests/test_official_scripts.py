@@ -11,7 +11,10 @@ from PIL import Image
 
 import raw_trees
 import tiny_network
-from c3tf import evaluate, predict
+from c3tf import models
+from c3tf.evaluation.split import evaluate_split
+from c3tf.inference.options import PredictionOptions
+from c3tf.inference.predict_files import predict_files
 from c3tf.labels import CITYSCAPES, IGNORE
 from c3tf.serving import saved_model
 from data_tools import bdd100k, cityscapes
@@ -89,11 +92,12 @@ def test_cityscapes_program_gives_our_iou(saved, tmp_path, monkeypatch, height):
     image_name, label_name = f"leftImg8bit/{stem}leftImg8bit.png", f"gtFine/{stem}gtFine_"
     write_pairs(root, image_name, f"{label_name}labelIds.png", RAW_IDS)
     convert_tree(cityscapes.discover(str(root)), data, "cityscapes", height)
-    options = predict.Options(formats=("label_ids",), height=height)
-    predict.predict_images(str(saved), str(root / "leftImg8bit/val"), str(predicted), None, options)
+    options = PredictionOptions(formats=("label_ids",), height=height)
+    images = str(root / "leftImg8bit/val")
+    predict_files(lambda: models.open_model(saved), images, str(predicted), options)
     files = sorted(path.name for path in (predicted / "label_ids").rglob("*.png"))
     assert files == [f"lindau_{i:06d}_000019_leftImg8bit.png" for i in range(3)]
-    result = evaluate.evaluate_split(str(saved), str(data))
+    result = evaluate_split(lambda: models.open_model(saved), str(data))
     assert result.images == 3
     truth = root / "gtFine/val/*/*_gtFine_labelIds.png"
     official = run_official(monkeypatch, truth, predicted / "label_ids", tmp_path / "official.json")
@@ -132,9 +136,9 @@ def test_bdd100k_rule_gives_our_iou(saved, tmp_path):
     images, masks = "images/10k/{split}", "labels/sem_seg/masks/{split}"
     write_pairs(root, f"{images}/{{split}}-{{index}}.jpg", f"{masks}/{{split}}-{{index}}.png", ids)
     convert_tree(bdd100k.discover(str(root)), data, "bdd100k")
-    folder, options = root / images.format(split="val"), predict.Options(formats=("train_ids",))
-    predict.predict_images(str(saved), str(folder), str(predicted), None, options)
-    result = evaluate.evaluate_split(str(saved), str(data))
+    folder, options = root / images.format(split="val"), PredictionOptions(formats=("train_ids",))
+    predict_files(lambda: models.open_model(saved), str(folder), str(predicted), options)
+    result = evaluate_split(lambda: models.open_model(saved), str(data))
 
     def pixels(folder):
         return [np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))]

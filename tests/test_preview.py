@@ -15,6 +15,7 @@ from c3tf.data import manifest as manifests
 from c3tf.data import pipeline, splits
 from c3tf.data.training_data import open_training_data
 from c3tf.labels import IGNORE
+from c3tf.training import preview as previews
 from c3tf.visualization import drawing
 
 SIZE = (16, 32)
@@ -65,7 +66,7 @@ def shown(folder, monkeypatch, step=0, **options):
         drawn.update(zip(titles, zip(*rows, strict=True), strict=True), captions=captions)
 
     monkeypatch.setattr(drawing, "sheet", sheet)
-    preview.draw(batches, settings, manifest.label_map, 3, step)
+    previews.draw(batches, settings, manifest.label_map, 3, step)
     return drawn, list(batches)
 
 

@@ -15,15 +15,14 @@ import tensorflow as tf
 
 from c3tf.errors import UserError
 from c3tf.evaluation.confusion import confusion_counts
+from c3tf.evaluation.options import LABEL_SIZES, ORIGINAL
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference import networks
 from c3tf.inference.networks import Predictor, most_likely
-from c3tf.inference.test_time import InferenceOptions
+from c3tf.inference.options import InferenceOptions
 from c3tf.labels import IGNORE, LabelMap
 from c3tf.method import confidence
 
-ORIGINAL, RECORD = "original", "record"
-LABEL_SIZES = (ORIGINAL, RECORD)
 # What was done to get from an image to the counts, unless something else is stated.
 PROTOCOL = {**InferenceOptions().to_json(), "input_size": "record", "label_size": ORIGINAL}
 

@@ -23,18 +23,12 @@ Probabilities = Callable[[tf.Tensor], tf.Tensor]
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
 SIZE = tf.TensorSpec([2], tf.int32, name="size")
 
-# How logits become class maps; stated in results and model cards.
-RESIZE = (
-    "logits: image continued to a multiple of the stride, bilinear by the stride with half-pixel "
-    "centres, cut to the image, then bilinear to the size asked for where that differs; with "
-    "aligned corners or a rounded-up grid bilinear to that size at once"
-)
 # Larger than any output stride; a multiple of all of them.
 _PROBE = 256
 
 
 def logits_at(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = None) -> tf.Tensor:
-    """Computes logits at full size, see `RESIZE`.
+    """Computes logits at full size, see `options.RESIZE`.
 
     Args:
         model: maps images to logits at its output stride, alone or as `"logits"` of a dict.

@@ -19,14 +19,18 @@ import numpy as np
 
 from c3tf.errors import UserError
 from c3tf.inference.image_files import Input
+from c3tf.inference.options import (
+    COLOR,
+    DEFAULT_FORMATS,
+    FORMATS,
+    LABEL_IDS,
+    OVERLAY,
+    PROBABILITIES,
+    TRAIN_IDS,
+)
 from c3tf.io.images import raw_id_table, write_arrays, write_class_map, write_png
 from c3tf.labels import LabelMap
 from c3tf.visualization import drawing
-
-TRAIN_IDS, LABEL_IDS, COLOR, OVERLAY = "train_ids", "label_ids", "color", "overlay"
-PROBABILITIES = "probabilities"
-FORMATS = (TRAIN_IDS, LABEL_IDS, COLOR, OVERLAY, PROBABILITIES)
-DEFAULT_FORMATS = (TRAIN_IDS, COLOR, OVERLAY)
 
 
 @dataclasses.dataclass(frozen=True)

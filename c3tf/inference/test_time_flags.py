@@ -4,7 +4,7 @@ from absl import flags
 
 from c3tf.config import parse_size
 from c3tf.errors import UserError
-from c3tf.inference.test_time import MODES, WHOLE, InferenceOptions
+from c3tf.inference.options import MODES, WHOLE, InferenceOptions
 
 
 def define() -> None:

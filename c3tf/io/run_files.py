@@ -12,6 +12,8 @@ EVALUATIONS = "evaluations"
 EXAMPLES = "examples"
 TENSORBOARD = "tensorboard"
 SAVED_MODEL = "saved_model"
+# What TensorFlow printed below Python.
+NATIVE_LOG = "tensorflow.log"
 # Of the runs of one command it lies in the last one's directory.
 PREDICTIONS = "predictions.png"
 

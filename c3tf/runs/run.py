@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -87,11 +87,16 @@ class Run:
             validation_images=self.manifest.count("val"),
         )
 
-    def train(self, stop: StopRequest | None = None) -> results.RunResult | None:
+    def train(
+        self,
+        stop: StopRequest | None = None,
+        followers: Sequence[keras.callbacks.Callback] = (),
+    ) -> results.RunResult | None:
         """Trains to the last step, or goes on from the newest checkpoint, and exports.
 
         Args:
             stop: ends training after a step, once it is requested and a checkpoint is written.
+            followers: callbacks that get the scalars of every interval, see `Followers`.
 
         Returns:
             What came out; None on hosts other than the chief, which write nothing.
@@ -107,7 +112,7 @@ class Run:
             if self.is_chief:
                 self._note_start(step, changes)
             try:
-                self._train_from(step)
+                self._train_from(step, followers)
             except nonfinite.NonFiniteError as error:
                 raise (self._with_evidence(error) if self.is_chief else error) from error
             except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
@@ -170,12 +175,12 @@ class Run:
         """Names the device of every replica; all hosts have the same."""
         return summary.device_names(self.devices.strategy) * self.devices.cluster.num_workers
 
-    def _train_from(self, step: int) -> None:
+    def _train_from(self, step: int, followers: Sequence[keras.callbacks.Callback]) -> None:
         """Runs what is left of the supervised phase, then of the semi-supervised one."""
         config = self.config
         boundary, last = config.first_semi_step, config.training.steps
         hooks = [
-            *self._log.callbacks(self.model, step, self._first_batch),
+            *self._log.callbacks(self.model, step, self._first_batch, followers),
             callbacks.EveryNSteps(1, last, self._after_step),
         ]
         if self._evaluation_due:
@@ -187,6 +192,7 @@ class Run:
                 self.model.begin_semi_supervised(copy_student=True)
             step = max(step, boundary)
             self._fit(step, last - step, hooks)
+        self._log.end()
 
     def _batches(self, step: int, worker: pipeline.Worker | None = None) -> tf.data.Dataset:
         """Returns the batches after a step, or one host's rows of them, without an end."""

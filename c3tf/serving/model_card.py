@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from c3tf.errors import UserError
-from c3tf.inference.networks import RESIZE
+from c3tf.inference.options import RESIZE
 from c3tf.io import json_files
 from c3tf.labels import LabelMap
 from c3tf.versions import versions

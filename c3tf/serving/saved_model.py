@@ -15,59 +15,22 @@ comes from, and what every file hashes to.
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from c3tf.errors import UserError
 from c3tf.inference.networks import Predictor, Probabilities, logits_network, output_stride
 from c3tf.io import files, json_files
 from c3tf.labels import LabelMap, LabelMapError
 from c3tf.serving import graph_rewrites, keras_tflite, model_card, signatures
 from c3tf.serving.model_card import FILE as MODEL_CARD_FILE
+from c3tf.serving.options import FORMATS, KERAS, SAVED_MODEL, TFLITE, ExportOptions, ServingError
 from c3tf.serving.signatures import SIGNATURES
 
 LABEL_MAP_FILE = "label_map.json"
-SAVED_MODEL, KERAS, TFLITE = "saved_model", "keras", "tflite"
-FORMATS = (SAVED_MODEL, KERAS, TFLITE)
-TFLITE_SIZE = (512, 1024)
-
 _GRAPH_FILE = "saved_model.pb"
-
-
-class ServingError(UserError):
-    """A model cannot be exported or read as asked."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportOptions:
-    """What is written of a network.
-
-    Attributes:
-        formats: some of `FORMATS`.
-        fold: folds batch norm into the convolutions.
-        tflite_size: height and width of the images that the TensorFlow Lite files take.
-    """
-
-    formats: Sequence[str] = (SAVED_MODEL,)
-    fold: bool = True
-    tflite_size: tuple[int, int] = TFLITE_SIZE
-
-    def __post_init__(self) -> None:
-        if not self.formats or not set(self.formats) <= set(FORMATS):
-            raise ServingError(
-                f"`--format` must list some of {', '.join(FORMATS)}. "
-                f"Received: --format={','.join(self.formats)}"
-            )
-        if len(self.tflite_size) != 2 or min(self.tflite_size) < 1:
-            raise ServingError(
-                "`--tflite_size` must be a height and a width in pixels, such as "
-                f"{'x'.join(map(str, TFLITE_SIZE))}. "
-                f"Received: --tflite_size={'x'.join(map(str, self.tflite_size))}"
-            )
 
 
 def save(

@@ -10,7 +10,7 @@ from c3tf.evaluation import evaluator, metrics, thresholds
 from c3tf.evaluation.evaluator import EvaluationError, Evaluator
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference import networks, test_time
-from c3tf.inference.test_time import InferenceOptions
+from c3tf.inference.options import InferenceOptions
 from c3tf.labels import IGNORE
 from c3tf.method import confidence
 from data_tools.conversion import images

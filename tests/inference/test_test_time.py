@@ -7,7 +7,7 @@ import tensorflow as tf
 import tiny_network
 from c3tf.errors import UserError
 from c3tf.inference import networks, test_time
-from c3tf.inference.test_time import InferenceOptions
+from c3tf.inference.options import InferenceOptions
 from tiny_network import LABEL_MAP
 
 pytestmark = pytest.mark.smoke

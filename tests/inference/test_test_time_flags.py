@@ -5,7 +5,7 @@ from absl import flags
 
 from c3tf.errors import UserError
 from c3tf.inference import test_time_flags
-from c3tf.inference.test_time import InferenceOptions
+from c3tf.inference.options import InferenceOptions
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import loopback
 import tiny_command
 from c3tf import train
 from c3tf.config import Config
-from c3tf.runs import results, run_dir, setup
+from c3tf.runs import results, run_dir, series, setup
 from c3tf.training import builder
 from c3tf.visualization import examples
 
@@ -66,13 +66,13 @@ def forbid(monkeypatch, place, name):
 
 def plan(config, method="c3"):
     """The configuration of one of the command's two runs."""
-    config = train._baseline_of(config) if method == "supervised" else config
-    return train._in_its_folder(config)
+    config = series.baseline_of(config) if method == "supervised" else config
+    return series.in_its_folder(config)
 
 
 def test_a_finished_run_says_so_and_is_left_alone(data, done, monkeypatch, capsys):
     before = contents(done)
-    forbid(monkeypatch, train, "Run")
+    forbid(monkeypatch, series, "Run")
     forbid(monkeypatch, setup, "ensure_data")
     printed = said(settings(data, done), capsys)
     assert contents(done) == before
@@ -89,7 +89,7 @@ def test_a_finished_run_says_so_and_is_left_alone(data, done, monkeypatch, capsy
 
 def test_it_needs_neither_data_nor_checkpoints(data, done, tmp_path, monkeypatch, capsys):
     shutil.rmtree(done / "c3" / "checkpoints")
-    forbid(monkeypatch, train, "Run")
+    forbid(monkeypatch, series, "Run")
     forbid(monkeypatch, setup, "ensure_data")
     assert "c3: finished already" in said(settings(tmp_path / "gone", done), capsys)
 
@@ -179,7 +179,7 @@ def test_other_data_are_refused_as_before(data, done, tmp_path, capsys):
 def test_only_a_missing_sheet_is_drawn(data, done, monkeypatch, capsys):
     sheet = done / "c3" / "predictions.png"
     drawn = sheet.read_bytes()
-    forbid(monkeypatch, train, "Run")
+    forbid(monkeypatch, series, "Run")
     for harm in (os.remove, lambda path: path.write_bytes(b"")):
         harm(sheet)
         before = contents(done / "c3" / "saved_model")
@@ -190,7 +190,7 @@ def test_only_a_missing_sheet_is_drawn(data, done, monkeypatch, capsys):
 
 def test_a_sheet_of_other_runs_is_drawn_anew(data, done, monkeypatch, capsys):
     both = (done / "c3" / "predictions.png").read_bytes()
-    forbid(monkeypatch, train, "Run")
+    forbid(monkeypatch, series, "Run")
     said(settings(data, done).with_options(baseline=False), capsys)
     assert (done / "c3" / "predictions.png").read_bytes() != both
     said(settings(data, done), capsys)

@@ -17,6 +17,7 @@ from c3tf.evaluation.evaluator import evaluate
 from c3tf.inference import networks
 from c3tf.labels import CAMVID, IGNORE
 from c3tf.serving import model_card, saved_model
+from c3tf.serving.options import ExportOptions, ServingError
 from tiny_network import LABEL_MAP
 
 GIF = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
@@ -122,7 +123,7 @@ def stored_variables(path):
 
 def test_only_what_the_logits_need_is_inside(network, saved, tmp_path):
     plain = saved_model.save(
-        network, LABEL_MAP, tmp_path / "plain", options=saved_model.ExportOptions(fold=False)
+        network, LABEL_MAP, tmp_path / "plain", options=ExportOptions(fold=False)
     )
     needed = {w.path: int(np.prod(w.shape)) for w in networks.logits_network(network).weights}
     assert stored_variables(plain) == needed
@@ -170,7 +171,7 @@ def test_image_bytes_refuses_clearly(saved, encoded, message):
 
 def test_an_earlier_savedmodel_is_replaced_only_on_request(network, saved, tmp_path):
     path = saved_model.save(network, LABEL_MAP, tmp_path / "model", source={"step": 1})
-    with pytest.raises(saved_model.ServingError, match="exists"):
+    with pytest.raises(ServingError, match="exists"):
         saved_model.save(network, LABEL_MAP, path, source={"step": 2})
     assert saved_model.load(path).card["source"] == {"step": 1}
     saved_model.save(network, LABEL_MAP, path, source={"step": 2}, overwrite=True)
@@ -181,7 +182,7 @@ def test_an_earlier_savedmodel_is_replaced_only_on_request(network, saved, tmp_p
 def test_other_folders_are_never_replaced(network, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.txt").write_text("mine")
-    with pytest.raises(saved_model.ServingError, match="no SavedModel"):
+    with pytest.raises(ServingError, match="no SavedModel"):
         saved_model.save(network, LABEL_MAP, tmp_path / "photos", overwrite=True)
     assert (tmp_path / "photos/a.txt").read_text() == "mine"
 
@@ -226,11 +227,11 @@ def test_networks_that_do_not_fit_are_refused(network, tmp_path):
 def test_damaged_savedmodels_are_refused(network, tmp_path, missing):
     path = saved_model.save(network, LABEL_MAP, tmp_path / "model")
     (path / missing).rename(path / "gone")
-    with pytest.raises(saved_model.ServingError, match=str(path)):
+    with pytest.raises(ServingError, match=str(path)):
         saved_model.load(path)
 
 
 def test_foreign_savedmodels_are_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "foreign"))
-    with pytest.raises(saved_model.ServingError, match=r"model_card.json"):
+    with pytest.raises(ServingError, match=r"model_card.json"):
         saved_model.load(tmp_path / "foreign")

@@ -1,0 +1,89 @@
+"""Prediction of image files by one model, from the search for images to the record of settings."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from c3tf.inference import prediction, test_time
+from c3tf.inference.image_files import find_images
+from c3tf.inference.model import InferenceModel, Opener
+from c3tf.inference.options import FORMATS, PredictionOptions
+from c3tf.inference.prediction_files import Outputs
+from c3tf.io import writable
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What became of the images.
+
+    Attributes:
+        total: files that were found.
+        there: images that an earlier prediction had done.
+        skipped: files that could not be predicted, with the reason.
+    """
+
+    total: int
+    there: int
+    skipped: dict[Path, str]
+
+
+def predict_files(
+    open_model: Opener,
+    images: str,
+    output: str,
+    options: PredictionOptions | None = None,
+    progress: Callable[[int, str], Callable[[int], None]] | None = None,
+) -> Summary:
+    """Predicts image files and writes what was predicted to a folder.
+
+    Args:
+        open_model: opens the model, once the images are found.
+        images: folder, file or pattern.
+        output: folder to write to.
+        options: how to predict.
+        progress: makes what is called with the number of images so far, from the number of
+            images to come and their unit; `Progress` does.
+
+    Raises:
+        UserError: model, images or options cannot be used, or files are in the way.
+    """
+    options = options or PredictionOptions()
+    writable.check_folder(output)
+    found = find_images(images, exclude=[Path(output) / name for name in FORMATS])
+    opened = open_model()
+    outputs = Outputs(Path(output), opened.label_map, options.formats, options.opacity)
+    predictor = _file_predictor(opened, outputs, options)
+    settings = _settings(opened, options)
+    inputs = prediction.remaining(
+        found.inputs, outputs, settings, resume=options.resume, overwrite=options.overwrite
+    )
+    report = progress(len(inputs), "images") if progress else None
+    skipped = found.left_out | predictor.run(inputs, report)
+    total = len(found.inputs) + len(found.left_out)
+    prediction.finish(outputs, settings, total - len(skipped), skipped)
+    return Summary(total, len(found.inputs) - len(inputs), skipped)
+
+
+def _file_predictor(
+    opened: InferenceModel, outputs: Outputs, options: PredictionOptions
+) -> prediction.FilePredictor:
+    return prediction.FilePredictor(
+        opened.predictor(options.inference),
+        outputs,
+        test_time.compiled(opened.scorer(options.inference)),
+        batch_size=options.batch_size,
+        height=options.height,
+    )
+
+
+def _settings(opened: InferenceModel, options: PredictionOptions) -> dict[str, Any]:
+    """Returns what decides the files that are written."""
+    return {
+        "model": opened.source,
+        "classes": list(opened.label_map.class_names),
+        "protocol": options.inference.to_json(),
+        "height": options.height,
+        "format": list(options.formats),
+        "opacity": options.opacity,
+    }
