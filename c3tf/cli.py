@@ -1,91 +1,28 @@
 """Runs a command: expands flag files, parses flags, turns user errors into one clear line."""
 
+import contextlib
 import os
 import re
+import runpy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from c3tf.config.renamed import new_name
+from c3tf import help as help_texts
+from c3tf import progress, versions
+from c3tf.config import absl_flags, flag_files
 from c3tf.errors import Stopped, UserError
+from c3tf.io.native_log import NativeLog
 
-# TensorFlow reads this when it is first imported, which commands do after this module. Its
-# banners would bury the lines that a command prints.
+# TensorFlow reads this when it is first imported, which commands do in their `main`.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-_FLAGFILE = "--flagfile"
 EXIT_USER_ERROR = UserError.exit_code
 # What shells give for a program that Ctrl-C ended: 128 and the number of the signal.
 _EXIT_INTERRUPTED = 130
 # A flag whose value begins with the home directory, which shells expand in other places only.
 _HOME = re.compile(r"(--?[\w-]+=)(~/.*)", re.DOTALL)
-
-
-def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
-    """Replaces every `--flagfile=PATH` by the flags that the file holds.
-
-    absl reads flag files itself, with two traps that this function removes: a nested path is
-    resolved against the working directory, and a flag given before `--flagfile` loses to the
-    file. Here a nested path is relative to the file that names it, and flags given directly on
-    the command line always win over those from files.
-
-    Args:
-        arguments: the command line without the program's name.
-
-    Returns:
-        The flags of all files in order of appearance, then the direct arguments.
-
-    Raises:
-        UserError: a file is missing, unreadable or includes itself.
-    """
-    from_files, direct = [], []
-    words = iter(arguments)
-    for word in words:
-        if word == "--":
-            direct.extend([word, *words])
-        elif _names_flagfile(word):
-            from_files.extend(_read(_flagfile_path(word, words), parents=()))
-        else:
-            direct.append(word)
-    return from_files + direct
-
-
-def _names_flagfile(word: str) -> bool:
-    return word.split("=", 1)[0] in (_FLAGFILE, _FLAGFILE[1:])
-
-
-def _flagfile_path(word: str, following: Iterator[str]) -> str:
-    _, equals, path = word.partition("=")
-    path = path if equals else next(following, "")
-    if not path:
-        raise UserError("`--flagfile` must name a file. Received: nothing.")
-    return path
-
-
-def _read(path: str, parents: tuple[str, ...]) -> list[str]:
-    """Returns the flags in one file, files that it includes expanded in place."""
-    path = os.path.abspath(os.path.expanduser(path))
-    if path in parents:
-        raise UserError(f"Flag file {path} includes itself: {' -> '.join((*parents, path))}")
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Cannot read flag file {path}: {error}") from error
-    result = []
-    for line in lines:
-        line = line.strip()
-        if not line or line.startswith(("#", "//")):
-            continue
-        if not line.startswith("-"):
-            raise UserError(f"A line of flag file {path} must start with `--`. Received: {line!r}")
-        if _names_flagfile(line):
-            nested = os.path.expanduser(_flagfile_path(line, iter(())))
-            result.extend(_read(os.path.join(os.path.dirname(path), nested), (*parents, path)))
-        else:
-            result.append(line)
-    return result
 
 
 def _expand_home(word: str) -> str:
@@ -94,63 +31,151 @@ def _expand_home(word: str) -> str:
     return match[1] + os.path.expanduser(match[2]) if match else word
 
 
-def run(main: Callable[..., int | None], arguments_name: str = "") -> None:
+def run(
+    main: Callable[..., int | None], arguments_name: str = "", first: Sequence[str] = ()
+) -> None:
     """Parses the command line and runs `main`, ending the process with its exit code.
+
+    The command's docstring is its help: the first line, and an example that begins with
+    `python -m`. It imports TensorFlow in `main`, so that help and errors in flags do not wait for
+    it, and what it prints below Python is held back (`NativeLog`).
 
     Args:
         main: the command; it reads absl flags. Its return value is the exit code (`None` is 0).
         arguments_name: what the words that are no flags name, for a command that takes them:
             `main` is then called with their list. Such words are refused when it is empty.
+        first: flags with a group that the short help shows.
     """
-    program = "python -m " + _module_name()
+    command = _Command(arguments_name, first)
+    try:
+        app.run(lambda arguments: command.call(main, arguments), flags_parser=command.parse)
+    except Stopped as stopped:
+        command.end(stopped.exit_code, str(stopped))
+    except (UserError, OSError) as error:
+        # The system's own complaints (no permission, disk full) name the file.
+        command.end(getattr(error, "exit_code", EXIT_USER_ERROR), f"error: {error}")
+    except KeyboardInterrupt:
+        command.end(_EXIT_INTERRUPTED, "interrupted.")
+    except MemoryError as error:
+        command.native_log.show()
+        command.end(EXIT_USER_ERROR, f"error: Not enough memory: {error}")
+    except Exception:
+        # A traceback follows; what native code has printed may say why.
+        command.native_log.show()
+        raise
 
-    def call(arguments: Sequence[str]) -> int | None:
-        if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)
-        if arguments_name:
-            return main(list(arguments[1:]))
-        if len(arguments) > 1:
+
+def run_module(module: str, program: str, arguments: Sequence[str]) -> None:
+    """Runs a command's module as `python -m` does.
+
+    Args:
+        module: its full name.
+        program: what the user typed, for its messages.
+        arguments: the command line after that.
+    """
+    global _program
+    _program, sys.argv[1:] = program, arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def keep_native_log(path: str) -> None:
+    """Names the file that gets what native code prints, where it prints anything.
+
+    Args:
+        path: the file; it is appended to when the command has succeeded.
+    """
+    global _native_log_path
+    _native_log_path = path
+
+
+# What the user typed, where `c3tf` runs a command's module.
+_program = ""
+_native_log_path = ""
+
+
+class _Command:
+    """One call of a command: its parsing, its run and its end."""
+
+    def __init__(self, arguments_name: str, first: Sequence[str]) -> None:
+        self.program = _called_as()
+        self.native_log = NativeLog()
+        self._arguments_name, self._first = arguments_name, first
+
+    def parse(self, arguments: Sequence[str]) -> list[str]:
+        """Parses the command line, or answers it where it asks for help or the version."""
+        words = arguments[1 : arguments.index("--") if "--" in arguments else None]
+        asked = {word.lstrip("-") for word in words if word.startswith("-")}
+        if asked & {"h", "help", "helpshort", "helpfull"}:
+            # A reader that has seen enough closes the pipe.
+            with contextlib.suppress(BrokenPipeError):
+                full = "helpfull" in asked
+                print(help_texts.text(_document(), self.program, self._first, full), flush=True)
+            sys.exit()
+        if "version" in asked:
+            print(f"c3tf {versions.VERSION}")
+            sys.exit()
+        try:
+            words = [_expand_home(word) for word in flag_files.expand(arguments[1:])]
+            return flags.FLAGS([arguments[0], *words])
+        except flags.Error as error:
+            raise UserError(self._explained(error)) from error
+
+    def call(self, main: Callable[..., int | None], arguments: Sequence[str]) -> int | None:
+        """Runs the command with parsed flags."""
+        if len(arguments) > 1 and not self._arguments_name:
             raise UserError(
                 f"Every argument must be a flag (--name=value). Received: {arguments[1]!r}"
             )
-        return main()
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
+            self.native_log.start()
+        result = main(list(arguments[1:])) if self._arguments_name else main()
+        self.native_log.end(_native_log_path)
+        progress.finish()
+        return result
 
-    def parse(arguments: Sequence[str]) -> list[str]:
-        try:
-            words = [_expand_home(word) for word in expand_flagfiles(arguments[1:])]
-            return flags.FLAGS([arguments[0], *words])
-        except flags.Error as error:
-            old = getattr(error, "flagname", "")
-            if new := new_name(old, flags.FLAGS):
-                raise UserError(f"`--{old}` is called `--{new}` now. Received: --{old}") from error
-            text = str(error).rstrip(".")
-            raise UserError(f"{text}. `{program} --helpshort` lists the flags.") from error
+    def end(self, code: int, message: str) -> None:
+        """Ends the process with a line that says why."""
+        progress.finish()
+        self.native_log.end()
+        print(f"{self.program}: {message}", file=sys.stderr)
+        sys.exit(code)
 
-    try:
-        app.run(call, flags_parser=_with_help(parse))
-    except Stopped as stopped:
-        print(f"{program}: {stopped}", file=sys.stderr)
-        sys.exit(stopped.exit_code)
-    except (UserError, OSError) as error:
-        # The system's own complaints (no permission, disk full) name the file.
-        print(f"{program}: error: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", EXIT_USER_ERROR))
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted.", file=sys.stderr)
-        sys.exit(_EXIT_INTERRUPTED)
-    except MemoryError as error:
-        print(f"{program}: error: Not enough memory: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+    def _explained(self, error: flags.Error) -> str:
+        """Says what is wrong with the flags, and what to do."""
+        if missing := help_texts.missing(error):
+            needed = " and ".join(f"`--{name}`" for name in missing)
+            return f"{needed} must be given, as in: {_example()}"
+        text = absl_flags.explained(error, flags.FLAGS)
+        stop = "" if text.endswith("?") else "."
+        return f"{text}{stop} `{self.program} --helpfull` lists the flags."
 
 
-def _with_help(parse: Callable[[Sequence[str]], list[str]]) -> Callable:
-    """Keeps absl's `--help` flags, which it defines only when it parses by itself."""
+def need(**values: str) -> None:
+    """Refuses to go on without flags whose default is empty.
 
-    def parser(arguments: Sequence[str]) -> list[str]:
-        app.define_help_flags()
-        return parse(arguments)
+    Args:
+        **values: what they are, by name.
 
-    return parser
+    Raises:
+        UserError: names those that are missing, and an example.
+    """
+    if missing := [name for name, value in values.items() if not value]:
+        needed = " and ".join(f"`--{name}`" for name in missing)
+        raise UserError(f"{needed} must be given, directly or by a flag file, as in: {_example()}")
+
+
+def _called_as() -> str:
+    """Returns what the user typed to call the command."""
+    return _program or f"python -m {_module_name()}"
+
+
+def _document() -> str:
+    return sys.modules["__main__"].__doc__ or ""
+
+
+def _example() -> str:
+    return help_texts.example(_document(), _called_as()) or f"{_called_as()} --flag=value"
 
 
 def _module_name() -> str:

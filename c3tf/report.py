@@ -1,4 +1,9 @@
-"""Reports on runs in one HTML page: `python -m c3tf.report RUN... --output=report.html`."""
+"""Reports on runs in one HTML page.
+
+python -m c3tf.report demo/run --output=report.html
+
+The words are run directories, or the directories right above them.
+"""
 
 from absl import flags
 

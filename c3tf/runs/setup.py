@@ -9,6 +9,7 @@ from c3tf.config import Config, ConfigError, parse_labeled
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
 from c3tf.errors import UserError
+from c3tf.io import native_log
 
 # The folder that holds this package and the data tools.
 _ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,8 @@ def _run(module: str, *arguments: str) -> None:
     """Runs a command of this project, and prints how it was called."""
     print("$", "python -m", module, *arguments, flush=True)
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", module, *arguments]
-    if subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode:
+    command, environment = [sys.executable, "-m", module, *arguments], dict(os.environ)
+    environment["PYTHONPATH"] = path
+    done = subprocess.run(command, env=environment, stderr=native_log.past_the_log())
+    if done.returncode:
         raise UserError(f"`python -m {module} {' '.join(arguments)}` failed; see above.")

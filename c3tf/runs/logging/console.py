@@ -1,16 +1,15 @@
-"""The progress line of a run: rewritten on a terminal, one per interval elsewhere."""
+"""The progress line of a run: its speed, time left and losses."""
 
-import shutil
-import sys
 from typing import TextIO
 
+from c3tf.progress import Line
 from c3tf.training import statistics
 
 Scalars = dict[str, float]
 
 
 class Console:
-    """Prints the scalars: one line that is rewritten on a terminal, one per interval elsewhere."""
+    """Shows the scalars of each interval in one line."""
 
     def __init__(
         self, title: str, steps: int, labeled_batch_size: int, stream: TextIO | None = None
@@ -24,7 +23,7 @@ class Console:
             stream: where to print; standard error when absent.
         """
         self._title, self._steps, self._labeled = title, steps, labeled_batch_size
-        self._stream = stream or sys.stderr
+        self._line = Line(steps, stream)
 
     def __call__(self, step: int, scalars: Scalars) -> None:
         """Prints one interval."""
@@ -40,13 +39,7 @@ class Console:
             *parts,
             f"learning rate {scalars['learning_rate']:.1e}",
         ]
-        text, live = "  ".join(shown), self._stream.isatty()
-        if live:
-            # A wrapped line cannot be rewritten; blanks cover what a longer one has left.
-            width = shutil.get_terminal_size().columns - 1
-            text = "\r" + text[:width].ljust(width)
-        end = "\n" if not live or step == self._steps else ""
-        print(text, end=end, file=self._stream, flush=True)
+        self._line.show(step, "  ".join(shown))
 
 
 def _clock(seconds: float) -> str:
