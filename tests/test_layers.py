@@ -26,6 +26,8 @@ SIDEWAYS = {
     ("training", "visualization"),
     ("training", "inference"),
     ("evaluation", "inference"),
+    # Where a network errs is drawn.
+    ("evaluation", "visualization"),
     # A run's end exports; a report reads what runs have written.
     ("runs", "serving"),
     ("reporting", "runs"),

@@ -3,12 +3,13 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from c3tf.config import Config
 from c3tf.io import files
 from c3tf.runs import journal
 from c3tf.runs.nonfinite import NonFiniteError
@@ -131,6 +132,50 @@ class EveryNSteps(StepCallback):
         """Calls the function when its step has come."""
         if step % self._every == 0 or step == self._last_step:
             self._call(step)
+
+
+class Followers:
+    """Callbacks of the user's, such as MLflow's, which follow a run.
+
+    To them an interval of the log is an epoch, numbered by its last step:
+    `on_train_begin`, then `on_epoch_begin` and `on_epoch_end` with the scalars of `metrics.jsonl`,
+    `on_test_begin` and `on_test_end` with the mean IoU of each network, and `on_train_end` after
+    the last step. Single steps are not told: their scalars would have to leave the device. A
+    callback observes; `stop_training` is not read.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[keras.callbacks.Callback],
+        model: keras.Model,
+        config: Config,
+        step: int,
+    ) -> None:
+        """Begins with the model as it stands at `step`."""
+        params = {"epochs": config.training.steps, "config": config.to_dict()}
+        self._callbacks = list(callbacks)
+        for callback in self._callbacks:
+            callback.set_params({"verbose": 0, "steps": None, **params})
+            callback.set_model(model)
+            callback.on_train_begin()
+            callback.on_epoch_begin(step)
+
+    def __call__(self, step: int, scalars: Scalars) -> None:
+        """Tells the scalars of an interval, and that the next one begins."""
+        for callback in self._callbacks:
+            callback.on_epoch_end(step, dict(scalars))
+            callback.on_epoch_begin(step)
+
+    def scores(self, mean_iou: dict[str, float]) -> None:
+        """Tells what an evaluation has found."""
+        for callback in self._callbacks:
+            callback.on_test_begin()
+            callback.on_test_end({f"mean_iou_{name}": score for name, score in mean_iou.items()})
+
+    def end(self) -> None:
+        """Tells that the last step is done."""
+        for callback in self._callbacks:
+            callback.on_train_end()
 
 
 class JsonLines:

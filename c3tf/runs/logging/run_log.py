@@ -1,7 +1,7 @@
 """What a run logs while it trains: lines of progress, metrics.jsonl, TensorBoard."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -29,12 +29,14 @@ class RunLog:
         writes_events = config.training.tensorboard and is_chief
         self._events = EventLog(config.training.output) if writes_events else None
         self._scalars: callbacks.ScalarLog | None = None
+        self._followers: callbacks.Followers | None = None
 
     def callbacks(
         self,
         model: SemiSupervisedTrainer,
         step: int,
         first_batch: Callable[[], SemiBatch | SupervisedBatch],
+        followers: Sequence[keras.callbacks.Callback] = (),
     ) -> list[keras.callbacks.Callback]:
         """Returns what Keras is to call after each step.
 
@@ -42,8 +44,11 @@ class RunLog:
             model: the model that trains.
             step: steps that are done.
             first_batch: makes the batch whose images the pictures show.
+            followers: see `callbacks.Followers`.
         """
         training = self._config.training
+        if followers and self._is_chief:
+            self._followers = callbacks.Followers(followers, model, self._config, step)
         # Without listeners too: a loss that is not finite must end every host's process.
         self._scalars = callbacks.ScalarLog(
             training.log_every,
@@ -67,7 +72,7 @@ class RunLog:
             Console(self._title, training.steps, self._config.labeled_batch_size),
             callbacks.JsonLines(os.path.join(training.output, run_files.METRICS), step),
         ]
-        return [*listeners, self._events] if self._events else listeners
+        return [*listeners, *filter(None, (self._events, self._followers))]
 
     def flush(self, step: int) -> None:
         """Logs what is held back since the last line."""
@@ -77,6 +82,13 @@ class RunLog:
         """Logs the mean IoU of each evaluated network."""
         if self._events:
             self._events(step, {f"mean_iou/{name}": value for name, value in mean_iou.items()})
+        if self._followers:
+            self._followers.scores(mean_iou)
+
+    def end(self) -> None:
+        """Tells who follows that the last step is done."""
+        if self._followers:
+            self._followers.end()
 
     def close(self) -> None:
         """Closes the TensorBoard events."""

@@ -3,14 +3,17 @@
 import io
 import json
 import math
+import re
 import types
 
 import keras
 import numpy as np
 import pytest
 
+from c3tf import progress
+from c3tf.config import Config
 from c3tf.runs.logging import callbacks
-from c3tf.runs.logging.callbacks import EveryNSteps, JsonLines, ScalarLog
+from c3tf.runs.logging.callbacks import EveryNSteps, Followers, JsonLines, ScalarLog
 from c3tf.runs.logging.console import Console
 from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.training.statistics import BATCH_READY
@@ -189,28 +192,65 @@ def test_console_leaves_out_losses_that_are_switched_off_and_shows_hours():
     assert "3:28:20 left" in stream.getvalue()
 
 
-def test_console_rewrites_its_line_on_a_terminal_until_the_last_step(monkeypatch):
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    yield Terminal()
+    progress.finish()
+
+
+def test_console_moves_a_bar_on_a_terminal_until_the_last_step(monkeypatch, terminal):
     monkeypatch.setenv("COLUMNS", "100")
-    stream = Terminal()
-    console = Console("c3", 100, 16, stream)
+    console = Console("c3", 100, 16, terminal)
     console(50, SUPERVISED)
-    assert stream.getvalue().startswith("\rc3 50/100")
-    assert "\n" not in stream.getvalue()
     console(100, SUPERVISED)
-    assert stream.getvalue().count("\r") == 2
-    assert stream.getvalue().endswith("\n")
-    assert "c3 100/100  0:00 left" in stream.getvalue()
+    assert "c3 100/100  0:00 left" in terminal.getvalue().splitlines()[-1]
+    assert not progress._displays
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_console_covers_a_longer_line_and_never_wraps(monkeypatch, columns):
+def test_a_bar_never_wraps(monkeypatch, columns, terminal):
     monkeypatch.setenv("COLUMNS", str(columns))
-    stream = Terminal()
-    console = Console("c3", 100, 16, stream)
+    console = Console("c3", 100, 16, terminal)
     console(50, SEMI)
     console(60, SUPERVISED)
-    first, second = stream.getvalue().split("\r")[1:]
-    assert len(first) == len(second) == columns - 1
+    progress._displays[terminal]._bars.refresh()
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    frames = [frame for frame in re.split(r"[\r\n]", plain) if frame]
+    assert any("c3 60/100" in frame for frame in frames)
+    assert max(map(len, frames)) <= columns
+
+
+class Follower(keras.callbacks.Callback):
+    """Records what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def __getattribute__(self, name):
+        if name.startswith("on_"):
+            return lambda *arguments: self.told.append((name, *arguments))
+        return super().__getattribute__(name)
+
+
+def test_followers_are_told_of_intervals_as_of_epochs():
+    follower, model = Follower(), keras.Sequential()
+    followers = Followers([follower], model, Config(), 40)
+    followers(50, {"loss": 1.5})
+    followers.scores({"student": 0.25})
+    followers.end()
+    assert follower.model is model
+    assert follower.params["config"]["training"]["steps"] == follower.params["epochs"] == 25000
+    assert follower.told == [
+        ("on_train_begin",),
+        ("on_epoch_begin", 40),
+        ("on_epoch_end", 50, {"loss": 1.5}),
+        ("on_epoch_begin", 50),
+        ("on_test_begin",),
+        ("on_test_end", {"mean_iou_student": 0.25}),
+        ("on_train_end",),
+    ]
 
 
 def test_json_lines_are_appended_whole(tmp_path):

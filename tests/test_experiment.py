@@ -1,0 +1,186 @@
+"""The front door: what a notebook or a program imports."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import c3tf
+import tiny_command
+from c3tf.config import ConfigError
+from c3tf.errors import UserError
+from c3tf.evaluation.options import EvaluationOptions
+from c3tf.evaluation.split import evaluate_split
+from c3tf.models import open_model
+from c3tf.training import builder
+
+DOOR = """
+import sys
+import c3tf
+import c3tf.train
+assert c3tf.train.main
+assert "Experiment" in dir(c3tf)
+print(c3tf.__version__, "tensorflow" in sys.modules, c3tf.Config().training.steps)
+assert "tensorflow" not in sys.modules
+"""
+
+
+class Scalars(keras.callbacks.Callback):
+    """Records the scalars of every interval."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses, self.scores, self.ended = {}, [], False
+
+    def on_epoch_end(self, epoch, logs=None):
+        assert all(isinstance(value, float) for value in logs.values())
+        self.losses[epoch] = logs["loss"]
+
+    def on_test_end(self, logs=None):
+        self.scores.append(logs)
+
+    def on_train_end(self, logs=None):
+        self.ended = True
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("door") / "data"
+    tiny_command.write_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """A trained experiment with its result and what a callback was told."""
+    output = tmp_path_factory.mktemp("trained") / "run"
+    options = tiny_command.options(data, output, steps=8, evaluate_every=8, baseline=True)
+    experiment = c3tf.Experiment(c3tf.Config().with_options(**options))
+    seen = Scalars()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "build_model", tiny_command.build_model)
+        return experiment, experiment.train(callbacks=[seen]), seen
+
+
+def test_the_door_opens_without_tensorflow(repository):
+    done = subprocess.run(
+        [sys.executable, "-c", DOOR], cwd=repository, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{c3tf.__version__} False 25000\n"
+
+
+def test_every_name_of_the_door_is_there():
+    for name in c3tf.__all__:
+        assert getattr(c3tf, name).__doc__ or name == "__version__"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = c3tf.nothing
+    network = c3tf.build_network("resnet50", 5, backbone_weights="random")
+    assert network.output["logits"].shape[-1] == 5
+
+
+def test_flag_files_and_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = c3tf.Experiment.from_flags("configs/demo.flags", steps=200, scales=(0.5, 1)).config
+    assert (config.training.steps, config.augment.scales) == (200, (0.5, 1.0))
+    assert config.network.backbone == "efficientnet_lite0"
+    own = tmp_path / "own.flags"
+    own.write_text("--flagfile=configs/demo.flags\n--noflip\n")
+    config = c3tf.Experiment.from_flags(own, baseline=False).config
+    assert (config.augment.flip, config.training.baseline) == (False, False)
+    # The two of one process do not share flags.
+    assert c3tf.Experiment.from_flags().config == c3tf.Config()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stepz": 3}, "stepz"),
+        ({"steps": 0}, "`--steps` must be at least 1"),
+        ({"backbone_rate": 0.1}, "`--backbone_rate` is called `--backbone_lr_multiplier` now"),
+        ({"steps": "many"}, "many"),
+    ],
+)
+def test_wrong_options_are_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        c3tf.Experiment.from_flags(**options)
+
+
+def test_preview_is_a_picture_of_so_many_rows(data, tmp_path):
+    options = tiny_command.options(data, tmp_path)
+    experiment = c3tf.Experiment(c3tf.Config().with_options(**options))
+    one, two = experiment.preview(rows=1), experiment.preview(rows=2)
+    assert one.mode == "RGB"
+    assert one.width == two.width
+    assert one.height < two.height
+    with pytest.raises(UserError, match="`--rows` must be at least 1"):
+        experiment.preview(rows=0)
+    with pytest.raises(UserError, match="`--at_step` must be 0 to 19"):
+        experiment.preview(at_step=20)
+
+
+def test_training_returns_results_and_tells_callbacks(trained):
+    experiment, result, seen = trained
+    assert list(result.results) == ["supervised", "c3"]
+    assert result.own is result.results["c3"]
+    assert "mIoU: supervised baseline" in result.table()
+    assert result.outputs["c3"] == experiment.output
+    # Every fourth step, and every checkpoint.
+    assert list(seen.losses) == [2, 4, 6, 8]
+    (scores,) = seen.scores
+    assert scores["mean_iou_student"] == result.own.student.mean_iou()
+    assert seen.ended
+
+
+def test_a_finished_experiment_gives_its_results_again(trained):
+    experiment, result, _ = trained
+    again = experiment.train()
+    assert list(again.finished) == ["supervised", "c3"]
+    assert again.table() == result.table()
+
+
+def test_evaluation_is_that_of_the_run_and_of_the_command(trained, data):
+    experiment, result, _ = trained
+    student = experiment.evaluate()
+    np.testing.assert_array_equal(student.confusion, result.own.student.confusion)
+    teacher = experiment.evaluate(weights="teacher", options=EvaluationOptions(batch_size=1))
+    np.testing.assert_array_equal(teacher.confusion, result.own.teacher.confusion)
+    command = evaluate_split(lambda: open_model(experiment.output, "teacher"), str(data))
+    np.testing.assert_array_equal(teacher.confusion, command.confusion)
+
+
+def test_every_kind_of_model_predicts_arrays(trained, tmp_path):
+    experiment, result, _ = trained
+    exported = experiment.export(tmp_path / "exported", weights="student")
+    images = np.random.default_rng(0).integers(0, 256, (2, 33, 50, 3), np.uint8)
+    run = c3tf.load(experiment.output, "student")
+    class_maps = run.predict(images)
+    assert (class_maps.shape, class_maps.dtype) == ((2, 33, 50), np.uint8)
+    np.testing.assert_array_equal(run.predict(images[1]), class_maps[1])
+    probabilities = run.predict(images, probabilities=True)
+    assert probabilities.shape == (2, 33, 50, run.label_map.num_classes)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(-1), class_maps)
+    for other in (exported, result.own.saved_model):
+        found = c3tf.load(other).predict(images)
+        # Batch norm is folded, so rounding may differ.
+        assert np.mean(found == class_maps) > 0.99
+    flipped = run.predict(images, options=c3tf.InferenceOptions(tta_flip=True))
+    mirrored = run.predict(images[:, :, ::-1], options=c3tf.InferenceOptions(tta_flip=True))
+    assert np.mean(flipped == mirrored[:, :, ::-1]) > 0.99
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((1, 1, 8, 8, 3), np.uint8),
+    ],
+)
+def test_what_is_no_image_is_refused(trained, images):
+    with pytest.raises(UserError, match="`images` must be RGB, uint8"):
+        c3tf.load(trained[0].output).predict(images)
