@@ -1,6 +1,5 @@
 """What a new user sees of the commands: help, version, what is missing; without TensorFlow."""
 
-import itertools
 import subprocess
 import sys
 
@@ -56,10 +55,9 @@ def called(repository, *words):
     )
 
 
-def test_every_command_helps_and_exits_with_0(repository):
-    # The spellings lead to one place, so each command is asked with one of them.
-    spellings = itertools.cycle(["-h", "--help", "--helpshort", "--helpfull"])
-    for module, word in zip(commands_of(repository), spellings, strict=False):
+@pytest.mark.parametrize("word", ["-h", "--help", "--helpshort", "--helpfull"])
+def test_every_command_helps_and_exits_with_0(repository, word):
+    for module in commands_of(repository):
         done = called(repository, module, word)
         assert done.returncode == 0, module
         assert not done.stderr
