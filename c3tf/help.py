@@ -105,7 +105,7 @@ def _listed(members: Iterable[flags.Flag]) -> list[str]:
 def _called(flag: flags.Flag) -> str:
     """Shows how a flag is given: its default, or the values that it takes."""
     if flag.boolean:
-        return f"--{flag.name}  [{'true' if flag.default else 'false'}]"
+        return f"--[no]{flag.name}  [{'true' if flag.default else 'false'}]"
     if values := getattr(flag.parser, "enum_values", None):
         shown = f"--{flag.name}={'|'.join(values)}"
     else:

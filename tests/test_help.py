@@ -84,8 +84,8 @@ def test_short_help_shows_what_people_use_first_and_full_help_all_in_groups(repo
     groups = {field.metadata["group"] for _, field in OPTIONS.values()}
     for group in groups:
         assert f"\n{group}:\n" in full
-    for name in OPTIONS:
-        assert f"\n  --{name}" in full
+    for name, (_, field) in OPTIONS.items():
+        assert f"\n  --{'[no]' * isinstance(field.default, bool)}{name}" in full
     contrast = full[full.index("\nContrastive loss:") :]
     assert "  --temperature" in contrast[: contrast.index("\n\n")]
 
@@ -93,7 +93,7 @@ def test_short_help_shows_what_people_use_first_and_full_help_all_in_groups(repo
 @pytest.mark.parametrize("module", ["c3tf.evaluate", "c3tf.predict"])
 def test_help_has_the_test_time_flags(repository, module):
     text = called(repository, module, "-h").stdout
-    for name in ("inference", "window", "overlap", "tta_flip", "tta_scales"):
+    for name in ("inference", "window", "overlap", "[no]tta_flip", "tta_scales"):
         assert f"\n  --{name}" in text
 
 

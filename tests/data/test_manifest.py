@@ -61,7 +61,7 @@ def test_verify_accepts_a_whole_data_set(data_dir):
 
 
 def test_missing_directory_names_the_command(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere.*python -m data_tools\.cityscapes"):
+    with pytest.raises(DataError, match=r"nowhere.*python -m data_tools\.folder"):
         manifests.load(str(tmp_path / "nowhere"))
 
 

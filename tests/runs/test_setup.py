@@ -8,6 +8,7 @@ import pytest
 
 from c3tf.config import Config
 from c3tf.errors import UserError
+from c3tf.io import native_log
 from c3tf.runs import setup
 
 
@@ -19,7 +20,8 @@ class Commands:
         self.returncode = 0
         self._fails = fails
 
-    def run(self, command, env):
+    def run(self, command, env, stderr):
+        assert stderr == native_log.past_the_log()
         self.calls.append(command)
         self.environments.append(env)
         self.returncode = int(command[2] == self._fails)
