@@ -9,6 +9,7 @@ from absl import flags
 
 from c3tf.config import OPTIONS, SECTIONS, Config, ConfigError, flag_files
 from c3tf.config.renamed import new_name
+from c3tf.config.values import parse_steps
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -23,7 +24,9 @@ def _define(name: str, field: dataclasses.Field, kind: Any, values: flags.FlagVa
     default: Any = field.default  # the flags of absl say that theirs is None
     text = field.metadata["help"]
     choices = field.metadata.get("choices")
-    if kind is bool:
+    if field.metadata["share_of_steps"]:
+        flags.DEFINE_string(name, str(default), text, flag_values=values)
+    elif kind is bool:
         flags.DEFINE_bool(name, default, text, flag_values=values)
     elif kind is int:
         text += f" One of {', '.join(map(str, choices))}." if choices else ""
@@ -50,6 +53,8 @@ def from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
         if isinstance(field.default, tuple):
             kind = get_type_hints(SECTIONS[section])[field.name]
             value = _numbers(name, value, get_args(kind)[0])
+        elif field.metadata["share_of_steps"]:
+            value = parse_steps(name, value, values["steps"].value)
         sections[section][field.name] = value
     return Config(**{name: SECTIONS[name](**chosen) for name, chosen in sections.items()})
 

@@ -21,7 +21,10 @@ class MethodConfig:
         resume=Resume.NEVER,
     )
     supervised_steps: int = _method(
-        2500, "Steps of purely supervised learning at the start: ten epochs.", at_least=0
+        2500,
+        "Steps of purely supervised learning at the start: ten epochs.",
+        at_least=0,
+        share_of_steps=True,
     )
     supervised_share: float = _method(
         1.0,
@@ -61,7 +64,7 @@ class MethodConfig:
         at_least=0.0,
     )
     consistency_ramp_steps: int = _consistency(
-        4000, "Length of lambda1's sigmoid ramp.", at_least=0
+        4000, "Length of lambda1's sigmoid ramp.", at_least=0, share_of_steps=True
     )
     consistency_ramp_start: str = _consistency(
         "semi_supervised",
@@ -94,6 +97,7 @@ class MethodConfig:
         "Length of a sigmoid ramp of lambda2, from the start of the training; 0 keeps lambda2 "
         "constant (authors' code: 250 steps, 1000 counts advanced by 4 GPUs a step).",
         at_least=0,
+        share_of_steps=True,
     )
     contrast_from_start: bool = _contrast(
         False,

@@ -37,6 +37,7 @@ def option(
     group: str,
     resume: Resume = Resume.ON_REQUEST,
     flag: str = "",
+    share_of_steps: bool = False,
     **checks: Any,
 ) -> Any:
     """Declares one option of a section.
@@ -47,13 +48,17 @@ def option(
         group: the heading under which the help shows it.
         resume: whether a run may go on with another value.
         flag: name of the flag where it is not the field's.
+        share_of_steps: a duration, whose flag takes a share of the run (`10%`) as well; the
+            configuration holds the steps that it comes to.
         **checks: `choices`, `at_least`, `at_most`, `above` and `below`, for each of its values.
 
     Returns:
         A field of a dataclass.
     """
+    if share_of_steps:
+        help_text += " `10%` is a share of --steps."
     facts = {"help": help_text, "group": group, "resume": resume, "flag": flag, **checks}
-    return dataclasses.field(default=default, metadata=facts)
+    return dataclasses.field(default=default, metadata={**facts, "share_of_steps": share_of_steps})
 
 
 def flag_name(field: dataclasses.Field) -> str:

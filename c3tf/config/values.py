@@ -1,4 +1,4 @@
-"""Values that flags write as text: sizes as HEIGHTxWIDTH, and a number of labeled images."""
+"""Values that flags write as text: sizes, durations, and a number of labeled images."""
 
 from c3tf.config.option import ConfigError
 
@@ -33,3 +33,23 @@ def parse_labeled(text: str, total: int) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ConfigError(f"`--labeled` must be a positive count or `{ALL}`. Received: {text}")
     return int(text)
+
+
+def parse_steps(flag: str, text: str, total: int) -> int:
+    """Reads a duration: a number of steps, or a share of the run's `total` such as `10%`.
+
+    Raises:
+        ConfigError: it is neither; the message names the flag.
+    """
+    try:
+        if not text.endswith("%"):
+            return int(text)
+        share = float(text[:-1])
+        if 0 <= share <= 100:
+            return round(share * total / 100)
+    except ValueError:
+        pass
+    raise ConfigError(
+        f"`--{flag}` must be a number of steps, or a share of --steps from 0% to 100%. "
+        f"Received: --{flag}={text}"
+    )
