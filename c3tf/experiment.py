@@ -14,7 +14,7 @@ from c3tf.data import pipeline
 from c3tf.data.training_data import open_training_data
 from c3tf.evaluation.options import EvaluationOptions
 from c3tf.evaluation.result import EvaluationResult
-from c3tf.runs import series, setup
+from c3tf.runs import configs, series, setup
 from c3tf.serving.options import ExportOptions
 from c3tf.training import preview as previews
 
@@ -65,7 +65,7 @@ class Experiment:
         Raises:
             ConfigError: there is no `--output`.
         """
-        return series.in_its_folder(self.config).training.output
+        return configs.in_its_folder(self.config).training.output
 
     def preview(self, rows: int = 8, at_step: int | None = None) -> Image.Image:
         """Draws the images, labels and views that training would get.
@@ -170,7 +170,7 @@ def preview(config: Config, rows: int = 8, at_step: int | None = None) -> Previe
     """Draws the batches that training would get, see `Experiment.preview`."""
     step = at_step
     if step is None:
-        step = 0 if config.method.name == series.BASELINE else config.first_semi_step
+        step = 0 if config.method.name == configs.BASELINE else config.first_semi_step
     _check_preview(config, rows, step)
     setup.ensure_data(config)
     manifest = manifests.verify(config.data.data)

@@ -8,7 +8,7 @@ import short_run
 import tiny_network
 from c3tf.config import Config, MethodConfig
 from c3tf.nets import deeplab
-from c3tf.runs import series
+from c3tf.runs import configs
 from c3tf.training import builder
 
 PAPER = "configs/presets/paper.flags"
@@ -169,7 +169,7 @@ def test_the_baseline_keeps_the_averaging_and_its_groups():
     """Nothing else of the method is the baseline's; without groups their size is not either."""
     options = {"mix_group": 2, "ema_warmup": True, "contrast_scale": 1.5}
     for averaging, group in (("group", 2), ("image", 4)):
-        baseline = series.baseline_of(Config().with_options(loss_averaging=averaging, **options))
+        baseline = configs.baseline_of(Config().with_options(loss_averaging=averaging, **options))
         assert baseline.method == MethodConfig(
             name="supervised", loss_averaging=averaging, mix_group=group
         )

@@ -38,10 +38,20 @@ def expand(arguments: Sequence[str]) -> list[str]:
         if word == "--":
             direct.extend([word, *words])
         elif _names_flagfile(word):
-            from_files.extend(_read(_found(_flagfile_path(word, words)), parents=()))
+            from_files.extend(_read(found(_flagfile_path(word, words)), parents=()))
         else:
             direct.append(word)
     return from_files + direct
+
+
+def found(path: str, folder: str = os.curdir) -> str:
+    """Returns the absolute path of an experiment file, below `folder` or with those of c3tf."""
+    own = os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
+    first, *rest = Path(path).parts
+    if first != _NAME or not rest or os.path.exists(own):
+        return own
+    shipped = _SHIPPED.joinpath(*rest)
+    return str(shipped) if shipped.exists() else own
 
 
 def _names_flagfile(word: str) -> bool:
@@ -54,16 +64,6 @@ def _flagfile_path(word: str, following: Iterator[str]) -> str:
     if not path:
         raise UserError("`--flagfile` must name a file. Received: nothing.")
     return path
-
-
-def _found(path: str, folder: str = os.curdir) -> str:
-    """Returns the absolute path of a flag file, below `folder` or with those of the package."""
-    own = os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
-    first, *rest = Path(path).parts
-    if first != _NAME or not rest or os.path.exists(own):
-        return own
-    shipped = _SHIPPED.joinpath(*rest)
-    return str(shipped) if shipped.exists() else own
 
 
 def _read(path: str, parents: tuple[str, ...]) -> list[str]:
@@ -83,7 +83,7 @@ def _read(path: str, parents: tuple[str, ...]) -> list[str]:
         if not line.startswith("-"):
             raise UserError(f"A line of flag file {path} must start with `--`. Received: {line!r}")
         if _names_flagfile(line):
-            nested = _found(_flagfile_path(line, iter(())), os.path.dirname(path))
+            nested = found(_flagfile_path(line, iter(())), os.path.dirname(path))
             result.extend(_read(nested, (*parents, path)))
         else:
             result.append(line)

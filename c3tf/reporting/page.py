@@ -1,9 +1,9 @@
-"""One self-contained HTML page about one or several runs."""
+"""One self-contained HTML page, about one or several runs or whatever else has sections."""
 
 from collections.abc import Sequence
 
 from c3tf.reporting import sections
-from c3tf.reporting.html import document, element
+from c3tf.reporting.html import Html, document, element
 from c3tf.reporting.runs import RunData
 from c3tf.reporting.style import CSS
 from c3tf.versions import VERSION
@@ -32,19 +32,29 @@ def render(runs: Sequence[RunData], title: str) -> str:
         A whole HTML document that needs no other file and no network.
     """
     made = [
-        (f"part-{place}", heading, make(runs))
-        for place, (heading, make) in enumerate(_SECTIONS)
+        (heading, make(runs))
+        for heading, make in _SECTIONS
         if len(runs) > 1 or make is not sections.differences
     ]
-    links = [
-        element("li", {}, element("a", {"href": f"#{anchor}"}, heading))
-        for anchor, heading, _ in made
-    ]
-    body = [
-        element("section", {"id": anchor}, element("h2", {}, heading), held)
-        for anchor, heading, held in made
-    ]
-    names = ", ".join(run.name for run in runs)
-    said = element("p", {"class": "soft"}, f"{names}; made by c3tf {VERSION}")
+    return assemble(made, title, ", ".join(run.name for run in runs))
+
+
+def assemble(made: Sequence[tuple[str, Html]], title: str, about: str) -> str:
+    """Makes a page of sections.
+
+    Args:
+        made: headings and what stands below them.
+        title: of the page.
+        about: what the page is about, said below its title.
+
+    Returns:
+        A whole HTML document that needs no other file and no network.
+    """
+    links, body = [], []
+    for place, (heading, held) in enumerate(made):
+        anchor = f"part-{place}"
+        links.append(element("li", {}, element("a", {"href": f"#{anchor}"}, heading)))
+        body.append(element("section", {"id": anchor}, element("h2", {}, heading), held))
+    said = element("p", {"class": "soft"}, f"{about}; made by c3tf {VERSION}")
     nav = element("nav", {"aria-label": "Sections"}, element("ul", {}, *links))
     return document(title, CSS, said, nav, element("main", {}, *body))

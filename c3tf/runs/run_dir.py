@@ -2,18 +2,14 @@
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from absl import logging
-
 from c3tf.config import OPTIONS, Config, Resume, with_present_names
 from c3tf.errors import UserError
-from c3tf.io import files, json_files
+from c3tf.io import files, json_files, locks
 from c3tf.io.run_files import CONFIG, EVALUATIONS, evaluation
 from c3tf.versions import versions
 
@@ -34,18 +30,19 @@ class Change:
         return f"{self.name}: {_plain(self.before)} -> {_plain(self.now)}"
 
 
-def check(output: str, config: Config) -> None:
+def check(output: str, config: Config, **hashes: str) -> None:
     """Checks that a directory is free, or belongs to a run of this configuration.
 
     Args:
         output: the run directory.
         config: the run's configuration.
+        **hashes: those of its `split` and its `data`, where they are known.
 
     Raises:
         RunDirError: the directory holds something else, or a run of another configuration whose
             differences `--allow_changed_flags` does not cover.
     """
-    _check(output, {"config": config.to_dict()}, config.training.allow_changed_flags)
+    _check(output, {"config": config.to_dict(), **hashes}, config.training.allow_changed_flags)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
@@ -132,23 +129,14 @@ def locked(output: str) -> Iterator[None]:
     """
     descriptor = os.open(output, os.O_RDONLY)
     try:
-        _lock(descriptor, output)
+        if not locks.take(descriptor, output):
+            raise RunDirError(
+                f"Another process trains in {output!r}. Wait for it, or choose another --output."
+            )
         _sweep(output)
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, output: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            logging.warning("%s cannot be locked (%s): start only one run there.", output, error)
-            return
-        raise RunDirError(
-            f"Another process trains in {output!r}. Wait for it, or choose another --output."
-        ) from error
 
 
 def _sweep(output: str) -> None:

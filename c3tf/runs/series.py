@@ -3,25 +3,23 @@
 import contextlib
 import dataclasses
 import gc
-import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 
 import keras
 
-from c3tf.config import Config, ConfigError, MethodConfig
+from c3tf.config import Config
 from c3tf.evaluation import metrics
 from c3tf.io import writable
 from c3tf.runs import results as run_results
 from c3tf.runs import run_dir, setup
+from c3tf.runs.configs import BASELINE, configs_of
 from c3tf.runs.results import RunResult
 from c3tf.runs.run import Run
 from c3tf.runs.stopping import StopRequest
 from c3tf.training import distribution
 from c3tf.visualization import results_sheet
-
-BASELINE = "supervised"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +59,6 @@ class SeriesResult:
             f"{text}\nmIoU: supervised baseline {before:.2%}, {name} {after:.2%} "
             f"({100 * (after - before):+.2f} points)"
         )
-
-
-def configs_of(config: Config) -> list[Config]:
-    """Returns the configuration of every run of an experiment, its own one last.
-
-    Raises:
-        ConfigError: there is no `--output`.
-    """
-    runs = [baseline_of(config)] if config.training.baseline else []
-    return [in_its_folder(run) for run in [*runs, config]]
 
 
 def train(
@@ -117,30 +105,6 @@ def train(
         finished=[run.method.name for run in configs if run not in left],
         predictions=results_sheet.draw(outputs, configs[-1].training.output),
     )
-
-
-def baseline_of(settings: Config) -> Config:
-    """Returns the supervised baseline of a run: the same labels, steps and schedule."""
-    averaging = {"loss_averaging": settings.method.loss_averaging}
-    if averaging["loss_averaging"] == "group":
-        averaging["mix_group"] = settings.method.mix_group
-    # Nothing else of the method matters to it, so none of it ties the baseline's directory.
-    return dataclasses.replace(
-        settings,
-        method=MethodConfig(name=BASELINE, **averaging),
-        training=dataclasses.replace(settings.training, baseline=False, export_weights="student"),
-    )
-
-
-def in_its_folder(settings: Config) -> Config:
-    """Returns the run with its own directory below `--output`, named after the method.
-
-    So one switch, `--method=supervised`, gives the baseline of a configuration beside it.
-    """
-    output = settings.training.output
-    if not output:
-        raise ConfigError("`--output` must name a directory. Received: nothing")
-    return settings.with_options(output=os.path.join(output, settings.method.name))
 
 
 def _make_ready(config: Config, cluster: distribution.Cluster, is_finished: bool) -> None:

@@ -13,7 +13,7 @@ import loopback
 import tiny_command
 from c3tf import train
 from c3tf.config import Config
-from c3tf.runs import results, run_dir, series, setup
+from c3tf.runs import configs, results, run_dir, series, setup
 from c3tf.training import builder
 from c3tf.visualization import examples
 
@@ -66,8 +66,8 @@ def forbid(monkeypatch, place, name):
 
 def plan(config, method="c3"):
     """The configuration of one of the command's two runs."""
-    config = series.baseline_of(config) if method == "supervised" else config
-    return series.in_its_folder(config)
+    config = configs.baseline_of(config) if method == "supervised" else config
+    return configs.in_its_folder(config)
 
 
 def test_a_finished_run_says_so_and_is_left_alone(data, done, monkeypatch, capsys):

@@ -1,0 +1,42 @@
+"""The configurations of an experiment's runs: the method's own, and its baseline's."""
+
+import dataclasses
+import os
+
+from c3tf.config import Config, ConfigError, MethodConfig
+
+BASELINE = "supervised"
+
+
+def configs_of(config: Config) -> list[Config]:
+    """Returns the configuration of every run of an experiment, its own one last.
+
+    Raises:
+        ConfigError: there is no `--output`.
+    """
+    runs = [baseline_of(config)] if config.training.baseline else []
+    return [in_its_folder(run) for run in [*runs, config]]
+
+
+def baseline_of(settings: Config) -> Config:
+    """Returns the supervised baseline of a run: the same labels, steps and schedule."""
+    averaging = {"loss_averaging": settings.method.loss_averaging}
+    if averaging["loss_averaging"] == "group":
+        averaging["mix_group"] = settings.method.mix_group
+    # Nothing else of the method matters to it, so none of it ties the baseline's directory.
+    return dataclasses.replace(
+        settings,
+        method=MethodConfig(name=BASELINE, **averaging),
+        training=dataclasses.replace(settings.training, baseline=False, export_weights="student"),
+    )
+
+
+def in_its_folder(settings: Config) -> Config:
+    """Returns the run with its own directory below `--output`, named after the method.
+
+    So one switch, `--method=supervised`, gives the baseline of a configuration beside it.
+    """
+    output = settings.training.output
+    if not output:
+        raise ConfigError("`--output` must name a directory. Received: nothing")
+    return settings.with_options(output=os.path.join(output, settings.method.name))
