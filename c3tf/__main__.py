@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": ("c3tf.predict", "predict image files, and draw what was predicted"),
     "export": ("c3tf.export", "write a SavedModel, a Keras archive or TensorFlow Lite files"),
     "report": ("c3tf.report", "report on runs in one HTML page"),
+    "tables": ("c3tf.tables", "train what tables of runs are made of, and write the tables"),
 }
 DATA_COMMANDS = {
     "cityscapes": ("data_tools.cityscapes", "convert Cityscapes"),

@@ -118,6 +118,8 @@ def _called(flag: flags.Flag) -> str:
 
 def _wrapped(paragraph: str) -> list[str]:
     width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    # absl puts line breaks and indents of its own into what it adds to a help text.
+    paragraph = " ".join(paragraph.split())
     return textwrap.wrap(
         paragraph, max(width, 40), initial_indent=_INDENT, subsequent_indent=_INDENT
     )

@@ -31,6 +31,7 @@ COMMANDS = {
     "c3tf.export": ("--model=absent", "--output={}/x"),
     "c3tf.preview": ("--data=absent", "--output={}/x.png"),
     "c3tf.report": ("absent", "--output={}/x.html"),
+    "c3tf.tables": ("--table=absent", "--output={}/x"),
     "data_tools.camvid": ("--source=absent", "--output={}/x"),
     "data_tools.cityscapes": ("--source=absent", "--output={}/x"),
     "data_tools.bdd100k": ("--source=absent", "--output={}/x"),

@@ -1,0 +1,1 @@
+"""Tables of runs: what a table needs, the queue that trains it, and what came out."""

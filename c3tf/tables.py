@@ -1,0 +1,152 @@
+"""Trains what tables of runs are made of, and writes the tables.
+
+python -m c3tf.tables --table=configs/tables/camvid_table1.toml --output=runs/tables
+"""
+
+import os
+
+from absl import flags
+
+from c3tf import cli
+from c3tf.errors import UserError
+from c3tf.evaluation.options import EvaluationOptions
+from c3tf.io import files, json_files, run_files, writable
+from c3tf.reporting import page
+from c3tf.reporting import tables as layout
+from c3tf.runs import run_dir
+from c3tf.runs.tables import outcome, plan, queue, table_file
+from c3tf.runs.tables.plan import Job, Plan
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of the command among `values`."""
+    flags.DEFINE_multi_string(
+        "table",
+        None,
+        "File that describes a table (TOML)",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "output",
+        "runs/tables",
+        "Folder of the tables and, below runs/, of their runs. Machines that share it share work.",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "set",
+        [],
+        "Flag of c3tf.train for all runs, as in --set=steps=600",
+        flag_values=values,
+    )
+    flags.DEFINE_bool("list", False, "Say what would be trained, and end.", flag_values=values)
+    flags.DEFINE_bool(
+        "only_report",
+        False,
+        "Write the tables of what is finished, train nothing.",
+        flag_values=values,
+    )
+
+
+def main() -> int:
+    """Trains what is missing and writes the tables; 1 when a run has failed."""
+    values = flags.FLAGS
+    cli.need(table=values.table or "")
+    if not values.list:
+        writable.check_folder(values.output)
+    tables = [table_file.read(path) for path in values.table]
+    made = plan.make(tables, values.output, dict(map(_setting, values.set)))
+    if values.list:
+        print(_listing(made))
+        return 0
+    failures = {} if values.only_report else _train(made, values.output)
+    for path in _write(made, values.output):
+        print(f"Written: {path}")
+    for name, reason in failures.items():
+        print(f"{name} ({made.jobs[name].cell}) failed: {reason}")
+    return 1 if failures else 0
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"`--set` must be NAME=VALUE. Received: --set={text}")
+    return name.removeprefix("--"), value
+
+
+def _listing(made: Plan) -> str:
+    """Says of every run where it stands, and how many steps are left."""
+    width = max(map(len, made.jobs))
+    lines, left = [], []
+    for job in made.jobs.values():
+        steps, done = job.config.training.steps, job.step()
+        state = f"{done} of {steps} steps" if done else f"{steps} steps"
+        if outcome.is_finished(job):
+            state = "finished"
+        else:
+            left.append(max(steps - done, 0))
+        lines.append(f"{job.name:<{width}}  {state:<20}  {job.cell}")
+    return "\n".join([*lines, f"{len(left)} of {len(lines)} runs are left, {sum(left):,} steps."])
+
+
+def _train(made: Plan, output: str) -> dict[str, str]:
+    """Trains what is missing; every run that ends shows in the tables at once."""
+    from c3tf.experiment import Experiment
+    from c3tf.training import distribution
+
+    if distribution.read_cluster().num_workers > 1:
+        raise UserError(
+            "`TF_CONFIG` must not be set: machines share the runs of tables, not each run. Start "
+            "the command on each of them with one --output."
+        )
+    left = [job for job in made.jobs.values() if not outcome.is_finished(job)]
+    if left:
+        _check(made)
+
+    def make(job: Job) -> None:
+        experiment = Experiment(job.config)
+        experiment.train()
+        if job.confident:
+            options = EvaluationOptions(ignore_low_confidence=True)
+            result = experiment.evaluate(weights="teacher", options=options)
+            json_files.write(job.confident_file, result.to_json())
+
+    failures = queue.work(left, make, after=lambda job: _write(made, output))
+    if left:
+        cli.keep_native_log(os.path.join(output, run_files.NATIVE_LOG))
+    return failures
+
+
+def _check(made: Plan) -> None:
+    """Refuses, before hours are spent, what some run would refuse or what is no table's any more.
+
+    Raises:
+        UserError: data are missing or have too few images, or a run, finished or not, is one of
+            other data or of an earlier version's other defaults.
+    """
+    from c3tf.data import manifest as manifests
+    from c3tf.runs import setup
+
+    for job in made.jobs.values():
+        setup.ensure_data(job.config)
+        manifest = manifests.verify(job.config.data.data)
+        split = setup.open_split(manifest, job.config)
+        run_dir.check(job.folder, job.config, split=split.hash, data=manifest.digest())
+
+
+def _write(made: Plan, output: str) -> list[str]:
+    """Writes every table in its three forms; returns the Markdown files."""
+    written = []
+    for table in made.tables:
+        grids = outcome.grids(made, table)
+        path = os.path.join(output, table.name)
+        text = page.assemble(layout.sections(grids, made), table.title, f"table {table.name}")
+        files.write_text(f"{path}.csv", layout.comma_separated(grids, made))
+        files.write_text(f"{path}.html", text)
+        files.write_text(f"{path}.md", layout.markdown(grids))
+        written.append(f"{path}.md")
+    return written
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)
