@@ -40,7 +40,12 @@ class Experiment:
 
         Args:
             config: as `c3tf.Config` or `Config().with_options(data=..., output=...)` gives it.
+
+        Raises:
+            ConfigError: `config` is something else.
         """
+        if not isinstance(config, Config):
+            raise ConfigError(f"`config` must be a c3tf.Config. Received: {config!r}")
         self.config = config
 
     @classmethod

@@ -39,6 +39,9 @@ class TrainedModel:
         self._functions: dict[tuple[InferenceOptions, bool], Predictor] = {}
         self.label_map, self.source = self._opened.label_map, self._opened.source
 
+    def __repr__(self) -> str:
+        return f"<TrainedModel {self.path}: {', '.join(self.label_map.class_names)}>"
+
     def predict(
         self,
         images: np.ndarray,
@@ -60,12 +63,7 @@ class TrainedModel:
         Raises:
             UserError: `images` is something else.
         """
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3:
-            raise UserError(
-                "`images` must be RGB, uint8 (H, W, 3) or (B, H, W, 3). Received: "
-                f"{images.dtype} {images.shape}"
-            )
+        images = _checked_images(images)
         batch = images if images.ndim == 4 else images[np.newaxis]
         size = np.array(batch.shape[1:3], np.int32)
         compute = self._function(options or InferenceOptions(), probabilities)
@@ -105,6 +103,23 @@ class TrainedModel:
                 else self._opened.predictor(options)
             )
         return self._functions[key]
+
+
+def _checked_images(images: Any) -> np.ndarray:
+    """Returns images as an array, or refuses them."""
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise UserError(
+            f"`images` must be of one size; predict others one by one: {error}"
+        ) from error
+    sides = array.shape[-3:-1]
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in sides:
+        raise UserError(
+            "`images` must be RGB, uint8 (H, W, 3) or (B, H, W, 3). Received: "
+            f"{array.dtype} {array.shape}"
+        )
+    return array
 
 
 def load(path: str | os.PathLike, weights: str | None = None) -> TrainedModel:

@@ -179,8 +179,31 @@ def test_every_kind_of_model_predicts_arrays(trained, tmp_path):
         np.zeros((8, 8), np.uint8),
         np.zeros((8, 8, 4), np.uint8),
         np.zeros((1, 1, 8, 8, 3), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
     ],
 )
 def test_what_is_no_image_is_refused(trained, images):
     with pytest.raises(UserError, match="`images` must be RGB, uint8"):
         c3tf.load(trained[0].output).predict(images)
+
+
+def test_images_of_two_sizes_are_refused(trained):
+    images = [np.zeros((8, 8, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)]
+    with pytest.raises(UserError, match="`images` must be of one size"):
+        c3tf.load(trained[0].output).predict(images)
+
+
+def test_a_model_says_what_it_is(trained):
+    text = repr(c3tf.load(trained[0].output))
+    assert trained[0].output in text
+    assert trained[1].own.label_map.class_names[-1] in text
+
+
+def test_what_is_no_configuration_or_callback_is_refused_before_anything_runs(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"`config` must be a c3tf\.Config"):
+        c3tf.Experiment({"steps": 3})
+    options = tiny_command.options(data, tmp_path / "run")
+    experiment = c3tf.Experiment(c3tf.Config().with_options(**options))
+    with pytest.raises(ConfigError, match="`callbacks` must be Keras callbacks"):
+        experiment.train(callbacks=[print])
+    assert not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from c3tf.config import Config
+from c3tf.config import Config, ConfigError
 from c3tf.evaluation import metrics
 from c3tf.io import writable
 from c3tf.runs import results as run_results
@@ -78,6 +78,8 @@ def train(
         StorageError: something cannot be written.
         UserError: data, weights, devices or the output directory do not fit.
     """
+    if wrong := [c for c in callbacks if not isinstance(c, keras.callbacks.Callback)]:
+        raise ConfigError(f"`callbacks` must be Keras callbacks. Received: {wrong[0]!r}")
     configs = configs_of(config)
     for run in configs:
         run_dir.check(run.training.output, run)
