@@ -1,6 +1,5 @@
 """Runs a command: expands flag files, parses flags, turns user errors into one clear line."""
 
-import contextlib
 import os
 import re
 import runpy
@@ -11,8 +10,9 @@ from absl import app, flags, logging
 
 from c3tf import help as help_texts
 from c3tf import progress, versions
-from c3tf.config import absl_flags, flag_files
+from c3tf.config import absl_flags, environment, flag_files
 from c3tf.errors import Stopped, UserError
+from c3tf.io import streams
 from c3tf.io.native_log import NativeLog
 
 # TensorFlow reads this when it is first imported, which commands do in their `main`.
@@ -46,6 +46,7 @@ def run(
             `main` is then called with their list. Such words are refused when it is empty.
         first: flags with a group that the short help shows.
     """
+    streams.make_steadfast()
     command = _Command(arguments_name, first)
     try:
         app.run(lambda arguments: command.call(main, arguments), flags_parser=command.parse)
@@ -106,10 +107,8 @@ class _Command:
         words = arguments[1 : arguments.index("--") if "--" in arguments else None]
         asked = {word.lstrip("-") for word in words if word.startswith("-")}
         if asked & {"h", "help", "helpshort", "helpfull"}:
-            # A reader that has seen enough closes the pipe.
-            with contextlib.suppress(BrokenPipeError):
-                full = "helpfull" in asked
-                print(help_texts.text(_document(), self.program, self._first, full), flush=True)
+            full = "helpfull" in asked
+            print(help_texts.text(_document(), self.program, self._first, full))
             sys.exit()
         if "version" in asked:
             print(f"c3tf {versions.VERSION}")
@@ -126,19 +125,25 @@ class _Command:
             raise UserError(
                 f"Every argument must be a flag (--name=value). Received: {arguments[1]!r}"
             )
+        if aside := environment.pin():
+            said = f"{self.program}: not used from the environment: {', '.join(aside)}"
+            print(said, file=sys.stderr)
+        environment.check_keras_file()
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
             self.native_log.start()
         result = main(list(arguments[1:])) if self._arguments_name else main()
         self.native_log.end(_native_log_path)
         progress.finish()
+        streams.report_lost()
         return result
 
     def end(self, code: int, message: str) -> None:
         """Ends the process with a line that says why."""
         progress.finish()
         self.native_log.end()
-        print(f"{self.program}: {message}", file=sys.stderr)
+        # One line, whatever stands in the names that it quotes.
+        print(f"{self.program}: {streams.shown(message)}", file=sys.stderr)
         sys.exit(code)
 
     def _explained(self, error: flags.Error) -> str:

@@ -82,14 +82,15 @@ def main() -> None:
     result = evaluate_split(
         lambda: models.open_model(values.model, values.weights), values.data, values.split, options
     )
-    print(result.table())
-    print(f"{result.images} images of {values.data}, split {values.split}")
     rule = values.averaging
-    print(f"mean IoU ({rule} rule): {result.mean_iou(rule):.2%}")
     if values.output:
         data = result.to_json()
         chosen = {"averaging": rule, "mean_iou": data["metrics"][f"mean_iou_{rule}"]}
         json_files.write(values.output, {**chosen, **data})
+    print(result.table())
+    print(f"{result.images} images of {values.data}, split {values.split}")
+    print(f"mean IoU ({rule} rule): {result.mean_iou(rule):.2%}")
+    if values.output:
         print(f"Result written to {values.output}")
 
 

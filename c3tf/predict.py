@@ -21,6 +21,7 @@ from absl import flags
 from c3tf import cli
 from c3tf.inference import test_time_flags
 from c3tf.inference.options import DEFAULT_FORMATS, FORMATS, WEIGHTS, PredictionOptions
+from c3tf.io import streams
 from c3tf.progress import Progress
 
 EXIT_SOME_SKIPPED = 1
@@ -78,7 +79,7 @@ def main() -> int:
         Progress,
     )
     for path, reason in summary.skipped.items():
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+        print(f"skipped {streams.shown(path)}: {streams.shown(reason)}", file=sys.stderr)
     done = summary.total - len(summary.skipped)
     before = f", {summary.there} of them before" if summary.there else ""
     print(f"{done} of {summary.total} images predicted to {values.output}{before}")

@@ -97,7 +97,9 @@ class _Display:
                 markup=False,
                 table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
             ),
-            console=None if _in_notebook() else Console(file=stream),
+            console=None
+            if _in_notebook()
+            else Console(file=getattr(stream, "for_terminal", stream)),
             transient=True,
             expand=True,
             redirect_stdout=watched,

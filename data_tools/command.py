@@ -8,7 +8,7 @@ from absl import flags
 from c3tf.data.manifest import FILE_NAME, LeftOut, Manifest
 from c3tf.data.record import IMAGE_FORMATS
 from c3tf.errors import DataError
-from c3tf.io import files, writable
+from c3tf.io import files, streams, writable
 from c3tf.labels import LabelMap
 from c3tf.progress import Progress
 from data_tools import inspect, verify
@@ -183,7 +183,7 @@ def _print_listing(listing: SourceListing) -> None:
         counts[pair.split] = counts.get(pair.split, 0) + 1
     print(f"{listing.layout}: " + ", ".join(f"{split} {n}" for split, n in counts.items()))
     for line in listing.missing():
-        print(f"  {line}")
+        print(f"  {streams.shown(line)}")
     for split, entries in listing.left_out.items():
         _print_left_out(split, entries)
 
@@ -191,6 +191,6 @@ def _print_listing(listing: SourceListing) -> None:
 def _print_left_out(split: str, entries: Sequence[LeftOut]) -> None:
     """Prints the first few files that are left out."""
     for entry in entries[:_SHOWN]:
-        print(f"  {split}, left out: {entry.source}: {entry.reason}")
+        print(f"  {split}, left out: {streams.shown(f'{entry.source}: {entry.reason}')}")
     if len(entries) > _SHOWN:
         print(f"  {split}, left out: {len(entries) - _SHOWN} more, listed in {FILE_NAME}")

@@ -17,7 +17,7 @@ from c3tf.data import manifest as manifests
 from c3tf.data.manifest import Manifest, SplitInfo
 from c3tf.data.record import Record
 from c3tf.errors import UserError
-from c3tf.io import files, writable
+from c3tf.io import files, streams, writable
 from c3tf.labels import LabelMap
 from c3tf.reporting.html import Html, bar, document, element, join, swatch, table
 from c3tf.reporting.images import data_url
@@ -49,7 +49,7 @@ def summary(manifest: Manifest) -> str:
         )
     labeled = {split: info for split, info in manifest.splits.items() if info.labeled}
     if not labeled:
-        return "\n".join(lines)
+        return "\n".join(map(streams.shown, lines))
     width = max(len(name) for name in (*manifest.label_map.class_names, "share of label pixels"))
     titles = "".join(f"  {split:<{_BAR + 9}}" for split in labeled)
     lines += ["", f"{'share of label pixels':<{width}}{titles}".rstrip()]
@@ -57,7 +57,7 @@ def summary(manifest: Manifest) -> str:
     for index, name in enumerate((*manifest.label_map.class_names, "(ignored)")):
         cells = "".join(f"  {_text_bar(values[index], max(values))}" for values in shares.values())
         lines.append(f"{name:<{width}}{cells}".rstrip())
-    return "\n".join(lines)
+    return "\n".join(map(streams.shown, lines))
 
 
 def _made_by(manifest: Manifest) -> str:

@@ -48,12 +48,16 @@ def command(tmp_path, repository):
     (tmp_path / "demo_command.py").write_text(COMMAND)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(repository)])}
 
-    def run(*arguments):
+    def run(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, closed=False, **variables):
+        words = [sys.executable, "-m", "demo_command", *map(str, arguments)]
+        if closed:
+            words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words]
         return subprocess.run(
-            [sys.executable, "-m", "demo_command", *map(str, arguments)],
-            env=environment,
+            words,
+            env=environment | variables,
             cwd=tmp_path,
-            capture_output=True,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
             check=False,
         )
@@ -334,3 +338,32 @@ def test_an_old_flag_name_is_refused_with_the_new_one(repository, module, old, n
     last = done.stderr.strip().splitlines()[-1]
     assert old.split("=")[0].lstrip("-") in last
     assert f"`{new}` now" in last
+
+
+def test_the_environment_decides_no_result_and_is_told_so(command):
+    done = command("--steps=3", KERAS_BACKEND="jax", TF_XLA_FLAGS="--tf_xla_auto_jit=2")
+    assert (done.returncode, done.stdout) == (0, "steps=3 data=\n")
+    assert done.stderr == (
+        "python -m demo_command: not used from the environment: KERAS_BACKEND=jax, "
+        "TF_XLA_FLAGS=--tf_xla_auto_jit=2\n"
+    )
+
+
+def test_what_cannot_be_printed_is_escaped_or_told_and_the_command_succeeds(command):
+    done = command("--steps=3", "--data=道路\x1b[2J", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (0, "steps=3 data=\\u9053\\u8def\\x1b[2J\n")
+    with open("/dev/full", "w") as full:
+        done = command("--steps=3", stdout=full)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "Not all output could be printed (No space left on device); the work is done.\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    done = command("--steps=3", stdout=write, stderr=write)
+    os.close(write)
+    assert done.returncode == 0
+    # Closed from the beginning, when the next file opened would be standard output.
+    assert command("--steps=3", closed=True).returncode == 0
+    done = command("--fail", "--data=a")
+    assert_one_line_error(done, "must exist")

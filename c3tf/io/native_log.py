@@ -63,6 +63,8 @@ class NativeLog:
 
         from absl import logging
 
+        from c3tf.io.streams import Steadfast
+
         sys.stderr.flush()
         past = os.dup(2)
         data, into = os.pipe()
@@ -79,8 +81,7 @@ class NativeLog:
         os.dup2(into, 2)
         for descriptor in (data, into, told):
             os.close(descriptor)
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr = os.fdopen(past, "w", 1, encoding, "backslashreplace")
+        sys.stderr = Steadfast(past, sys.stderr.encoding or "utf-8")
         logging.get_absl_handler().python_handler.setStream(sys.stderr)
 
     def end(self, path: str = "") -> None:
@@ -90,18 +91,23 @@ class NativeLog:
             path: file that gets the lines held back, where there are any; empty for none.
         """
         if self._process:
-            os.write(self._control, _DONE + os.fsencode(path) + b"\n")
+            self._tell(_DONE + os.fsencode(path))
 
     def show(self) -> None:
         """Prints the lines held back: the command has failed. What comes is passed on."""
         if not self._process:
             return
         sys.stderr.flush()
-        os.write(self._control, _FAILED + b"\n")
+        self._tell(_FAILED)
         # It answers by ending; descriptor 2 leads past it again.
         os.dup2(sys.stderr.fileno(), 2)
         self._process.wait(_SECONDS_TO_SHOW)
         self._process = None
+
+    def _tell(self, what: bytes) -> None:
+        # The process may have been killed: its log is lost, the command's work is not.
+        with contextlib.suppress(OSError):
+            os.write(self._control, what + b"\n")
 
 
 class _Filter:
@@ -140,14 +146,14 @@ class _Filter:
             if _HELD_BACK.match(line) and not _TELLING.search(line):
                 self._held.append(line + b"\n")
             else:
-                os.write(2, line + b"\n")
+                _print(line + b"\n")
 
     def _show(self) -> None:
         """Prints the lines held back, with those that are still on their way."""
         while select.select([0], [], [], 0)[0] and (data := os.read(0, _BYTES)):
             self._take(data)
         if any(line.strip() for line in self._held):
-            os.write(2, b"What TensorFlow printed before:\n" + b"".join(self._held))
+            _print(b"What TensorFlow printed before:\n" + b"".join(self._held))
         self._held.clear()
 
     def _write(self, path: bytes) -> None:
@@ -156,6 +162,12 @@ class _Filter:
         # The log of a command that succeeded is not worth an error.
         with contextlib.suppress(OSError), open(path, "ab") as file:
             file.writelines(self._held)
+
+
+def _print(text: bytes) -> None:
+    # Nobody may be there to read it, or no room; the command's libraries must not notice.
+    with contextlib.suppress(OSError):
+        os.write(2, text)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,11 @@ def build(
         raise ValueError(f"`aspp_dilations` must not be empty. Received: {aspp_dilations}")
     for dilation in aspp_dilations:
         _check_positive("aspp_dilations", dilation)
+    if (layout := keras.config.image_data_format()) != "channels_last":
+        raise ValueError(
+            "keras.config.image_data_format() must be 'channels_last', which networks are built "
+            f"for. Received: {layout!r}, from keras.json or set by this program"
+        )
     base = backbones.reference(backbone)
     loaded = weights.resolve(backbone, backbone_weights, base)
     image = keras.Input(

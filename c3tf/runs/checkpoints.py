@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from c3tf.config import Config
+from c3tf.config import Config, environment
 from c3tf.io import files, run_files
 from c3tf.labels import LabelMap
 from c3tf.runs import journal
@@ -212,6 +212,7 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
         raise CheckpointError(
             f"`weights` must be 'student' or 'teacher'. Received: weights={weights!r}"
         )
+    environment.settle()
     path, facts, arrays = _open(path)
     if weights == "teacher" and not facts["has_teacher"]:
         raise CheckpointError(

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from c3tf.config import Config, ConfigError
+from c3tf.config import Config, ConfigError, environment
 from c3tf.data import manifest as manifests
 from c3tf.data import pipeline
 from c3tf.data.batch import SemiBatch, SupervisedBatch
@@ -58,6 +58,7 @@ class Run:
         # Several hosts must meet before TensorFlow computes anything.
         self.devices = devices or distribution.create_devices(config)
         self.is_chief = self.devices.cluster.is_chief
+        environment.settle()
         self.manifest = manifests.verify(config.data.data)
         self.label_map = self.manifest.label_map
         self.split = setup.open_split(self.manifest, config)
@@ -206,6 +207,14 @@ class Run:
             self.config.labeled_batch_size,
         )
         self.model.fit(served, steps_per_epoch=steps, verbose=0, callbacks=hooks, shuffle=False)
+        # Keras also ends where data do, or where a setting of its own says so, and is content.
+        reached = optimizer.steps_done(self.model.optimizer)
+        if reached != step + steps:
+            raise DataError(
+                f"{self.title}: training ended after step {reached} in place of {step + steps}: "
+                "something outside this program's flags cut it short. Nothing was evaluated or "
+                "exported; the same command goes on from the newest checkpoint."
+            )
 
     def _first_batch(self) -> SemiBatch | SupervisedBatch:
         """Returns the batch whose images the pictures show: the method's first."""

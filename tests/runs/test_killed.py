@@ -22,13 +22,13 @@ def start(repository, data, tmp_path):
     """Starts the training command with its output below `tmp_path`."""
     processes = []
 
-    def begin(name, replicas=1, **options):
+    def begin(name, replicas=1, environment=None, **options):
         mirrored = {"strategy": "mirrored", "replicas": 2} if replicas == 2 else {}
         words = tiny_command.flag_words(data, tmp_path / name, **mirrored, **options)
         log = open(tmp_path / f"{name}.log", "a")  # noqa: SIM115 - lives as long as the process
         process = subprocess.Popen(
             tiny_command.command(words),
-            env=tiny_command.environment(repository, replicas),
+            env=tiny_command.environment(repository, replicas) | (environment or {}),
             stdout=log,
             stderr=log,
         )
@@ -186,3 +186,28 @@ def test_a_second_signal_stops_at_once(start, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert done(process) == 128 + signal.SIGTERM
     assert not (events.parent / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_settings_from_outside_the_flags_change_nothing(start, tmp_path):
+    (tmp_path / "keras.json").write_text(
+        json.dumps(
+            {
+                "floatx": "float16",
+                "epsilon": 0.1,
+                "backend": "torch",
+                "image_data_format": "channels_first",
+            }
+        )
+    )
+    outside = {
+        "KERAS_HOME": str(tmp_path),
+        "KERAS_BACKEND": "jax",
+        "KERAS_MAX_STEPS_PER_EPOCH": "3",
+        "TF_USE_LEGACY_KERAS": "1",
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+    }
+    undisturbed = start("undisturbed")
+    assert done(start("outside", environment=outside)) == 0, log_of(tmp_path, "outside")
+    assert done(undisturbed) == 0, log_of(tmp_path, "undisturbed")
+    assert_same_end(run_of(tmp_path, "undisturbed"), run_of(tmp_path, "outside"))

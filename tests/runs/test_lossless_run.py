@@ -7,14 +7,15 @@ import shutil
 import signal
 import subprocess
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tiny_command
-from c3tf.config import Config, ConfigError
+from c3tf.config import Config, ConfigError, environment
 from c3tf.data import pipeline
-from c3tf.errors import Stopped, StorageError
+from c3tf.errors import DataError, Stopped, StorageError
 from c3tf.runs import checkpoints
 from c3tf.runs.checkpoints import CheckpointError
 from c3tf.runs.nonfinite import NonFiniteError
@@ -245,3 +246,16 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_so(data, stopped):
         (stopped / "checkpoints" / name).write_bytes(b"x")
     with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
         Run(config, "c3").train()
+
+
+def test_training_that_ends_early_is_no_finished_run(data, tmp_path, monkeypatch):
+    # As if a setting were unknown to `environment`; Keras is content with fewer steps.
+    monkeypatch.setattr(environment, "settle", lambda: None)
+    keras.config.set_max_steps_per_epoch(2)
+    run = Run(settings(data, tmp_path / "run"), "c3")
+    try:
+        with pytest.raises(DataError, match=r"ended after step 2 in place of 3: .* cut it short"):
+            run.train()
+    finally:
+        keras.config.set_max_steps_per_epoch(None)
+    assert not {"results.json", "saved_model", "evaluations"} & set(os.listdir(tmp_path / "run"))

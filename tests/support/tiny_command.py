@@ -6,6 +6,12 @@ Takes the flags of `c3tf.train`. LOGICAL_CPUS in the environment is the number o
 import os
 import sys
 
+from c3tf.config import environment as settings
+
+if __name__ == "__main__":
+    # As commands do before they import TensorFlow.
+    settings.pin()
+
 import tensorflow as tf
 from absl import flags
 

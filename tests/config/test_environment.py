@@ -1,0 +1,105 @@
+"""Settings from outside the configuration: commands set them, programs are told of them."""
+
+import os
+
+import keras
+import pytest
+
+from c3tf.config import environment
+from c3tf.errors import UserError
+from c3tf.nets import deeplab
+
+VARIABLES = {
+    "KERAS_MAX_STEPS_PER_EPOCH": "3",
+    "KERAS_MAX_EPOCHS": "1",
+    "KERAS_BACKEND": "jax",
+    "TF_USE_LEGACY_KERAS": "1",
+    "NVIDIA_TF32_OVERRIDE": "0",
+    "TF_ENABLE_AUTO_MIXED_PRECISION": "1",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+    "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+    "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+}
+KERAS = {
+    "floatx": "float16",
+    "image_data_format": "channels_first",
+    "epsilon": 1e-3,
+    "max_epochs": 1,
+    "max_steps_per_epoch": 3,
+    "dtype_policy": "mixed_bfloat16",
+}
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch):
+    """Keeps this process's settings, whatever a test does to them."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for name in VARIABLES:
+        os.environ.pop(name, None)
+    monkeypatch.setattr(environment, "_is_pinned", False)
+    before = {name: getattr(keras.config, name)() for name in KERAS}
+    yield
+    for name, value in before.items():
+        getattr(keras.config, f"set_{name}")(value)
+
+
+def test_a_command_sets_aside_what_decides_results_and_says_so():
+    os.environ |= VARIABLES
+    os.environ["XLA_FLAGS"] += " --xla_dump_to=graphs"
+    aside = environment.pin()
+    assert sorted(aside) == sorted(f"{name}={value}" for name, value in VARIABLES.items())
+    left = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    assert left == {"KERAS_BACKEND": "tensorflow", "XLA_FLAGS": "--xla_dump_to=graphs"}
+    assert environment.pin() == []
+
+
+def test_a_command_sets_keras():
+    for name, value in KERAS.items():
+        getattr(keras.config, f"set_{name}")(value)
+    environment.pin()
+    environment.settle()
+    assert (keras.config.floatx(), keras.config.image_data_format()) == ("float32", "channels_last")
+    assert (keras.config.epsilon(), keras.config.dtype_policy().name) == (1e-7, "float32")
+    assert keras.config.max_epochs() is keras.config.max_steps_per_epoch() is None
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_a_program_is_told_of_a_setting_of_keras(name):
+    environment.settle()
+    getattr(keras.config, f"set_{name}")(KERAS[name])
+    with pytest.raises(UserError, match=rf"keras\.config\.{name}\(\) = .* in place of"):
+        environment.settle()
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_program_is_told_of_a_variable(name):
+    os.environ[name] = VARIABLES[name]
+    with pytest.raises(UserError, match=f"{name}={VARIABLES[name]} in the environment"):
+        environment.settle()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"floatx": "float8"}', "`floatx` must be one of float16, float32, float64. Received: 'f"),
+        ('{"image_data_format": 1}', "`image_data_format` must be one of"),
+        ('{"epsilon": 1}', "`epsilon` must be a number with a point. Received: 1"),
+        ("[]", "it holds no object"),
+    ],
+)
+def test_a_file_that_keras_cannot_start_with_is_named(tmp_path, text, said):
+    os.environ["KERAS_HOME"] = str(tmp_path)
+    environment.check_keras_file()
+    (tmp_path / "keras.json").write_text(text)
+    with pytest.raises(UserError, match=r"keras\.json keeps Keras from starting") as error:
+        environment.check_keras_file()
+    assert said in str(error.value)
+    # Keras itself takes what is no JSON for nothing.
+    (tmp_path / "keras.json").write_text("{")
+    environment.check_keras_file()
+
+
+def test_a_network_is_not_built_in_another_layout():
+    keras.config.set_image_data_format("channels_first")
+    with pytest.raises(ValueError, match="must be 'channels_last'"):
+        deeplab.build("resnet50", 3, backbone_weights="random")
