@@ -48,6 +48,9 @@ class LabelMap:
             raise LabelMapError(
                 f"`class_names` must hold 1 to {IGNORE - 1} names. Received: {n} names."
             )
+        for name in self.class_names:
+            if not name or not name.isprintable():
+                raise LabelMapError(f"`class_names` must be printable. Received: {name!a}")
         if len(set(self.class_names)) != n:
             raise LabelMapError(f"`class_names` must differ. Received: {self.class_names}")
         for field, values in (("colors", self.colors), ("raw_ids", self.raw_ids)):
@@ -96,16 +99,29 @@ class LabelMap:
         """
         try:
             return cls(
-                name=str(data["name"]),
-                class_names=tuple(str(v) for v in data["class_names"]),
-                colors=tuple(tuple(int(v) for v in color) for color in data["colors"]),
-                raw_ids=tuple(int(v) for v in data["raw_ids"]),
-                ignored_raw_ids=tuple(int(v) for v in data.get("ignored_raw_ids", ())),
+                name=_text(data["name"]),
+                class_names=tuple(map(_text, data["class_names"])),
+                colors=tuple(tuple(map(_whole, color)) for color in data["colors"]),
+                raw_ids=tuple(map(_whole, data["raw_ids"])),
+                ignored_raw_ids=tuple(map(_whole, data.get("ignored_raw_ids", ()))),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, LabelMapError):
                 raise
             raise LabelMapError(f"Not a label map: {error!r}") from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!a:.40} is no text")
+    return value
+
+
+def _whole(value: Any) -> int:
+    # Of 64 bits, as the arrays that ids are put into.
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise TypeError(f"{value!a:.40} is no id or colour")
+    return value
 
 
 def _map_from_rows(name: str, rows: tuple, ignored: tuple[int, ...]) -> LabelMap:

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from c3tf.errors import DataError
-from c3tf.io import files, json_files
+from c3tf.io import files, json_files, places, schema
 from c3tf.labels import LabelMap, LabelMapError
 
 __all__ = [
@@ -165,6 +165,8 @@ class Manifest:
                 f"{path} holds {len(names)} names, but {FILE_NAME} counts {info.count} images. "
                 f"{ADVICE}"
             )
+        if wrong := [name for name in names if not name.isprintable()]:
+            raise DataError(f"{path} holds a name that is not printable: {wrong[0]!a}. {ADVICE}")
         return names
 
 
@@ -202,15 +204,64 @@ def load(data_dir: str) -> Manifest:
         raise DataError(f"{data_dir!r} is no converted data set: it has no {FILE_NAME}. {how}")
     text = "{path} is damaged: {reason}. Convert the data set again."
     data = json_files.read(path, error=DataError, text=text)
+    if "format" not in data:
+        raise DataError(text.format(path=path, reason="it lacks `format`"))
+    version = data.pop("format")
+    if version != _FORMAT:
+        raise DataError(f"{path} has format {version!a:.40}; this program reads format {_FORMAT}.")
     try:
-        version = data.pop("format")
-        if version != _FORMAT:
-            raise DataError(f"{path} has format {version}; this program reads format {_FORMAT}.")
-        data["label_map"] = LabelMap.from_json(data["label_map"])
-        data["splits"] = {name: _split_from_json(v) for name, v in data["splits"].items()}
-        return Manifest(**data, data_dir=data_dir)
-    except (AttributeError, KeyError, TypeError, LabelMapError) as error:
-        raise DataError(text.format(path=path, reason=repr(error))) from error
+        _MANIFEST(data, "")
+        data["label_map"] = label_map = LabelMap.from_json(data["label_map"])
+        for name, split in data["splits"].items():
+            _check_counts(name, split, label_map)
+    except (schema.SchemaError, LabelMapError) as error:
+        raise DataError(text.format(path=path, reason=str(error).rstrip("."))) from error
+    data["splits"] = {name: _split_from_json(held) for name, held in data["splits"].items()}
+    return Manifest(**data, data_dir=data_dir)
+
+
+def _check_counts(name: str, split: dict[str, Any], label_map: LabelMap) -> None:
+    """Refuses counts of a split that cannot be those of one data set."""
+    if split["labeled"] > split["count"]:
+        raise schema.SchemaError(f"split {name!r} has more labeled images than images")
+    if len(split["class_pixels"]) != label_map.num_classes:
+        raise schema.SchemaError(
+            f"`class_pixels` of split {name!r} has {len(split['class_pixels'])} entries for "
+            f"{label_map.num_classes} classes"
+        )
+
+
+def _file(value: Any, where: str) -> None:
+    """Checks the name of a file below the data set's directory."""
+    schema.text(value, where)
+    reason = places.problem(value)
+    if reason is None and not value.isprintable():
+        reason = "it is not printable"
+    if reason:
+        raise schema.SchemaError(f"`{where}` names no file of the data set: {reason}")
+
+
+_COUNT, _TEXT = schema.integer(), schema.text
+_SHARD = {"file": _file, "count": _COUNT, "bytes": _COUNT, "sha256": _TEXT}
+_SPLIT = {
+    **dict.fromkeys(("count", "labeled", "ignored_pixels"), _COUNT),
+    "names_file": _file,
+    "shards": schema.listed(schema.record(_SHARD, closed=True)),
+    "class_pixels": schema.listed(_COUNT),
+    "left_out": schema.listed(schema.record({"source": _TEXT, "reason": _TEXT}, closed=True)),
+}
+# What stands in the file beside its format.
+_MANIFEST = schema.record(
+    {
+        **dict.fromkeys(("dataset", "converter", "converter_version", "source"), _TEXT),
+        **dict.fromkeys(("options", "label_map"), schema.thing),
+        "splits": schema.named(
+            schema.record(_SPLIT, {"image_sizes": schema.named(_COUNT)}, closed=True)
+        ),
+    },
+    {"software": schema.named(_TEXT)},
+    closed=True,
+)
 
 
 def _how_to_make(data_dir: str) -> str:

@@ -6,10 +6,37 @@ from typing import Any
 import numpy as np
 
 from c3tf.evaluation import metrics
+from c3tf.io import schema
 from c3tf.labels import LabelMap
 
 # Of the JSON form; raised when a reader of the earlier one would misread it.
 SCHEMA = 2
+
+
+_COUNTS = schema.listed(schema.listed(schema.integer(high=2**53)))
+_STATED = schema.record(
+    {
+        "images": schema.integer(),
+        "protocol": schema.thing,
+        "metrics": schema.thing,
+        "label_map": schema.thing,
+        "confusion": _COUNTS,
+    },
+    {"confident": schema.optional(schema.record({"confusion": _COUNTS}))},
+)
+
+
+def counts(rows: list[list[int]], label_map: LabelMap) -> np.ndarray:
+    """Returns a confusion matrix `(C, C)` int64 from plain data.
+
+    Raises:
+        SchemaError: it holds no counts of these classes.
+    """
+    _COUNTS(rows, "confusion")
+    classes = label_map.num_classes
+    if len(rows) != classes or any(len(row) != classes for row in rows):
+        raise schema.SchemaError(f"`confusion` must be of {classes} x {classes} classes")
+    return np.array(rows, np.int64)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,17 +98,18 @@ class EvaluationResult:
         """Reads what `to_json` returned.
 
         Raises:
-            ValueError, KeyError, TypeError: `data` is something else, or of another schema.
+            ValueError: `data` is something else, or of another schema.
         """
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"`schema` must be {SCHEMA}. Received: schema={data['schema']}")
-        confident = data.get("confident")
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"`schema` must be {SCHEMA}. Received: schema={data.get('schema')!a}")
+        _STATED(data, "")
+        label_map, confident = LabelMap.from_json(data["label_map"]), data.get("confident")
         return cls(
-            confusion=np.array(data["confusion"], np.int64),
-            label_map=LabelMap.from_json(data["label_map"]),
+            confusion=counts(data["confusion"], label_map),
+            label_map=label_map,
             images=data["images"],
             protocol=data["protocol"],
-            confident=None if confident is None else np.array(confident["confusion"], np.int64),
+            confident=None if confident is None else counts(confident["confusion"], label_map),
         )
 
     def _metrics(self, confusion: np.ndarray) -> dict[str, Any]:

@@ -1,20 +1,25 @@
-"""JSON files: read with one clear error, written whole or not at all."""
+"""JSON files: read within bounds and by a schema, written whole or not at all."""
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from typing import Any
 
 from c3tf.errors import UserError
-from c3tf.io import files
+from c3tf.io import files, schema
+from c3tf.io.schema import Check, SchemaError
 
 _KINDS = {dict: "object", list: "list"}
+# The description of a data set with 100,000 files left out has 20 MB.
+MOST_BYTES = 256 << 20
 
 
 def read(
     path: str | os.PathLike,
     kind: type[dict | list] = dict,
     *,
+    check: Check = schema.anything,
     error: Callable[[str], UserError] = UserError,
     text: str = "{path} cannot be read: {reason}.",
 ) -> Any:
@@ -23,28 +28,60 @@ def read(
     Args:
         path: the file.
         kind: what it must hold.
+        check: what that must look like, see `c3tf.io.schema`.
         error: makes the error about its contents from the text.
         text: says what is wrong with the contents of `{path}` for a `{reason}`, and what to do.
 
     Raises:
-        UserError: there is no such file, or it cannot be read; where it is no JSON or of another
-            kind, as `error` makes it.
+        UserError: there is no such file, or it cannot be read; where it is no JSON or something
+            else than is asked for, as `error` makes it.
     """
     try:
-        content = files.read_text(os.fspath(path))
+        content = _content(os.fspath(path))
     except FileNotFoundError as cause:
         raise UserError(f"There is no file {path}.") from cause
     except OSError as cause:
         raise UserError(f"{path} cannot be read: {cause.strerror or cause}.") from cause
-    except UnicodeDecodeError as cause:
-        raise error(text.format(path=path, reason=f"it is no text ({cause})")) from cause
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as cause:
-        raise error(text.format(path=path, reason=f"it is no JSON ({cause})")) from cause
-    if not isinstance(data, kind):
-        raise error(text.format(path=path, reason=f"it holds no {_KINDS[kind]}"))
+        data = parse(content)
+        if not isinstance(data, kind):
+            raise SchemaError(f"it holds no {_KINDS[kind]}")
+        check(data, "")
+    except SchemaError as cause:
+        raise error(text.format(path=path, reason=str(cause).rstrip("."))) from cause
     return data
+
+
+def parse(content: bytes | str) -> Any:
+    """Parses JSON from anywhere.
+
+    Raises:
+        SchemaError: it is no JSON, or breaks what `schema.check_plain` asks of all data.
+    """
+    if len(content) > MOST_BYTES:
+        raise SchemaError(f"it is longer than {MOST_BYTES} bytes")
+    try:
+        data = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
+    except UnicodeDecodeError as cause:
+        raise SchemaError(f"it is no text ({cause})") from cause
+    except (ValueError, RecursionError) as cause:
+        raise SchemaError(f"it is no JSON ({cause})") from cause
+    schema.check_plain(data)
+    return data
+
+
+def _content(path: str) -> bytes:
+    """Reads a file, of a local one no more than is allowed."""
+    if files.is_remote(path):
+        return files.read_bytes(path)
+    # Opened without waiting: a pipe would keep the command for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "it is a directory" if stat.S_ISDIR(mode) else "it is no regular file"
+            raise OSError(kind)
+        return file.read(MOST_BYTES + 1)
 
 
 def write(path: str | os.PathLike, data: Any) -> None:

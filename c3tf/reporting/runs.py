@@ -9,11 +9,29 @@ import numpy as np
 
 from c3tf.config import with_present_names
 from c3tf.errors import UserError
-from c3tf.io import json_files, run_files
+from c3tf.evaluation.result import counts
+from c3tf.io import json_files, run_files, schema
 from c3tf.labels import LabelMap
 from c3tf.runs import journal, run_dir
 from c3tf.visualization import examples
 from c3tf.visualization.examples import Example
+
+_SHARE = schema.optional(schema.number(0, 1))
+_EVALUATION = schema.record(
+    {
+        "metrics": schema.record(
+            {
+                "iou": schema.named(_SHARE),
+                "mean_iou_cityscapes": _SHARE,
+                "mean_iou_bdd100k": _SHARE,
+                "frequency_weighted_iou": _SHARE,
+                "pixel_accuracy": _SHARE,
+            }
+        ),
+        "label_map": schema.thing,
+        "confusion": schema.anything,
+    }
+)
 
 
 class ReportError(UserError):
@@ -72,7 +90,7 @@ class RunData:
 
     def curve(self, name: str) -> list[tuple[float, float]]:
         """Returns a scalar over the steps at which it was logged."""
-        return [(e["step"], e[name]) for e in self.scalars if isinstance(e.get(name), (int, float))]
+        return [(e["step"], e[name]) for e in self.scalars if name in e]
 
 
 def find(paths: Sequence[str]) -> list[str]:
@@ -106,11 +124,13 @@ def load(path: str, name: str) -> RunData:
         ReportError: a file is damaged.
     """
     config = os.path.join(path, run_files.CONFIG)
-    facts = json_files.read(config, error=ReportError)
-    if not isinstance(facts.get("config"), dict):
-        raise ReportError(f"{config} is no run's configuration.")
+    text = "{path} is no run's configuration: {reason}."
+    facts = json_files.read(config, check=run_dir.FACTS, error=ReportError, text=text)
     facts["config"] = with_present_names(facts["config"])
-    scalars = [e for e in journal.read(os.path.join(path, run_files.METRICS)) if "step" in e]
+    scalars = [
+        {name: value for name, value in entry.items() if _is_number(value)}
+        for entry in journal.read(os.path.join(path, run_files.METRICS))
+    ]
     shown = examples.read(path)
     sheets = [os.path.join(p, run_files.PREDICTIONS) for p in (path, os.path.dirname(path))]
     return RunData(
@@ -143,18 +163,18 @@ def _evaluations(path: str) -> list[Evaluation]:
         if not (measured := run_files.evaluated(name)):
             continue
         file = os.path.join(folder, name)
-        data = json_files.read(file, error=ReportError)
+        text = "{path} is no evaluation: {reason}."
+        data = json_files.read(file, check=_EVALUATION, error=ReportError, text=text)
         try:
-            metrics = dict(data["metrics"])
-            evaluation = Evaluation(
-                step=measured[0],
-                network=measured[1],
-                iou=metrics.pop("iou"),
-                metrics=metrics,
-                confusion=np.array(data["confusion"], np.int64),
-                label_map=LabelMap.from_json(data["label_map"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ReportError(f"{file} is no evaluation: {error!r}") from error
-        found.append(evaluation)
+            label_map = LabelMap.from_json(data["label_map"])
+            confusion = counts(data["confusion"], label_map)
+        except ValueError as error:
+            raise ReportError(text.format(path=file, reason=error)) from error
+        metrics = data["metrics"]
+        iou = metrics.pop("iou")
+        found.append(Evaluation(*measured, metrics, iou, confusion, label_map))
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -51,8 +51,9 @@ def overview(runs: Sequence[RunData]) -> Html:
         scores = [_percent(e.metrics["mean_iou_cityscapes"]) if e else "-" for e in _last(run)]
         split = str(run.facts.get("split", "-"))
         backbone = str(network.get("backbone", "-"))
-        steps = f"{done:,} of {training.get('steps', 0):,}"
-        method = config.get("method", {}).get("name", "-")
+        total = training.get("steps", 0)
+        steps = f"{done:,} of {total:,}" if isinstance(total, int) else f"{done:,} of {total}"
+        method = str(config.get("method", {}).get("name", "-"))
         rows.append([run.name, method, backbone, split, steps, *scores])
     head = ["run", "method", "backbone", "split", "steps", "mIoU student", "mIoU teacher"]
     return table(head, rows, "text")

@@ -15,10 +15,24 @@ import numpy as np
 from absl import logging
 
 from c3tf.errors import UserError
-from c3tf.io import files
+from c3tf.io import files, json_files, schema
 
 _FACTS = "facts"
-_REQUIRED_FACTS = {"config", "has_teacher", "label_map", "network", "step"}
+_STATED = schema.record(
+    {
+        "config": schema.named(schema.thing),
+        "has_teacher": schema.flag,
+        "label_map": schema.thing,
+        "network": schema.text,
+        "step": schema.integer(),
+    },
+    {
+        "split": schema.text,
+        "best": schema.number(),
+        "is_best": schema.flag,
+        "evaluation_due": schema.flag,
+    },
+)
 # What NumPy and zipfile raise for files that are damaged or something else.
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
 
@@ -67,9 +81,8 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        facts = json.loads(str(arrays.pop(_FACTS)))
-        if not isinstance(facts, dict) or not facts.keys() >= _REQUIRED_FACTS:
-            raise ValueError(f"it does not state {', '.join(sorted(_REQUIRED_FACTS))}")
+        facts = json_files.parse(str(arrays.pop(_FACTS)))
+        _STATED(facts, "")
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no checkpoint {path}.") from error
     except _UNREADABLE as error:

@@ -24,6 +24,9 @@ from c3tf.training import precision
 from c3tf.training.optimizer import steps_done
 from c3tf.versions import versions
 
+# Kinds of NumPy's that weights and counts are stored in.
+_NUMBERS = "biuf"
+
 
 @dataclasses.dataclass(frozen=True)
 class LoadedNetwork:
@@ -36,6 +39,7 @@ class LoadedNetwork:
         config: the run's configuration, as `Config.to_dict` gives it.
         thresholds: `(C,)` DCRS thresholds; None for a run without a teacher.
         split: hash of the labeled split; empty when the checkpoint does not say.
+        sha256: of the checkpoint's file.
     """
 
     model: keras.Model
@@ -44,6 +48,7 @@ class LoadedNetwork:
     config: dict[str, Any]
     thresholds: np.ndarray | None
     split: str = ""
+    sha256: str = ""
 
 
 class CheckpointStore:
@@ -223,14 +228,23 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
     # Layers are restored from their own description, because what they need around the weights
     # (input scaling, stride placement) belongs to the weights the run began with.
     model = keras.models.model_from_json(facts["network"])
-    stored = {name: array for name, array in arrays.items() if name.startswith(f"{weights}/")}
+    stored = _only(arrays, f"{weights}/")
     variables = {f"{weights}/{v.path}": v for v in model.weights}
     _check_fit(path, stored, {name: tuple(v.shape) for name, v in variables.items()})
     for name, variable in variables.items():
         variable.assign(stored[name])
-    thresholds = arrays["thresholds"] if facts["has_teacher"] else None
+    thresholds = None
+    if facts["has_teacher"]:
+        _check_fit(path, _only(arrays, "thresholds"), {"thresholds": (label_map.num_classes,)})
+        thresholds = arrays["thresholds"]
     return LoadedNetwork(
-        model, label_map, facts["step"], facts["config"], thresholds, facts.get("split", "")
+        model,
+        label_map,
+        facts["step"],
+        facts["config"],
+        thresholds,
+        facts.get("split", ""),
+        files.sha256(path),
     )
 
 
@@ -253,6 +267,10 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     return named
 
 
+def _only(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def _to_numpy(variable: Any) -> np.ndarray:
     return tf.convert_to_tensor(variable).numpy()
 
@@ -268,5 +286,7 @@ def _check_fit(
             raise CheckpointError(
                 f"{path} does not fit: {name} has shape {arrays[name].shape}, expected {shape}."
             )
+        if arrays[name].dtype.kind not in _NUMBERS:
+            raise CheckpointError(f"{path} does not fit: {name} holds {arrays[name].dtype}.")
     if extra := sorted(set(arrays) - set(shapes)):
         raise CheckpointError(f"{path} does not fit: it holds {extra[0]}, which is not expected.")

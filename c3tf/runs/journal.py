@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from c3tf.errors import StorageError
-from c3tf.io import files, run_files
+from c3tf.io import files, json_files, run_files, schema
+from c3tf.io.schema import SchemaError
+
+_ENTRY = schema.record({"step": schema.integer()})
 
 
 class Journal:
@@ -45,17 +48,20 @@ def line(entry: dict[str, Any]) -> str:
 
 
 def read(path: str) -> list[dict[str, Any]]:
-    """Reads the whole lines of a file of JSON objects; a line that was cut off is left out."""
+    """Reads the whole lines of a file of JSON objects, each about a step.
+
+    A line that was cut off, or was not written by `append`, is left out.
+    """
     if not os.path.exists(path):
         return []
     entries = []
     for line in files.read_bytes(path).splitlines():
         try:
-            entry = json.loads(line)
-        except ValueError:
+            entry = json_files.parse(line)
+            _ENTRY(entry, "")
+        except SchemaError:
             continue
-        if isinstance(entry, dict):
-            entries.append(entry)
+        entries.append(entry)
     return entries
 
 

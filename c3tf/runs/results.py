@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from c3tf.config import Config
 from c3tf.data import manifest as manifests
+from c3tf.data.record import decode_name
 from c3tf.data.validation import val_dataset
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference.networks import predictor
@@ -118,7 +119,7 @@ def read(config: Config) -> RunResult | None:
             card["source"]["weights"] == training.export_weights,
             not run_dir.differences(before, now),
             examples.read(output) is not None,
-            *(result.protocol["step"] == training.steps for result in evaluations.values()),
+            *(result.protocol.get("step") == training.steps for result in evaluations.values()),
             *(
                 os.path.isfile(run_dir.evaluation_path(output, training.steps, name))
                 for name in evaluations
@@ -154,7 +155,7 @@ def _write_examples(
         image, label = held["image"], held["label"]
         size = tf.shape(label)[1:3]
         predictions = {name: p(image, size)[0].numpy() for name, p in predictors.items()}
-        name = held["name"][0].numpy().decode()
+        name = decode_name(held["name"][0].numpy())
         found.append(
             examples.Example(name, image[0].numpy(), label[0, ..., 0].numpy(), predictions)
         )

@@ -1,6 +1,7 @@
 """The model card: what an exported model is, where it comes from, and what its files hash to."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from c3tf.errors import UserError
 from c3tf.inference.options import RESIZE
-from c3tf.io import json_files
+from c3tf.io import json_files, places, schema
 from c3tf.labels import LabelMap
 from c3tf.versions import versions
 
@@ -17,6 +18,22 @@ FILE = "model_card.json"
 _CARD_VERSION = 2
 # What a source says that has a place of its own in the card.
 _CONFIGURATION, _DATA = "config", ("data", "split")
+
+
+_CARD = schema.record(
+    {"source": schema.thing},
+    {
+        "files": schema.named(
+            schema.record({"bytes": schema.integer(), "sha256": schema.text}, closed=True)
+        ),
+        "configuration": schema.named(schema.thing),
+        "data": schema.named(schema.text),
+    },
+)
+_MEASURED = schema.record(
+    {"metrics": schema.thing, "images": schema.integer(), "protocol": schema.thing},
+    {"label_map": schema.thing},
+)
 
 
 class CardError(UserError):
@@ -84,9 +101,10 @@ def measured(result: dict[str, Any]) -> dict[str, Any]:
         CardError: `result` is something else.
     """
     try:
-        return {**result["metrics"], **{key: result[key] for key in ("images", "protocol")}}
-    except (KeyError, TypeError) as error:
-        raise CardError(f"Not a result of `python -m c3tf.evaluate`: it lacks {error}.") from error
+        _MEASURED(result, "")
+    except schema.SchemaError as error:
+        raise CardError(f"Not a result of `python -m c3tf.evaluate`: {error}.") from error
+    return {**result["metrics"], **{key: result[key] for key in ("images", "protocol")}}
 
 
 def write(folder: Path, card: dict[str, Any]) -> None:
@@ -105,12 +123,9 @@ def read(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no card, it is damaged, or a file is missing or not what was written.
     """
-    card = json_files.read(folder / FILE, error=CardError)
-    files = card.get("files", {})
-    if not isinstance(files, dict):
-        raise CardError(f"{folder / FILE} cannot be read: it lists no files.")
-    for name, expected in files.items():
-        path = folder / name
+    card = json_files.read(folder / FILE, check=_CARD, error=CardError)
+    for name, expected in card.get("files", {}).items():
+        path = Path(places.below(folder, name))
         if not path.is_file():
             raise CardError(f"{path} is missing, though {FILE} lists it. Export the model again.")
         if _checksum(path) != expected:
@@ -119,6 +134,12 @@ def read(folder: Path) -> dict[str, Any]:
                 "Export the model again."
             )
     return card
+
+
+def digest(card: dict[str, Any]) -> str:
+    """Returns the identity of an exported model's contents: 64 hex digits over its files'."""
+    text = json.dumps(card.get("files", {}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checksum(path: Path) -> dict[str, Any]:

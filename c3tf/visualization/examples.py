@@ -7,13 +7,22 @@ import numpy as np
 from PIL import Image
 
 from c3tf.errors import UserError
-from c3tf.io import json_files
+from c3tf.io import json_files, places, schema
 from c3tf.io.images import write_class_map, write_png
 from c3tf.io.run_files import EXAMPLES
 from c3tf.labels import LabelMap
 
 _INDEX = "examples.json"
 _IMAGE, _LABEL = "image", "label"
+
+
+_FACTS = schema.record(
+    {
+        "names": schema.listed(schema.text),
+        "networks": schema.listed(schema.text),
+        "label_map": schema.thing,
+    }
+)
 
 
 class Example(NamedTuple):
@@ -64,7 +73,7 @@ def read(run_dir: str) -> tuple[list[Example], LabelMap] | None:
     if not os.path.exists(path):
         return None
     try:
-        facts = json_files.read(path)
+        facts = json_files.read(path, check=_FACTS)
         examples = [
             Example(
                 name,
@@ -81,9 +90,12 @@ def read(run_dir: str) -> tuple[list[Example], LabelMap] | None:
 
 
 def _path(folder: str, place: int, what: str) -> str:
-    return os.path.join(folder, f"{place:02d}-{what}.png")
+    return places.below(folder, f"{place:02d}-{what}.png")
 
 
 def _read(folder: str, place: int, what: str) -> np.ndarray:
     with Image.open(_path(folder, place, what)) as picture:
-        return np.asarray(picture)
+        pixels = np.asarray(picture)
+    if pixels.dtype != np.uint8 or pixels.shape[2:] != ((3,) if what == _IMAGE else ()):
+        raise ValueError(f"{_path(folder, place, what)} is no picture of a run")
+    return pixels
