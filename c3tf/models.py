@@ -17,7 +17,7 @@ from c3tf.inference import networks, test_time
 from c3tf.inference.model import InferenceModel
 from c3tf.inference.networks import Predictor
 from c3tf.inference.options import WEIGHTS, InferenceOptions
-from c3tf.io import json_files, run_files, writable
+from c3tf.io import json_files, leftovers, run_files, writable
 from c3tf.labels import LabelMap
 from c3tf.serving import model_card, saved_model
 from c3tf.serving.options import SAVED_MODEL, ExportOptions
@@ -155,7 +155,9 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> Inference
     """
     path = os.fspath(path)
     if not os.path.exists(path):
-        raise UserError(f"There is no model at {path}.")
+        held = leftovers.earlier(path)
+        more = f" An export was killed and left the earlier one in {held}." if held else ""
+        raise UserError(f"There is no model at {path}.{more}")
     if saved_model.is_saved_model(path):
         if weights is not None:
             raise UserError(
@@ -163,7 +165,12 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> Inference
                 f"holds one network. Received: --weights={weights}"
             )
         served = saved_model.load(path)
-        source = {"model": path, "kind": "saved_model", "exported_from": served.card["source"]}
+        source = {
+            "model": path,
+            "kind": "saved_model",
+            "sha256": model_card.digest(served.card),
+            "exported_from": served.card["source"],
+        }
         return InferenceModel(served.predict, served.probabilities, served.label_map, source)
     if os.path.isfile(os.path.join(path, saved_model.MODEL_CARD_FILE)):
         raise UserError(
@@ -176,7 +183,13 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> Inference
     check_run(path, "--model", _or_saved_model(path))
     weights = weights or WEIGHTS[0]
     loaded = checkpoints.load_network(path, weights=weights)
-    source = {"model": path, "kind": "checkpoint", "weights": weights, "step": loaded.step}
+    source = {
+        "model": path,
+        "kind": "checkpoint",
+        "weights": weights,
+        "step": loaded.step,
+        "sha256": loaded.sha256,
+    }
     return InferenceModel(
         networks.predictor(loaded.model),
         networks.probabilities(loaded.model),
@@ -220,7 +233,8 @@ def export(
     if not os.path.isdir(folder):
         folder = os.path.dirname(os.path.dirname(folder))
     if result is not None:
-        _check_result(metrics, result, loaded.label_map, weights, loaded.step)
+        facts = {"weights": weights, "step": loaded.step, "sha256": loaded.sha256}
+        _check_result(metrics, result, loaded.label_map, facts)
     else:
         result = _read_if_there(run_dir.evaluation_path(folder, loaded.step, weights))
     facts = _read_if_there(os.path.join(folder, run_files.CONFIG)) or {}
@@ -282,14 +296,14 @@ def _read_if_there(path: str) -> dict[str, Any] | None:
 
 
 def _check_result(
-    path: str, result: dict[str, Any], label_map: LabelMap, weights: str, step: int
+    path: str, result: dict[str, Any], label_map: LabelMap, facts: dict[str, Any]
 ) -> None:
     """Refuses a result that was measured of another network, as far as it says so."""
     protocol = model_card.measured(result)["protocol"]
     names = result.get("label_map", {}).get("class_names")
     if names != list(label_map.class_names):
         raise UserError(f"`--metrics` must be of the exported network's classes. Received: {path}")
-    for name, own in (("weights", weights), ("step", step)):
+    for name, own in facts.items():
         if protocol.get(name, own) != own:
             raise UserError(
                 f"`--metrics` must be measured with {name} {own}. Received: {path}, measured with "

@@ -16,6 +16,7 @@ import tiny_segmenter
 from c3tf import export, models
 from c3tf.errors import UserError
 from c3tf.inference import networks
+from c3tf.io import locks
 from c3tf.nets import deeplab
 from c3tf.runs import checkpoints, run_dir
 from c3tf.serving import keras_tflite, model_card, saved_model
@@ -290,6 +291,26 @@ def test_overwriting_goes_from_format_to_format(tmp_path):
     assert saved_model.load(path).label_map == LABEL_MAP
 
 
+def test_an_export_that_was_killed_is_put_back_and_a_second_one_waits(tmp_path):
+    path, network = tmp_path / "model", tiny_network.build()
+    saved_model.save(network, LABEL_MAP, path)
+    aside = tmp_path / (".model.earlier-" + "0" * 32)
+    path.rename(aside)
+    (tmp_path / (".partial-" + "0" * 32 + "-model")).mkdir()
+    with pytest.raises(UserError, match="left the earlier one in"):
+        models.open_model(path)
+    with pytest.raises(UserError, match="exists"):
+        saved_model.check_target(path)
+    assert [found.name for found in tmp_path.iterdir()] == ["model"]
+    other = tmp_path / (".partial-" + "1" * 32 + "-model")
+    other.mkdir()
+    with (
+        locks.alone(other, UserError("busy"), ""),
+        pytest.raises(UserError, match="Another process exports to"),
+    ):
+        saved_model.save(network, LABEL_MAP, path, overwrite=True)
+
+
 @pytest.mark.parametrize("change", ["damage", "remove"])
 def test_files_are_checked_on_loading(tmp_path, change):
     path = saved_model.save(tiny_network.build(), LABEL_MAP, tmp_path / "model")
@@ -344,11 +365,25 @@ def test_the_archive_upsamples_as_the_savedmodel_does(tmp_path, size):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_the_output_stride_is_that_of_the_network(tmp_path):
+def test_the_output_stride_is_that_of_the_network():
     assert networks.output_stride(networks.logits_network(tiny_network.build())) == 4
     image = keras.Input((None, None, 3))
     uneven = keras.Model(image, keras.layers.Conv2D(1, 3, strides=(1, 2), padding="same")(image))
     assert networks.output_stride(uneven) is None
-    keras_tflite.write_keras(uneven, tmp_path / "model.keras")
-    archived = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert archived(np.zeros((1, 8, 8, 3), np.float32)).shape == (1, 8, 4, 1)
+
+
+def test_what_built_in_layers_cannot_upsample_is_no_archive(tmp_path):
+    network = deeplab.build("efficientnet_lite0", 4, 16, 8, "random", align_corners=True)
+    for formats in (["keras"], ["saved_model", "keras"]):
+        with pytest.raises(UserError, match="built-in layers cannot bring its logits"):
+            saved_model.save(network, LABEL_MAP, tmp_path / "model", options=ExportOptions(formats))
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensorflow_lite_takes_its_own_size_alone(exported):
+    for name in keras_tflite.TFLITE_FILES.values():
+        for shape in ([1, 96, 64], [1, 32, 192], [1, 1, 96], [1, 64, 1], [2, 64, 96], [1, 65, 96]):
+            interpreter = tf.lite.Interpreter(str(exported / name))
+            interpreter.resize_tensor_input(0, [*shape, 3])
+            with pytest.raises((RuntimeError, ValueError)):
+                interpreter.allocate_tensors()

@@ -1,6 +1,8 @@
 """Predicting files: from images to outputs, resumed, refused, and as a command."""
 
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,11 +12,13 @@ import tensorflow as tf
 from PIL import Image
 
 import tiny_network
-from c3tf import predict
+from c3tf import models, predict
 from c3tf.errors import UserError
-from c3tf.inference import networks, prediction
+from c3tf.inference import networks, predict_files, prediction
 from c3tf.inference.image_files import find_images
+from c3tf.inference.options import PredictionOptions
 from c3tf.inference.prediction_files import Outputs
+from c3tf.io import locks
 from c3tf.serving import saved_model
 from tiny_network import LABEL_MAP
 
@@ -184,3 +188,37 @@ def test_the_command_complains_in_one_line(photos, tmp_path, repository):
     last = done.stderr.strip().splitlines()[-1]
     assert last.endswith(f"c3tf.predict: error: There is no model at {tmp_path / 'no'}.")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_prediction_goes_on_with_the_same_contents_wherever_the_model_lies(photos, tmp_path):
+    first = models.open_model(saved_model.save(tiny_network.build(0), LABEL_MAP, tmp_path / "one"))
+    other = models.open_model(saved_model.save(tiny_network.build(1), LABEL_MAP, tmp_path / "two"))
+    moved = models.open_model(shutil.move(tmp_path / "one", tmp_path / "moved"))
+    output, options = str(tmp_path / "out"), PredictionOptions(formats=("train_ids",))
+    predict_files.predict_files(lambda: first, str(photos), output, options)
+    resumed = dataclasses.replace(options, resume=True)
+    again = predict_files.predict_files(lambda: moved, str(photos), output, resumed)
+    assert (again.total, again.there) == (3, 3)
+    # Another model that took the first one's place.
+    replaced = dataclasses.replace(other, source={**other.source, "model": first.source["model"]})
+    with pytest.raises(UserError, match="Another model"):
+        predict_files.predict_files(lambda: replaced, str(photos), output, resumed)
+
+
+def test_one_prediction_at_a_time_and_nothing_unfinished_stays(photos, tmp_path):
+    model = models.open_model(saved_model.save(tiny_network.build(), LABEL_MAP, tmp_path / "m"))
+    output, options = tmp_path / "out", PredictionOptions(formats=("train_ids",))
+    (output / "train_ids").mkdir(parents=True)
+    (output / "train_ids" / (".partial-" + "0" * 32 + "-a.png")).write_bytes(b"cut")
+    with (
+        locks.alone(output, UserError("busy"), ""),
+        pytest.raises(UserError, match="Another process predicts into"),
+    ):
+        predict_files.predict_files(lambda: model, str(photos), str(output), options)
+    predict_files.predict_files(lambda: model, str(photos), str(output), options)
+    assert files_in(output / "train_ids") == ["a.png", "street/b.png", "street/c.png"]
+    # What is refused leaves nothing.
+    both = dataclasses.replace(options, resume=True, overwrite=True)
+    with pytest.raises(UserError, match="not both"):
+        predict_files.predict_files(lambda: model, str(photos), str(tmp_path / "new"), both)
+    assert not (tmp_path / "new").exists()

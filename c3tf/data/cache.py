@@ -19,15 +19,30 @@ from absl import logging
 
 from c3tf.data import record_reader, tfrecord
 from c3tf.data.pixels import ImageOpener, ImageReader, open_record
+from c3tf.data.record import decode_name
 from c3tf.data.record_reader import RecordMetadata
 from c3tf.errors import DataError, StorageError
-from c3tf.io import files, json_files, memory
+from c3tf.io import files, json_files, memory, schema
 
 _FORMAT = 1
 _PIXELS, _INDEX = "pixels.bin", "index.json"
 _CHANNELS = 3
 # TensorFlow takes over an array without copying it only where it is aligned to this many bytes.
 _ALIGNMENT = 64
+
+
+# Images of more pixels than this on a side are none of ours.
+_SIDE = schema.integer(1, 2**20)
+_STATED = schema.record(
+    {
+        "format": schema.integer(),
+        "names": schema.listed(schema.text),
+        "sizes": schema.listed(schema.listed(_SIDE, 2, 2)),
+        "has_label": schema.listed(schema.flag),
+        "shards": schema.listed(schema.integer()),
+    },
+    closed=True,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +140,11 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
                 "choose another --cache_dir or --cache."
             ) from error
     try:
-        index = json_files.read(os.path.join(folder, _INDEX))
+        index = json_files.read(os.path.join(folder, _INDEX), check=_STATED)
         if index.pop("format") != _FORMAT:
             raise ValueError("another format")
+        if len({len(column) for column in index.values()}) > 1:
+            raise ValueError("its columns differ in length")
         columns = {key: np.array(values) for key, values in index.items() if key != "names"}
         metadata = RecordMetadata(names=index["names"], **columns)
         # Copy on write, because TensorFlow takes no array that is read-only; nothing is written.
@@ -160,7 +177,7 @@ def _fill(shards: Sequence[str], folder: str) -> None:
                 record_reader.shard_records(shards).map(lambda shard, record: (record, True, shard))
             ):
                 file.write(part)
-                index["names"].append(name.decode())
+                index["names"].append(decode_name(name))
                 index["sizes"].append(size.tolist())
                 index["has_label"].append(bool(has_label))
                 index["shards"].append(int(shard))

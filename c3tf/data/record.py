@@ -9,6 +9,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from c3tf.errors import DataError
+
 IMAGE_FORMATS = ("jpeg", "png")
 
 
@@ -53,6 +55,18 @@ class Record:
                 "`name` must be printable, not empty and without spaces at its ends. "
                 f"Received: name={self.name!r}"
             )
+
+
+def decode_name(stored: bytes) -> str:
+    """Returns the name that a record holds as bytes.
+
+    Raises:
+        DataError: it is no text.
+    """
+    try:
+        return stored.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"A record's name is no text: {stored!r:.300}") from error
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:

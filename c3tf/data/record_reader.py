@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf.data import tfrecord
+from c3tf.data.record import decode_name
 from c3tf.data.sources import name_set
 from c3tf.errors import DataError
 
@@ -91,5 +92,5 @@ def read_records(
         metadata = RecordMetadata([], np.zeros((0, 2), int), np.zeros(0, bool), np.zeros(0, int))
         return tf.zeros([0], tf.string), metadata
     serialized, index, names, sizes, has_label = table
-    decoded = [name.decode() for name in names.numpy()]
+    decoded = [decode_name(name) for name in names.numpy()]
     return serialized, RecordMetadata(decoded, sizes.numpy(), has_label.numpy(), index.numpy())

@@ -29,6 +29,9 @@ __all__ = [
 
 _DCT_METHOD = "INTEGER_ACCURATE"
 _JPEG_MARGIN = 2
+_JPEG = b"\xff\xd8\xff"
+# Where a PNG states the bits of a channel, and after them the kind of its pixels.
+_PNG_DEPTH_AT, _GREY_8_BIT = 24, b"\x08\x00"
 _FUNCTION_NODE = re.compile(r"\{\{function_node .*?\}\} ?")
 # Field of `Record` -> feature in the TFRecord.
 _KEYS = {
@@ -102,9 +105,16 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a JPEG or PNG, a string scalar, inside a graph, to uint8 `(H, W, 3)`.
 
     JPEG uses the accurate inverse DCT, so that TensorFlow, Pillow and a served model see the same
-    pixels; the op reads PNG as well.
+    pixels; the op reads PNG as well, and would drop half of 16 bits.
     """
-    image = tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT_METHOD)
+    # The operations are among those that `c3tf.serving` lets a SavedModel have.
+    depth = tf.strings.substr(tf.strings.substr(encoded, 0, _PNG_DEPTH_AT + 1), -1, 1)
+    known = tf.strings.substr(encoded, 0, len(_JPEG)) == _JPEG
+    for bits in (1, 2, 4, 8):
+        known |= depth == bytes([bits])
+    check = tf.debugging.Assert(known, ["An image must be JPEG, or PNG of up to 8 bits a channel."])
+    with tf.control_dependencies([check]):
+        image = tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT_METHOD)
     return tf.ensure_shape(image, (None, None, 3))
 
 
@@ -134,7 +144,12 @@ def decode_label(encoded: tf.Tensor) -> tf.Tensor:
 
     In validation records a label may be larger than its image. `encoded` must not be `""`.
     """
-    return tf.ensure_shape(tf.io.decode_png(encoded, channels=1), (None, None, 1))
+    head = tf.strings.substr(encoded, _PNG_DEPTH_AT, len(_GREY_8_BIT))
+    message = "A label must be an 8-bit grey PNG, whose values are train ids."
+    # The decoder would make grey of colours.
+    with tf.control_dependencies([tf.debugging.Assert(head == _GREY_8_BIT, [message])]):
+        label = tf.io.decode_png(encoded, channels=1)
+    return tf.ensure_shape(label, (None, None, 1))
 
 
 def read_shard(path: str) -> Iterator[Record]:

@@ -61,8 +61,22 @@ def check_shards(described: manifest.Manifest, split: str) -> None:
 
 def _decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     record = tfrecord.parse(serialized)
-    return {
-        "image": tfrecord.decode_image(record["image"]),
-        "label": tfrecord.decode_label(record["label"]),
-        "name": record["name"],
+    image = tfrecord.decode_image(record["image"])
+    label = tfrecord.decode_label(record["label"])
+    height, width = tf.unstack(tf.shape(image)[:2])
+    tall, wide = tf.unstack(tf.shape(label)[:2])
+    stated = tf.cast(tf.stack([record["height"], record["width"]]), tf.int32)
+    checks = {
+        "The image has not the height and width that are stated: record ": tf.reduce_all(
+            stated == [height, width]
+        ),
+        # One of them was resized to a height of whole pixels, and a width that was rounded.
+        "Image and label differ in shape: record ": tf.abs(wide * height - width * tall)
+        <= tf.maximum(tall, height),
     }
+    asserted = [
+        tf.debugging.Assert(holds, [tf.strings.join([message, record["name"]])])
+        for message, holds in checks.items()
+    ]
+    with tf.control_dependencies(asserted):
+        return {"image": image, "label": tf.identity(label), "name": record["name"]}

@@ -5,6 +5,7 @@ applies steps to a data set, on one device or on several side by side.
 """
 
 import collections
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from c3tf.data import record
 from c3tf.errors import UserError
 from c3tf.evaluation.confusion import confusion_counts
 from c3tf.evaluation.options import LABEL_SIZES, ORIGINAL
@@ -31,6 +33,10 @@ Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
 # Takes the names of a batch, its class maps and its labels, both (B, h, w) uint8.
 Observer = Callable[[list[str], np.ndarray, np.ndarray], None]
 
+# What TensorFlow says of elements that do not make a batch.
+_MIXED_SIZES = ("Cannot batch tensors with different shapes", "Cannot add tensor to the batch")
+# Of TensorFlow's messages: its names of functions and operations.
+_NOISE = re.compile(r"\{\{function_node .*?\}\} ?|\s*\[Op:.*")
 _IMAGE = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
 _LABEL = tf.TensorSpec([None, None, None, 1], tf.uint8, name="label")
 
@@ -92,12 +98,16 @@ class Evaluator:
         """
         total: np.ndarray | None = None
         seen: set[str] = set()
+        known = frozenset(names or ())
         for batch_names, (counts, class_maps, labels) in self._runner.run(dataset):
             total = counts.numpy() if total is None else total + counts.numpy()
             for name in batch_names:
                 if name in seen:
                     raise EvaluationError(f"Image {name!r} comes twice in the data set.")
                 seen.add(name)
+            # Before anybody writes under a name that no list holds.
+            if names is not None and not known.issuperset(batch_names):
+                _check_names(seen, names)
             if observe:
                 observe(batch_names, class_maps.numpy(), labels.numpy())
             if progress:
@@ -236,7 +246,7 @@ class BatchRunner:
             for index, batch in enumerate(_read(dataset)):
                 if len(pending) == len(self._steps):
                     yield _finished(*pending.popleft())
-                names = [name.decode() for name in np.asarray(batch["name"])]
+                names = [record.decode_name(name) for name in np.asarray(batch["name"])]
                 pending.append((names, pool.submit(self._apply, index, batch)))
             while pending:
                 yield _finished(*pending.popleft())
@@ -299,11 +309,14 @@ def _read(dataset: Iterable) -> Iterator[dict[str, tf.Tensor]]:
             batch = next(iterator)
         except StopIteration:
             return
-        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+        except tf.errors.OpError as error:
+            advice = ""
+            if any(said in error.message for said in _MIXED_SIZES):
+                advice = ". Its images or labels have several sizes: use --batch_size=1"
             raise EvaluationError(
-                f"The data set cannot be read after {last}: {_reason(error)}"
+                f"The data set cannot be read after {last}: {_reason(error)}{advice}"
             ) from error
-        last = np.asarray(batch["name"])[-1].decode()
+        last = record.decode_name(np.asarray(batch["name"])[-1])
         yield batch
 
 
@@ -311,4 +324,4 @@ def _reason(error: tf.errors.OpError) -> str:
     """Keeps the sentence of a TensorFlow error, not the listing of the graph after it."""
     lines = [line.strip() for line in str(error.message).splitlines() if line.strip()]
     said = [line for line in lines if "Received:" in line or "assertion failed" in line]
-    return (said or lines or [type(error).__name__])[0]
+    return _NOISE.sub("", (said or lines or [type(error).__name__])[0])

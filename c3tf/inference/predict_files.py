@@ -1,16 +1,19 @@
 """Prediction of image files by one model, from the search for images to the record of settings."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from c3tf.errors import UserError
 from c3tf.inference import prediction, test_time
 from c3tf.inference.image_files import find_images
 from c3tf.inference.model import InferenceModel, Opener
 from c3tf.inference.options import FORMATS, PredictionOptions
 from c3tf.inference.prediction_files import Outputs
-from c3tf.io import writable
+from c3tf.io import leftovers, locks, writable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +58,33 @@ def predict_files(
     outputs = Outputs(Path(output), opened.label_map, options.formats, options.opacity)
     predictor = _file_predictor(opened, outputs, options)
     settings = _settings(opened, options)
-    inputs = prediction.remaining(
-        found.inputs, outputs, settings, resume=options.resume, overwrite=options.overwrite
-    )
-    report = progress(len(inputs), "images") if progress else None
-    skipped = found.left_out | predictor.run(inputs, report)
-    total = len(found.inputs) + len(found.left_out)
-    prediction.finish(outputs, settings, total - len(skipped), skipped)
+    with _alone(output):
+        for folder in outputs.folders():
+            leftovers.sweep(folder)
+        inputs = prediction.remaining(
+            found.inputs, outputs, settings, resume=options.resume, overwrite=options.overwrite
+        )
+        report = progress(len(inputs), "images") if progress else None
+        skipped = found.left_out | predictor.run(inputs, report)
+        total = len(found.inputs) + len(found.left_out)
+        prediction.finish(outputs, settings, total - len(skipped), skipped)
     return Summary(total, len(found.inputs) - len(inputs), skipped)
+
+
+@contextlib.contextmanager
+def _alone(output: str) -> Iterator[None]:
+    """Keeps other predictions out of an output folder, which is made where it is missing."""
+    made = not os.path.isdir(output)
+    os.makedirs(output, exist_ok=True)
+    busy = UserError(f"Another process predicts into {output}. Wait for it, or give another one.")
+    try:
+        with locks.alone(output, busy, "predict into it once at a time."):
+            leftovers.clear(os.path.join(output, prediction.RECORD_FILE))
+            yield
+    finally:
+        # What was refused leaves no empty folder.
+        if made and not os.listdir(output):
+            os.rmdir(output)
 
 
 def _file_predictor(

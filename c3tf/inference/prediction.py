@@ -134,7 +134,7 @@ def remaining(
     record = outputs.folder / RECORD_FILE
     if resume:
         _check_same(record, settings)
-        inputs = [item for item in inputs if not outputs.complete(item.name)]
+        inputs = [item for item in inputs if not outputs.complete(item)]
     elif not overwrite:
         targets = (path for item in inputs for path in outputs.targets(item.name))
         existing = [path for path in (record, *targets) if path.exists()]
@@ -168,7 +168,9 @@ def _check_same(record: Path, settings: dict[str, Any]) -> None:
         raise UserError(text.format(path=record, reason="it names no settings"))
     wanted = json.loads(json.dumps(settings))
     different = sorted(
-        name for name in {*earlier, *wanted} if earlier.get(name) != wanted.get(name)
+        name
+        for name in {*earlier, *wanted}
+        if _identity(earlier.get(name)) != _identity(wanted.get(name))
     )
     if different:
         name = different[0]
@@ -176,3 +178,10 @@ def _check_same(record: Path, settings: dict[str, Any]) -> None:
             f"--resume needs the settings of the earlier prediction in {record.parent}. Another "
             f"{name}: {earlier.get(name)} there, {wanted.get(name)} now."
         )
+
+
+def _identity(setting: Any) -> Any:
+    """Leaves out where a model lies: what it holds, its checksum, says which one it is."""
+    if isinstance(setting, dict) and "sha256" in setting:
+        return {name: value for name, value in setting.items() if name != "model"}
+    return setting

@@ -28,6 +28,7 @@ from c3tf.inference.options import (
     PROBABILITIES,
     TRAIN_IDS,
 )
+from c3tf.io import places
 from c3tf.io.images import raw_id_table, write_arrays, write_class_map, write_png
 from c3tf.labels import LabelMap
 from c3tf.visualization import drawing
@@ -77,11 +78,16 @@ class Outputs:
         """Yields the files that an image of this name gets."""
         for kind in self.formats:
             suffix = "npz" if kind == PROBABILITIES else "png"
-            yield self.folder / kind / f"{name}.{suffix}"
+            yield Path(places.below(self.folder / kind, f"{name}.{suffix}"))
 
-    def complete(self, name: str) -> bool:
-        """Whether all files of an image are there; files are never there in part."""
-        return all(path.is_file() for path in self.targets(name))
+    def complete(self, item: Input) -> bool:
+        """Whether all files of an image are there, and none was made before the image changed."""
+        targets = list(self.targets(item.name))
+        if not all(path.is_file() for path in targets):
+            # Files are never there in part.
+            return False
+        changed = item.path.stat().st_mtime_ns
+        return all(path.stat().st_mtime_ns >= changed for path in targets)
 
     def check_inputs_are_kept(self, inputs: Iterable[Input]) -> None:
         """Checks that no image would be replaced by what is predicted from one.

@@ -15,7 +15,9 @@ from c3tf.data import tfrecord
 from c3tf.inference.image_files import Input
 
 # TensorFlow's decoder would take other kinds as well, such as a GIF that is named .png.
-_BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+# Where a PNG states the bits of a channel.
+_DEPTH_AT, _SIXTEEN = 24, bytes([16])
 _WORKERS = 4
 # Batches' worth of images that wait for others of their size.
 _WAITING = 3
@@ -99,8 +101,10 @@ def _problem(encoded: bytes) -> str | None:
     """Says why a file is not to be decoded, or None."""
     if not encoded:
         return "empty (0 bytes)"
-    if not any(encoded.startswith(beginning) for beginning in _BEGINNINGS):
+    if not encoded.startswith((_JPEG, _PNG)):
         return "no JPEG or PNG"
+    if encoded.startswith(_PNG) and encoded[_DEPTH_AT : _DEPTH_AT + 1] == _SIXTEEN:
+        return "its pixels are 16-bit; networks see 8 bits, so convert it first"
     try:
         with warnings.catch_warnings():
             # Pillow only warns of images between one and two times its limit.

@@ -9,21 +9,21 @@ import errno
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from types import ModuleType
 from typing import BinaryIO
 
+from c3tf.io import leftovers, locks
+from c3tf.io.exchange import exchange
+
 _CHUNK_BYTES = 1 << 20
-# In the names of what is being made, and of what is set aside for it.
-_PARTIAL, _EARLIER = ".partial-", ".earlier-"
 # What a file system that cannot flush a file or folder answers.
 _NO_FLUSH = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)
 
 
-def is_remote(path: str) -> bool:
+def is_remote(path: str | os.PathLike) -> bool:
     """Tells whether `path` names a file system other than the local one (`gs://...`)."""
-    return "://" in path
+    return "://" in os.fspath(path)
 
 
 @contextlib.contextmanager
@@ -131,7 +131,7 @@ def remove(path: str) -> None:
 
 def remove_partials(path: str) -> None:
     """Deletes what a killed process left of unfinished files in a directory."""
-    for name in filter(is_leftover, _names(path)):
+    for name in filter(leftovers.is_leftover, _names(path)):
         remove(join(path, name))
 
 
@@ -206,6 +206,7 @@ def whole(path: str | os.PathLike, durable: bool = True) -> Iterator[BinaryIO]:
         OSError: it cannot be written; names `path`.
     """
     with replacing(path, durable) as beside, open(beside, "w+b") as file:
+        locks.hold(file.fileno())
         yield file
 
 
@@ -237,9 +238,10 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
     with _named(path, beside):
         try:
             yield beside
-            if durable:
-                _sync_tree(beside)
-            _move(beside, path)
+            with locks.holding(beside):
+                if durable:
+                    _sync_tree(beside)
+                _move(beside, path)
         except BaseException:
             _remove(beside)
             raise
@@ -249,8 +251,7 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
 
 def _beside(path: str) -> str:
     """Names a place beside `path` that is nobody else's: threads and hosts may write at a time."""
-    folder, name = os.path.split(path)
-    return join(folder, f"{_PARTIAL}{uuid.uuid4().hex}-{name}")
+    return join(os.path.dirname(path), leftovers.partial_name(path))
 
 
 @contextlib.contextmanager
@@ -271,8 +272,11 @@ def _move(beside: str, path: str) -> None:
     if not (os.path.isdir(beside) and os.path.isdir(path)):
         os.replace(beside, path)
         return
-    folder, name = os.path.split(path)
-    earlier = os.path.join(folder, f".{name}{_EARLIER}{uuid.uuid4().hex}")
+    if exchange(beside, path):
+        shutil.rmtree(beside)
+        return
+    # Between these two names there is no folder; `leftovers.clear` puts the earlier one back.
+    earlier = os.path.join(os.path.dirname(path), leftovers.earlier_name(path))
     os.rename(path, earlier)
     try:
         os.rename(beside, path)
@@ -288,11 +292,6 @@ def _remove(path: str) -> None:
         return
     with contextlib.suppress(OSError):
         os.remove(path)
-
-
-def is_leftover(name: str) -> bool:
-    """Tells whether a file or folder name is one that `replacing` leaves when it is killed."""
-    return name.startswith(".") and (_PARTIAL in name or _EARLIER in name)
 
 
 def _sync_tree(path: str) -> None:

@@ -1,5 +1,7 @@
 """Checks that output can be written, before time is spent on what would be written.
 
+What an earlier, killed command left unfinished of the same output is deleted then.
+
 Folders that are missing above an output are made when it is written, by every command.
 """
 
@@ -7,7 +9,7 @@ import os
 import tempfile
 
 from c3tf.errors import UserError
-from c3tf.io import files
+from c3tf.io import files, leftovers
 
 
 def check_file(
@@ -37,6 +39,7 @@ def check_file(
     if not replace and os.path.exists(path):
         raise UserError(f"{path} exists. Give another {flag}, or add --overwrite.")
     _check_place(os.path.dirname(path), path, flag)
+    leftovers.clear(path)
 
 
 def check_folder(path: str, flag: str = "--output", whole: bool = False) -> None:

@@ -30,6 +30,8 @@ from c3tf.versions import versions
 _AGREE_EVERY = 10
 # What TensorFlow's messages name when an error came from the input pipeline.
 _FROM_PIPELINE = "IteratorGetNext"
+# What it raises for wrong contents; everything else is about files: deleted, unreadable.
+_DAMAGED = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
 
 
 class Run:
@@ -116,12 +118,17 @@ class Run:
                 self._train_from(step, followers)
             except nonfinite.NonFiniteError as error:
                 raise (self._with_evidence(error) if self.is_chief else error) from error
-            except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+            except tf.errors.OpError as error:
                 if _FROM_PIPELINE not in error.message:
                     raise
+                problem, advice = (
+                    ("a record cannot be used", "Convert the data set again")
+                    if isinstance(error, _DAMAGED)
+                    else ("a file cannot be read any more", "Put it back")
+                )
                 raise DataError(
-                    f"{self.config.data.data}: a record cannot be used: {_reason(error)}. Convert "
-                    "the data set again; training continues from its newest checkpoint."
+                    f"{self.config.data.data}: {problem}: {_reason(error)}. {advice}; training "
+                    "continues from its newest checkpoint."
                 ) from error
             result = self._finish() if self.is_chief else None
             # The other hosts wait here, so that a launcher sees all processes end together.
@@ -151,7 +158,7 @@ class Run:
         setup.check_continues(self.config, step, facts is not None and facts["has_teacher"])
         if facts is None:
             return step
-        self._best = facts["best"]
+        self._best = facts.get("best", self._best)
         if facts["has_teacher"]:
             self.model.begin_semi_supervised(copy_student=False)
         if facts.get("is_best") and self.is_chief:

@@ -3,15 +3,20 @@
 import contextlib
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 from c3tf.config import OPTIONS, Config, Resume, with_present_names
 from c3tf.errors import UserError
-from c3tf.io import files, json_files, locks
+from c3tf.io import json_files, leftovers, locks, schema
 from c3tf.io.run_files import CONFIG, EVALUATIONS, evaluation
 from c3tf.versions import versions
+
+# What `config.json` holds.
+FACTS = schema.record(
+    {"config": schema.named(schema.thing)},
+    {"split": schema.text, "data": schema.text, "versions": schema.named(schema.text)},
+)
 
 
 class RunDirError(UserError):
@@ -127,29 +132,12 @@ def locked(output: str) -> Iterator[None]:
     Raises:
         RunDirError: another process trains there.
     """
-    descriptor = os.open(output, os.O_RDONLY)
-    try:
-        if not locks.take(descriptor, output):
-            raise RunDirError(
-                f"Another process trains in {output!r}. Wait for it, or choose another --output."
-            )
-        _sweep(output)
+    busy = RunDirError(
+        f"Another process trains in {output!r}. Wait for it, or choose another --output."
+    )
+    with locks.alone(output, busy, "start only one run there."):
+        leftovers.sweep(output)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _sweep(output: str) -> None:
-    for folder, folders, names in os.walk(output):
-        for name in [*folders, *names]:
-            path = os.path.join(folder, name)
-            if not files.is_leftover(name):
-                continue
-            if os.path.isdir(path):
-                shutil.rmtree(path)
-                folders.remove(name)
-            else:
-                os.remove(path)
 
 
 def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
@@ -162,7 +150,7 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
         _refuse(output, changes, allow)
         return changes
     # A run that was killed while it wrote its first file has left only a part of it.
-    if os.path.isdir(output) and not all(map(files.is_leftover, os.listdir(output))):
+    if os.path.isdir(output) and not all(map(leftovers.is_leftover, os.listdir(output))):
         raise RunDirError(
             f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
         )
@@ -171,10 +159,7 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
 
 def _read(path: str) -> dict[str, Any]:
     text = "{path} cannot be read: {reason}. Choose another --output."
-    facts = json_files.read(path, error=RunDirError, text=text)
-    if not isinstance(facts.get("config"), dict):
-        raise RunDirError(text.format(path=path, reason="it is no run's configuration"))
-    return facts
+    return json_files.read(path, check=FACTS, error=RunDirError, text=text)
 
 
 def _refuse(output: str, changes: list[Change], allow: bool) -> None:

@@ -1,4 +1,4 @@
-"""The stop request of SIGTERM or SIGINT: once to save first, twice to stop at once."""
+"""The stop request of SIGTERM, SIGINT or SIGHUP: once to save first, twice to stop at once."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 import threading
 from types import FrameType, TracebackType
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What a shell reports of a process that a signal ended.
 _SIGNALLED = 128
 # Written into the pipe to end the watching thread; no signal has this number.
@@ -14,7 +14,9 @@ _END = 0
 
 
 class StopRequest:
-    """Catches the first SIGTERM or SIGINT as a request to stop; the second ends the process.
+    """Catches the first SIGTERM, SIGINT or SIGHUP as a request to stop; the second ends all.
+
+    SIGHUP, the closing of the terminal, is left alone where `nohup` has it ignored.
 
     A training step may run for many seconds inside TensorFlow, where Python does not get to its
     signal handlers, so a thread of its own listens for them.
@@ -34,7 +36,11 @@ class StopRequest:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._handlers = {number: signal.signal(number, _ignore) for number in _SIGNALS}
+        self._handlers = {
+            number: signal.signal(number, _ignore)
+            for number in _SIGNALS
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+        }
         self._thread = threading.Thread(target=self._listen, name="stop-request", daemon=True)
         self._thread.start()
         return self

@@ -22,7 +22,7 @@ import keras
 import tensorflow as tf
 
 from c3tf.inference.networks import Predictor, Probabilities, logits_network, output_stride
-from c3tf.io import files, json_files
+from c3tf.io import files, json_files, leftovers, locks
 from c3tf.labels import LabelMap, LabelMapError
 from c3tf.serving import graph_rewrites, keras_tflite, model_card, signatures
 from c3tf.serving.model_card import FILE as MODEL_CARD_FILE
@@ -60,7 +60,8 @@ def save(
         `path`.
 
     Raises:
-        ServingError: `path` exists and may not be replaced.
+        ServingError: `path` exists and may not be replaced, another process exports to it, or a
+            format cannot hold the network.
         ValueError: the network and the label map have different numbers of classes.
     """
     path, options = Path(path), options or ExportOptions()
@@ -72,14 +73,21 @@ def save(
             f"`model` and `label_map` must have equally many classes. Received: a model of "
             f"{classes}, label map {label_map.name!r} of {label_map.num_classes}."
         )
+    if KERAS in options.formats:
+        keras_tflite.check_keras(network)
     if options.fold:
         network = graph_rewrites.fold_batch_norm(network)
     card = model_card.build(label_map, _artifacts(network, options), source or {}, metrics or {})
     with files.replacing(path) as beside:
         folder = Path(beside)
-        _write(network, folder, options)
-        json_files.write(folder / LABEL_MAP_FILE, label_map.to_json())
-        model_card.write(folder, card)
+        folder.mkdir()
+        busy = ServingError(f"Another process exports to {path}.")
+        with locks.alone(folder, busy, "export once at a time."):
+            _write(network, folder, options)
+            json_files.write(folder / LABEL_MAP_FILE, label_map.to_json())
+            model_card.write(folder, card)
+            if not overwrite and path.exists() and any(path.iterdir()):
+                raise ServingError(f"{path} has been made by another process meanwhile.")
     return path
 
 
@@ -87,9 +95,13 @@ def check_target(path: str | os.PathLike, overwrite: bool = False) -> None:
     """Checks that an export may be written to a path, before time is spent on it.
 
     Raises:
-        ServingError: `path` exists, and is no export or may not be overwritten.
+        ServingError: `path` exists, and is no export or may not be overwritten; or another process
+            exports to it now.
     """
     path = Path(path)
+    # An export that was killed is tidied up after; one that was to replace this is put back.
+    if not leftovers.clear(path):
+        raise ServingError(f"Another process exports to {path}. Wait for it, or give another path.")
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not is_saved_model(path) and not (path / MODEL_CARD_FILE).is_file():
@@ -156,7 +168,6 @@ def load(path: str | os.PathLike) -> ServedModel:
 
 def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
     """Writes every format that is asked for."""
-    folder.mkdir()
     if KERAS in options.formats:
         keras_tflite.write_keras(network, folder / keras_tflite.KERAS_FILE)
     traced = graph_rewrites.with_native_dilation(network)
@@ -174,9 +185,7 @@ def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
         KERAS: {
             "file": keras_tflite.KERAS_FILE,
             "output": "float32 logits over `classes`",
-            "output_size": f"height and width rounded up to multiples of {stride}"
-            if stride
-            else "the network's own",
+            "output_size": f"height and width rounded up to multiples of {stride}",
         },
         TFLITE: {
             "files": keras_tflite.TFLITE_FILES,

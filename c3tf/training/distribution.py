@@ -1,13 +1,13 @@
 """The devices of a run, on one host or on several, and what its replicas exchange in a step."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from c3tf.config import Config, ConfigError
+from c3tf.io import json_files
 
 # Makes one worker's share of every batch from (place of the worker, number of workers).
 ShareOfBatches = Callable[[int, int], tf.data.Dataset]
@@ -134,7 +134,7 @@ def read_cluster() -> Cluster:
     if not text:
         return Cluster()
     try:
-        stated = json.loads(text)
+        stated = json_files.parse(text)
         jobs, task = stated["cluster"], stated["task"]
         chiefs, workers = (list(jobs.get(job, [])) for job in ("chief", "worker"))
         place = int(task["index"]) + (len(chiefs) if task["type"] == "worker" else 0)

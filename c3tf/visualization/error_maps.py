@@ -1,11 +1,11 @@
 """Pictures of where predictions are wrong, one per image of a data set."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from c3tf.errors import UserError
+from c3tf.io import leftovers, places
 from c3tf.io.images import write_png
 from c3tf.visualization import drawing
 
@@ -24,11 +24,9 @@ class ErrorMaps:
         Raises:
             UserError: a picture exists, or a name leads out of the folder.
         """
-        self._folder = Path(folder)
-        outside = [n for n in names if Path(n).is_absolute() or ".." in Path(n).parts]
-        if outside:
-            raise UserError(f"Image name {outside[0]!r} would be written outside of {folder}.")
-        existing = [path for path in map(self._path, names) if path.exists()]
+        self._folder = folder
+        leftovers.sweep(folder)
+        existing = [path for path in map(self._path, names) if os.path.exists(path)]
         if existing and not overwrite:
             raise UserError(
                 f"{len(existing)} of the error maps exist, e.g. {existing[0]}. Give another "
@@ -40,5 +38,5 @@ class ErrorMaps:
         for name, class_map, label in zip(names, class_maps, labels, strict=True):
             write_png(self._path(name), drawing.error_map(class_map, label))
 
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.png"
+    def _path(self, name: str) -> str:
+        return places.below(self._folder, f"{name}.png")

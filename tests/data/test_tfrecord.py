@@ -86,6 +86,33 @@ def test_label_keeps_every_byte_value_and_its_own_size():
     np.testing.assert_array_equal(decoded[:, :, 0], label)
 
 
+def _png(pixels, **options):
+    held = io.BytesIO()
+    image = Image.fromarray(pixels)
+    image = image.convert(options.pop("mode")) if options else image
+    image.save(held, "png")
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("decode", "encoded", "message"),
+    [
+        ("image", _png(np.full((4, 4), 4095, np.uint16)), "up to 8 bits a channel"),
+        ("label", _png(np.full((4, 4), 300, np.uint16)), "8-bit grey PNG"),
+        ("label", _png(np.ones((4, 4, 3), np.uint8)), "8-bit grey PNG"),
+        ("label", _png(np.ones((4, 4), np.uint8), mode="P"), "8-bit grey PNG"),
+        ("label", _png(np.ones((4, 4), np.uint8), mode="LA"), "8-bit grey PNG"),
+        ("label", _png(np.ones((4, 4), np.uint8), mode="1"), "8-bit grey PNG"),
+        ("label", tfrecord.encode_jpeg(_pixels()), "8-bit grey PNG"),
+        ("label", b"", "out of range"),
+    ],
+)
+def test_pixels_that_a_decoder_would_make_other_ones_of_are_refused(decode, encoded, message):
+    function = {"image": tfrecord.decode_image, "label": tfrecord.decode_label}[decode]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        tf.function(function)(tf.constant(encoded))
+
+
 @pytest.mark.parametrize(
     "image",
     [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros(4, np.uint8)],

@@ -171,7 +171,53 @@ def test_records_come_once_each_with_their_own_sizes(tmp_path):
 def test_mixed_sizes_in_a_batch_are_refused_with_a_reason(tmp_path):
     tiny_data.write(tmp_path, {"a": tiny_data.pair(1, (24, 40)), "b": tiny_data.pair(2, (16, 16))})
     dataset = validation.val_dataset(str(tmp_path), batch_size=2)
-    with pytest.raises(EvaluationError, match=r"cannot be read after the start: .*batch"):
+    with pytest.raises(
+        EvaluationError, match=r"cannot be read after the start: .*batch.*use --batch_size=1$"
+    ):
+        evaluate(tiny_network.build(), dataset, LABEL_MAP)
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "message"),
+    [
+        ((24, 40), (40, 24), "differ in shape: record a"),
+        ((24, 40), (24, 60), "differ in shape: record a"),
+        ((24, 40), (12, 22), "differ in shape: record a"),
+    ],
+)
+def test_a_label_of_another_shape_is_not_measured(tmp_path, image, label, message):
+    tiny_data.write(tmp_path, {"a": tiny_data.pair(1, image, label_size=label)})
+    with pytest.raises(EvaluationError, match=message):
+        evaluate(tiny_network.build(), validation.val_dataset(str(tmp_path)), LABEL_MAP)
+
+
+@pytest.mark.parametrize("height", [7, 48, 333, 500, 1200])
+@pytest.mark.parametrize("size", [(1024, 2048), (720, 1280), (375, 1242), (3, 1000), (999, 5)])
+def test_a_label_of_the_source_s_size_fits_the_image_a_converter_makes(tmp_path, size, height):
+    image = np.zeros((height, max(1, round(size[1] * height / size[0])), 3), np.uint8)
+    tiny_data.write(tmp_path, {"a": (image, np.zeros(size, np.uint8))})
+    assert len(list(validation.val_dataset(str(tmp_path)))) == 1
+
+
+def test_nothing_is_observed_under_a_name_that_no_list_holds():
+    pairs = [tiny_data.pair(seed, (8, 8)) for seed in range(2)]
+    evaluator, observed = Evaluator(tiny_network.build(), LABEL_MAP), []
+    with pytest.raises(EvaluationError, match="1 unknown"):
+        evaluator.run(
+            batches(pairs, ["a", "../../b"]),
+            names=["a", "b"],
+            observe=lambda names, *_: observed.extend(names),
+        )
+    assert observed == ["a"]
+    with pytest.raises(DataError, match="name is no text"):
+        evaluator.run(batches(pairs[:1], [b"\xff"]))
+
+
+def test_a_shard_that_is_gone_is_named(tmp_path):
+    tiny_data.write(tmp_path, {"a": tiny_data.pair(1, (8, 8))})
+    dataset = validation.val_dataset(str(tmp_path))
+    next(tmp_path.glob("*.tfrecord")).unlink()
+    with pytest.raises(EvaluationError, match=r"tfrecord.*No such file"):
         evaluate(tiny_network.build(), dataset, LABEL_MAP)
 
 

@@ -1,5 +1,7 @@
 """What is written for an image."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,9 +28,13 @@ def test_all_formats(tmp_path):
     probabilities = rng.dirichlet(np.ones(4), (6, 9)).astype(np.float32)
     class_map = probabilities.argmax(-1).astype(np.uint8)
     outputs = Outputs(tmp_path, LABEL_MAP, FORMATS, opacity=0.25)
-    assert not outputs.complete("street/a")
+    source = Input(tmp_path / "a.png", "street/a")
+    source.path.write_bytes(b"")
+    assert not outputs.complete(source)
     outputs.write("street/a", image, class_map, probabilities)
-    assert outputs.complete("street/a")
+    assert outputs.complete(source)
+    os.utime(source.path, (2e9, 2e9))
+    assert not outputs.complete(source), "the image is a newer one"
     assert list(outputs.targets("street/a")) == [
         tmp_path / "train_ids/street/a.png",
         tmp_path / "label_ids/street/a.png",

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import tiny_network
+from c3tf.errors import UserError
 from c3tf.inference import reading
 from c3tf.inference.image_files import Input
 from data_tools.conversion import images
@@ -102,3 +103,12 @@ def test_the_network_gets_what_a_converter_would_have_stored(tmp_path, size, hei
     assert np.abs(loaded.shown.astype(int) - expected).max() <= 1
     if size[0] % height == 0:
         np.testing.assert_array_equal(loaded.shown, expected)
+
+
+def test_sixteen_bits_are_refused_as_the_converter_refuses_them(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(path)
+    ((loaded,),) = reading.batches([Input(path, "deep")], 1)
+    assert "16-bit" in loaded.problem
+    with pytest.raises(UserError, match="16-bit"):
+        images.read_image(str(path))

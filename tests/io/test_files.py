@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from c3tf.io import files
+from c3tf.io import files, leftovers
 
 pytestmark = pytest.mark.smoke
 
@@ -95,7 +95,7 @@ def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
     make(tmp_path / "x", "old")
     for text in ("new", "newer"):
         with files.replacing(tmp_path / "x") as beside:
-            assert files.is_leftover(os.path.basename(beside))
+            assert leftovers.is_leftover(os.path.basename(beside))
             make(beside, text)
         assert (tmp_path / "x" / "inside").read_text() == text
         assert os.listdir(tmp_path) == ["x"]
@@ -148,5 +148,5 @@ def test_a_name_keeps_its_ending_while_it_is_made(tmp_path):
 
 @pytest.mark.parametrize("name", [".partial-12-x.npz", ".x.npz.partial-12", ".x.earlier-12"])
 def test_leftovers_of_this_and_earlier_versions_are_known(name):
-    assert files.is_leftover(name)
-    assert not files.is_leftover(name[1:])
+    assert leftovers.is_leftover(name)
+    assert not leftovers.is_leftover(name[1:])

@@ -153,7 +153,12 @@ def after(seconds):
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+    "number",
+    [
+        signal.SIGHUP,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_saves_first_and_the_run_goes_on_from_there(start, tmp_path, number):
     # No checkpoint would be due for a long time.

@@ -248,6 +248,23 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_so(data, stopped):
         Run(config, "c3").train()
 
 
+def test_streamed_data_that_is_deleted_under_a_run_is_named(tmp_path):
+    folder = tmp_path / "data"
+    tiny_command.write_data(folder)
+    options = {"unlabeled_source": "stream", "shuffle_buffer": 1}
+    run = Run(settings(folder, tmp_path / "run", **options), "c3")
+    original = run._after_step
+
+    def after_step(step):
+        for shard in folder.glob("train-*.tfrecord"):
+            shard.unlink()
+        original(step)
+
+    run._after_step = after_step
+    with pytest.raises(DataError, match=r"a file cannot be read any more: .*Put it back; training"):
+        run.train()
+
+
 def test_training_that_ends_early_is_no_finished_run(data, tmp_path, monkeypatch):
     # As if a setting were unknown to `environment`; Keras is content with fewer steps.
     monkeypatch.setattr(environment, "settle", lambda: None)

@@ -21,6 +21,8 @@ from c3tf.serving.options import ExportOptions, ServingError
 from tiny_network import LABEL_MAP
 
 GIF = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
+# A PNG of 16 bits a channel, half of which would be dropped.
+DEEP = tf.io.encode_png(tf.fill([8, 8, 3], tf.constant(4095, tf.uint16))).numpy()
 SHAPES = [(1, 24, 40), (3, 17, 33), (2, 64, 48)]
 
 
@@ -151,6 +153,7 @@ def test_label_map_and_model_card_lie_inside(saved):
         ([(8, 8), (8, 9)], "images of one size"),
         ([], "at least one image"),
         ([b"no image"], "JPEG or PNG files"),
+        ([(8, 8), DEEP], "up to 8 bits a channel"),
         ([b""], "JPEG or PNG files"),
         ([(8, 8), GIF], "JPEG or PNG files"),
         ([b"\xff\xd8\xff\xe0 and no more"], "Invalid JPEG"),

@@ -186,7 +186,7 @@ class JsonLines:
         self._path = path
         if not os.path.exists(path):
             return
-        kept = [entry for entry in journal.read(path) if entry.get("step", step + 1) <= step]
+        kept = [entry for entry in journal.read(path) if entry["step"] <= step]
         with journal.writing(path):
             files.write_text(path, "".join(map(journal.line, kept)))
 
