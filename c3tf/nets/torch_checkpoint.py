@@ -1,18 +1,18 @@
-"""A reader of PyTorch checkpoints into NumPy arrays, without PyTorch or foreign code.
+"""Reads PyTorch checkpoints into NumPy arrays, without PyTorch and without running foreign code.
 
 A checkpoint is a pickle whose tensors refer to storages: since PyTorch 1.6 in a zip archive, one
 member per storage; before that, one after the other behind the pickle. A pickle may name any
-function to be called on loading. The unpickler here knows tensors, parameters and ordered
-dictionaries and refuses every other name, and it checks every tensor against the size of its
-storage before looking into it.
+function to be called on loading; here tensors, parameters and ordered dictionaries are known and
+every other name is refused. What a file declares (operations, storages, tensors) is held against
+its own size before memory is taken for it; see docs/security.md for the limits.
 """
 
-import collections
 import dataclasses
+import enum
+import functools
 import io
 import math
 import pathlib
-import pickle
 import sys
 import zipfile
 from collections.abc import Callable
@@ -21,11 +21,21 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from c3tf.errors import UserError
+from c3tf.io import array_files
+from c3tf.nets import pickles
+from c3tf.nets.pickles import short
 
 
 class CheckpointError(UserError):
     """A file is not a PyTorch checkpoint that can be read safely."""
 
+
+# The pickles of a file, without its storages.
+MOST_PICKLE_BYTES = 64 << 20
+# Bytes of all tensors together, by the file's: tensors may share a storage, as tied weights do.
+MOST_SHARING = 4
+_MOST_DIMENSIONS = 32
+_MOST_INDEX = 2**62
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -43,6 +53,14 @@ _STORAGES = {
 }
 
 
+class _Known(enum.Enum):
+    """What a pickle may call; a note of it, with nothing to be changed about it."""
+
+    DICTIONARY = ("collections", "OrderedDict")
+    TENSOR = ("torch._utils", "_rebuild_tensor_v2")
+    PARAMETER = ("torch._utils", "_rebuild_parameter")
+
+
 def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """Reads the named tensors of a checkpoint.
 
@@ -56,83 +74,86 @@ def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
         One array per tensor, in the file's order.
 
     Raises:
-        CheckpointError: the file is missing, truncated, of another kind, or names something that
-            is no tensor.
+        CheckpointError: the file is missing, truncated, of another kind, declares more than it
+            holds, or names something that is no tensor.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file {path}.")
     try:
-        content = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-    except CheckpointError as error:
+        with path.open("rb") as file:
+            size = array_files.check_size(file)
+            content = (
+                _read_zip(file, size) if zipfile.is_zipfile(file) else _read_legacy(file, size)
+            )
+            return _arrays(_state_dict(content), size)
+    except (CheckpointError, pickles.PickleError, array_files.ArrayFileError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except Exception as error:  # A damaged pickle fails in any way whatever.
+    except Exception as error:  # A damaged file fails in any way whatever.
         raise CheckpointError(
-            f"{path} is not a PyTorch checkpoint, or it is damaged: {error!r}"
+            f"{path} is not a PyTorch checkpoint, or it is damaged: "
+            f"{type(error).__name__} {short(str(error))}"
         ) from error
-    return _state_dict(content, path)
-
-
-def _state_dict(content: Any, path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Finds the named tensors in what a checkpoint holds."""
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{path} must hold a state dict (`torch.save(model.state_dict(), path)`). "
-            f"Received: {type(content).__name__}"
-        )
-    tensors = {
-        str(name).removeprefix("module."): value
-        for name, value in content.items()
-        if isinstance(value, np.ndarray)
-    }
-    if not tensors:
-        raise CheckpointError(
-            f"{path} must hold a state dict of tensors. Received the keys: {list(content)[:5]}"
-        )
-    return tensors
 
 
 @dataclasses.dataclass
 class _Storage:
-    """Flat memory that tensors are views of; in the legacy format it is filled last."""
+    """Flat memory that tensors are views of, read when the first of them is."""
 
     dtype: np.dtype
     count: int
-    data: np.ndarray | None = None
+    read: Callable[[], bytes] | None = None
+    _data: np.ndarray | None = None
+
+    @property
+    def data(self) -> np.ndarray:
+        if self._data is None:
+            if self.read is None:
+                raise CheckpointError("a tensor's storage is missing")
+            self._data = np.frombuffer(self.read(), self.dtype, self.count)
+        return self._data
 
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """A tensor as the pickle describes it, before its storage is filled."""
+    """A tensor as the pickle describes it."""
 
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def array(self) -> np.ndarray:
-        """Copies the tensor out of its storage."""
-        data = self.storage.data
-        if data is None:
-            raise CheckpointError("a tensor's storage is missing")
-        numbers = (self.offset, *self.shape, *self.strides)
-        if len(self.shape) != len(self.strides) or any(
-            not isinstance(v, int) or v < 0 for v in numbers
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def check(self) -> None:
+        """Refuses a tensor that is none, or that is not inside its storage."""
+        lengths = (self.shape, self.strides)
+        if not isinstance(self.storage, _Storage):
+            raise CheckpointError("a tensor refers to something that is no storage")
+        if any(not isinstance(v, tuple) or len(v) > _MOST_DIMENSIONS for v in lengths) or any(
+            # Larger ones would take their time to be multiplied.
+            not isinstance(v, int) or not 0 <= v < _MOST_INDEX
+            for v in (self.offset, *self.shape, *self.strides)
         ):
-            raise CheckpointError(f"a tensor's shape {self.shape} or strides are not valid")
-        size = math.prod(self.shape)
+            raise CheckpointError("a tensor's shape or strides are not valid")
+        if len(self.shape) != len(self.strides):
+            raise CheckpointError(f"a tensor of {len(self.shape)} axes has other strides")
         last = self.offset + sum(
             (n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)
         )
-        if size and (size > data.size or last >= data.size):
+        count = self.storage.count
+        if self.size and (self.size > count or last >= count):
             raise CheckpointError(
-                f"a tensor of shape {self.shape} reaches beyond its storage of {data.size} values"
+                f"a tensor of {short(self.size)} values reaches beyond its storage of {count}"
             )
-        if not size:
-            return np.zeros(self.shape, data.dtype)
+
+    def array(self) -> np.ndarray:
+        """Copies the tensor out of its storage."""
+        if not self.size:
+            return np.zeros(self.shape, self.storage.dtype)
+        data = self.storage.data
         view = np.lib.stride_tricks.as_strided(
             data[self.offset :],
             self.shape,
@@ -142,112 +163,149 @@ class _View:
         return np.array(view)
 
 
-def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: Any) -> _View:
-    """Stands for `torch._utils._rebuild_tensor_v2`; gradients and hooks are of no use here."""
-    if not isinstance(storage, _Storage):
-        raise CheckpointError("a tensor refers to something that is no storage")
-    return _View(storage, offset, tuple(shape), tuple(strides))
-
-
-def _rebuild_parameter(data: _View, *_: Any) -> _View:
-    """Stands for `torch._utils._rebuild_parameter`: a parameter is its tensor."""
-    return data
-
-
-class _Unpickler(pickle.Unpickler):
-    """An unpickler that can build tensors and dictionaries, and nothing else."""
-
-    def __init__(self, file: BinaryIO, storage_of: Callable[[np.dtype, str, int], _Storage]):
-        super().__init__(file, encoding="utf-8")
-        self._storage_of = storage_of
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Resolves the few names that a state dict needs."""
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return _rebuild_parameter
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
+def _state_dict(content: Any) -> dict[str, _View]:
+    """Finds the named tensors in what a checkpoint holds."""
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
         raise CheckpointError(
-            f"the checkpoint names {module}.{name}, which is not part of a plain state dict and is "
-            "not loaded. Save `model.state_dict()` alone"
+            "it must hold a state dict (`torch.save(model.state_dict(), path)`). "
+            f"Received: {short(content)}"
         )
+    views = {
+        str(name).removeprefix("module."): value
+        for name, value in content.items()
+        if isinstance(value, _View)
+    }
+    if not views:
+        keys = ", ".join(short(key) for key in list(content)[:5])
+        raise CheckpointError(f"it must hold a state dict of tensors. Received the keys: {keys}")
+    return views
 
-    def persistent_load(self, pid: Any) -> _Storage:
-        """Resolves a reference to a storage."""
+
+def _arrays(views: dict[str, _View], size: int) -> dict[str, np.ndarray]:
+    """Copies tensors out of a file of `size` bytes, when they cannot be more than it holds."""
+    for view in views.values():
+        view.check()
+    total = sum(view.size * view.storage.dtype.itemsize for view in views.values())
+    if total > MOST_SHARING * size:
+        raise CheckpointError(
+            f"its tensors declare {short(total)} bytes, more than {MOST_SHARING} times the file's "
+            f"{size}"
+        )
+    return {name: view.array() for name, view in views.items()}
+
+
+def _named(module: str, name: str) -> _Known | np.dtype:
+    """Resolves the few names that a state dict needs."""
+    if module == "torch" and name in _STORAGES:
+        return _STORAGES[name]
+    try:
+        return _Known((module, name))
+    except ValueError as error:
+        raise CheckpointError(
+            f"the checkpoint names {short(f'{module}.{name}')}, which is not part of a plain "
+            "state dict and is not loaded. Save `model.state_dict()` alone"
+        ) from error
+
+
+def _called(function: Any, arguments: tuple, reader: pickles.Reader) -> Any:
+    """Stands for the calls of a state dict; gradients and hooks are of no use here."""
+    if function is _Known.DICTIONARY:
+        result: dict = {}
+        for pairs in arguments[:1]:
+            reader.fill(result, pairs)
+        return result
+    if function is _Known.TENSOR:
+        return _View(*arguments[:4])
+    if function is _Known.PARAMETER:
+        return arguments[0]
+    raise CheckpointError("the checkpoint calls something that is no function")
+
+
+def _reader(
+    stream: BinaryIO, storage_of: Callable[[np.dtype, str, int], _Storage]
+) -> pickles.Reader:
+    """Makes a reader of a checkpoint's pickles; `storage_of` finds a storage by its key."""
+
+    def referred(pid: Any) -> _Storage:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
-            raise CheckpointError(f"the checkpoint holds an unknown reference {pid!r}")
+            raise CheckpointError("the checkpoint holds an unknown reference")
         _, dtype, key, _, count = pid[:5]
-        if not isinstance(dtype, np.dtype) or not isinstance(count, int) or count < 0:
-            raise CheckpointError(f"the checkpoint holds an unknown storage {pid!r}")
+        if not (isinstance(dtype, np.dtype) and isinstance(key, str | int)) or not (
+            isinstance(count, int) and 0 <= count <= array_files.MOST_BYTES
+        ):
+            raise CheckpointError("the checkpoint holds an unknown storage")
         if len(pid) > 5 and pid[5] is not None:
             raise CheckpointError("views of storages (PyTorch before 0.4) are not supported")
-        return self._storage_of(dtype, str(key), count)
+        return storage_of(dtype, str(key), count)
+
+    return pickles.Reader(stream, _named, _called, referred)
 
 
-def _read_zip(path: pathlib.Path) -> Any:
+def _read_zip(file: BinaryIO, size: int) -> Any:
     """Reads the zip format: `<root>/data.pkl` and one member `<root>/data/<key>` per storage."""
-    with zipfile.ZipFile(path) as archive:
-        names = [n for n in archive.namelist() if n.endswith("/data.pkl") or n == "data.pkl"]
-        if len(names) != 1:
-            raise CheckpointError("this zip archive is not a PyTorch checkpoint")
-        root = names[0].removesuffix("data.pkl")
-        if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != (
-            b"little"
-        ):
-            raise CheckpointError("only checkpoints written in little-endian order are supported")
-        storages: dict[str, _Storage] = {}
+    archive = array_files.open_archive(file)
+    members = array_files.members(archive, size)
+    names = [n for n in members if n.endswith("/data.pkl") or n == "data.pkl"]
+    if len(names) != 1:
+        raise CheckpointError("this zip archive is not a PyTorch checkpoint")
+    if members[names[0]].file_size > MOST_PICKLE_BYTES:
+        raise CheckpointError(f"its pickle has more than {MOST_PICKLE_BYTES} bytes")
+    root = names[0].removesuffix("data.pkl")
+    order = members.get(f"{root}byteorder")
+    if order and (order.file_size > 8 or archive.read(order) != b"little"):
+        raise CheckpointError("only checkpoints written in little-endian order are supported")
+    storages: dict[str, _Storage] = {}
 
-        def storage_of(dtype: np.dtype, key: str, count: int) -> _Storage:
-            if key not in storages:
-                member = archive.getinfo(f"{root}data/{key}")
-                if member.file_size != count * dtype.itemsize:
-                    raise CheckpointError(
-                        f"storage {key} must have {count * dtype.itemsize} bytes. "
-                        f"Received: {member.file_size}"
-                    )
-                data = np.frombuffer(archive.read(member), dtype)
-                storages[key] = _Storage(dtype, count, data)
-            return storages[key]
+    def storage_of(dtype: np.dtype, key: str, count: int) -> _Storage:
+        if key not in storages:
+            member = members[f"{root}data/{key}"]
+            if member.file_size != count * dtype.itemsize:
+                raise CheckpointError(
+                    f"storage {short(key)} must have {count * dtype.itemsize} bytes. "
+                    f"Received: {member.file_size}"
+                )
+            storages[key] = _Storage(dtype, count, lambda: archive.read(member))
+        return storages[key]
 
-        content = _Unpickler(io.BytesIO(archive.read(names[0])), storage_of).load()
-        return _resolve(content)
+    return _reader(io.BytesIO(archive.read(names[0])), storage_of).load()
 
 
-def _read_legacy(path: pathlib.Path) -> Any:
+def _read_legacy(file: BinaryIO, size: int) -> Any:
     """Reads the legacy format: five pickles, then every storage as a count and its values."""
     storages: dict[str, _Storage] = {}
 
     def storage_of(dtype: np.dtype, key: str, count: int) -> _Storage:
         return storages.setdefault(key, _Storage(dtype, count))
 
-    with path.open("rb") as file:
-        if _Unpickler(file, storage_of).load() != _MAGIC:
-            raise CheckpointError("this file is not a PyTorch checkpoint")
-        if _Unpickler(file, storage_of).load() != _PROTOCOL:
-            raise CheckpointError("this checkpoint is of an unknown protocol")
-        if _Unpickler(file, storage_of).load().get("little_endian") is not True:
-            raise CheckpointError("only checkpoints written in little-endian order are supported")
-        content = _Unpickler(file, storage_of).load()
-        for key in _Unpickler(file, storage_of).load():
-            storage = storages[key]
-            count = int.from_bytes(file.read(8), sys.byteorder, signed=True)
-            data = file.read(storage.count * storage.dtype.itemsize)
-            if count != storage.count or len(data) != count * storage.dtype.itemsize:
-                raise CheckpointError(f"the file ends early or is damaged at storage {key}")
-            storage.data = np.frombuffer(data, storage.dtype)
-    return _resolve(content)
-
-
-def _resolve(content: Any) -> Any:
-    """Turns the tensors of nested dictionaries and lists into arrays."""
-    if isinstance(content, _View):
-        return content.array()
-    if isinstance(content, dict):
-        return {key: _resolve(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_resolve(value) for value in content]
+    file.seek(0)
+    head = io.BytesIO(file.read(min(size, MOST_PICKLE_BYTES)))
+    reader = _reader(head, storage_of)
+    if reader.load() != _MAGIC:
+        raise CheckpointError("this file is not a PyTorch checkpoint")
+    if reader.load() != _PROTOCOL:
+        raise CheckpointError("this checkpoint is of an unknown protocol")
+    if reader.load().get("little_endian") is not True:
+        raise CheckpointError("only checkpoints written in little-endian order are supported")
+    content = reader.load()
+    keys = reader.load()
+    # Anything else may take for ever to hash.
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise CheckpointError("it lists its storages by what is no string")
+    at = head.tell()
+    for key in keys:
+        storage, bytes_ = storages[key], storages[key].count * storages[key].dtype.itemsize
+        file.seek(at)
+        count = int.from_bytes(file.read(8), sys.byteorder, signed=True)
+        at += 8 + bytes_
+        if count != storage.count or at > size:
+            raise CheckpointError(f"the file ends early or is damaged at storage {short(key)}")
+        storage.read = functools.partial(_read_at, file, at - bytes_, bytes_)
     return content
+
+
+def _read_at(file: BinaryIO, place: int, count: int) -> bytes:
+    file.seek(place)
+    return file.read(count)

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from c3tf.errors import UserError
-from c3tf.io import files
+from c3tf.io import array_files, files
 from c3tf.nets import backbones, torch_checkpoint, torch_names
 
 SUFFIX = ".weights.h5"
@@ -101,10 +101,12 @@ def load(path: str | pathlib.Path, backbone: str, base: keras.Model) -> Backbone
             f"Received: backbone_weights={str(path)!r}"
         )
     try:
-        with h5py.File(path, "r") as file:
+        with array_files.open_hdf5(path) as file:
             note = file.attrs.get(_ATTRIBUTE)
             arrays = _read_arrays(file)
-    except (OSError, KeyError, RuntimeError) as error:
+    except array_files.ArrayFileError as error:
+        raise WeightsError(f"{path} is refused: {error}.") from error
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{path} is not a Keras weights file, or it is truncated ({error}). "
             f"A PyTorch checkpoint is converted by {_CONVERT.format(name=backbone)}."

@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 
 from c3tf.errors import UserError
-from c3tf.io import files, json_files, schema
+from c3tf.io import array_files, files, json_files, schema
 
 _FACTS = "facts"
 _STATED = schema.record(
@@ -77,10 +77,9 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     try:
         with open(path, "rb") as file:
+            array_files.check_size(file)
             _verify(path, file)
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            arrays = array_files.read_npz(file)
         facts = json_files.parse(str(arrays.pop(_FACTS)))
         _STATED(facts, "")
     except FileNotFoundError as error:
@@ -92,7 +91,7 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _verify(path: str, file: BinaryIO) -> None:
     """Compares a file with the checksum in its comment."""
-    with zipfile.ZipFile(file) as archive:
+    with array_files.open_archive(file) as archive:
         comment = archive.comment
     file.seek(-_LENGTH_BYTES, os.SEEK_END)
     if not comment and not any(file.read()):
