@@ -17,6 +17,7 @@ from absl import logging
 from c3tf.config import Config, environment
 from c3tf.io import files, run_files
 from c3tf.labels import LabelMap
+from c3tf.nets import description
 from c3tf.runs import journal
 from c3tf.runs.checkpoint_file import CheckpointError, read, write
 from c3tf.runs.nonfinite import NonFiniteError
@@ -227,7 +228,10 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
     label_map = LabelMap.from_json(facts["label_map"])
     # Layers are restored from their own description, because what they need around the weights
     # (input scaling, stride placement) belongs to the weights the run began with.
-    model = keras.models.model_from_json(facts["network"])
+    try:
+        model = description.build(facts["network"], sum(array.size for array in arrays.values()))
+    except description.DescriptionError as error:
+        raise CheckpointError(f"{path}: {error}.") from error
     stored = _only(arrays, f"{weights}/")
     variables = {f"{weights}/{v.path}": v for v in model.weights}
     _check_fit(path, stored, {name: tuple(v.shape) for name, v in variables.items()})

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import memory_peak
 import tiny_segmenter
 from c3tf.errors import StorageError
 from c3tf.labels import LabelMap
@@ -293,6 +294,28 @@ def test_load_network_refuses_weights_that_do_not_fit_their_description(saved):
     checkpoints.load_network(path, "student")
     with pytest.raises(CheckpointError, match="it lacks teacher/projection/bias"):
         checkpoints.load_network(path, "teacher")
+
+
+def test_a_network_of_foreign_layers_is_refused_and_not_built(saved):
+    _, path = saved
+    facts, _ = checkpoints.read(path)
+    hostile = facts["network"].replace('"Conv2D"', '"TFSMLayer"', 1)
+    assert hostile != facts["network"]
+    text = json.dumps({**facts, "network": hostile})
+    rewrite(path, lambda arrays: arrays.update(facts=np.array(text)))
+    with pytest.raises(CheckpointError, match=r"step-00000003\.npz: .* holds .*'TFSMLayer'"):
+        checkpoints.load_network(path)
+
+
+def test_a_compressed_checkpoint_is_refused_before_it_is_unpacked(saved):
+    """8 GB of zeros have 8 MB when they are compressed."""
+    _, path = saved
+    np.savez_compressed(path, facts=np.array("{}"), zeros=np.zeros(1 << 24))
+    with (
+        memory_peak.below(16 << 20),
+        pytest.raises(CheckpointError, match=r"npz is damaged or no checkpoint: .*not compressed"),
+    ):
+        checkpoints.read(path)
 
 
 def test_load_network_names_what_is_missing(saved, tmp_path):
