@@ -16,6 +16,10 @@ from c3tf.versions import versions
 FILE = "model_card.json"
 
 _CARD_VERSION = 2
+_SECURITY = (
+    "A SavedModel is a program that TensorFlow runs with the rights of whoever loads it. Load only "
+    "files whose origin you trust; the checksums in `files` find damage, not forgery."
+)
 # What a source says that has a place of its own in the card.
 _CONFIGURATION, _DATA = "config", ("data", "split")
 
@@ -62,6 +66,7 @@ def build(
     return {
         "card_version": _CARD_VERSION,
         "task": "semantic segmentation",
+        "security": _SECURITY,
         "input": {
             "color": "RGB",
             "range": [0, int(tf.uint8.max)],

@@ -24,13 +24,12 @@ import tensorflow as tf
 from c3tf.inference.networks import Predictor, Probabilities, logits_network, output_stride
 from c3tf.io import files, json_files, leftovers, locks
 from c3tf.labels import LabelMap, LabelMapError
-from c3tf.serving import graph_rewrites, keras_tflite, model_card, signatures
+from c3tf.serving import graph_rewrites, keras_tflite, model_card, operations, signatures
 from c3tf.serving.model_card import FILE as MODEL_CARD_FILE
 from c3tf.serving.options import FORMATS, KERAS, SAVED_MODEL, TFLITE, ExportOptions, ServingError
 from c3tf.serving.signatures import SIGNATURES
 
 LABEL_MAP_FILE = "label_map.json"
-_GRAPH_FILE = "saved_model.pb"
 
 
 def save(
@@ -114,7 +113,7 @@ def check_target(path: str | os.PathLike, overwrite: bool = False) -> None:
 
 def is_saved_model(path: str | os.PathLike) -> bool:
     """Says whether a path is the folder of a SavedModel."""
-    return (Path(path) / _GRAPH_FILE).is_file()
+    return (Path(path) / operations.GRAPH_FILE).is_file()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,18 +134,25 @@ class ServedModel:
 
 
 def load(path: str | os.PathLike) -> ServedModel:
-    """Reads a SavedModel that `save` wrote, after checking it against its checksums.
+    """Reads a SavedModel that `save` wrote, after checking its checksums and its operations.
 
     Raises:
-        ServingError: `path` is no SavedModel, damaged, or was not written by `save`.
+        ServingError: `path` is no SavedModel, damaged, was not written by `save`, or does more
+            than what `save` writes.
     """
     path = Path(path)
     if not is_saved_model(path):
-        raise ServingError(f"{path} is no SavedModel: it holds no {_GRAPH_FILE}.")
+        raise ServingError(f"{path} is no SavedModel: it holds no {operations.GRAPH_FILE}.")
     try:
         card = model_card.read(path)
         label_map = LabelMap.from_json(json_files.read(path / LABEL_MAP_FILE))
+        operations.check(path)
         module = tf.saved_model.load(str(path))
+    except operations.OperationError as error:
+        raise ServingError(
+            f"SavedModel {path} is not loaded: {error}. A SavedModel is a program; only what "
+            "`python -m c3tf.export` writes is run here."
+        ) from error
     except (OSError, ValueError, model_card.CardError, LabelMapError, tf.errors.OpError) as error:
         raise ServingError(
             f"SavedModel {path} cannot be read: {str(error).rstrip('.')}. "
@@ -181,7 +187,7 @@ def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
     """Describes what `_write` writes, for the model card."""
     stride = output_stride(network)
     described = {
-        SAVED_MODEL: {"file": _GRAPH_FILE, "signatures": list(SIGNATURES)},
+        SAVED_MODEL: {"file": operations.GRAPH_FILE, "signatures": list(SIGNATURES)},
         KERAS: {
             "file": keras_tflite.KERAS_FILE,
             "output": "float32 logits over `classes`",
