@@ -2,15 +2,17 @@
 
 import argparse
 import dataclasses
-import functools
+import os
+import signal
+import socket
 import sys
 from pathlib import Path
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-
 from serve_http.limits import Limits
+
+# Of the kernel, for each connection; what a client does not read beyond it is the server's.
+_SEND_BUFFER_BYTES = 256 * 1024
+_SWITCH_SECONDS = 0.0005
 
 
 def main() -> int:
@@ -26,26 +28,72 @@ def main() -> int:
     for needed in ("saved_model.pb", "model_card.json"):
         if not (Path(model) / needed).is_file():
             parser.error(f"--model must be a SavedModel of c3tf.export; {model} has no {needed}")
+    from serve_http import connections
+
     try:
         limits = Limits(**values)
-    except ValueError as error:
+        connections.reserve_files(limits.connections)
+        listener = _listen(host, port)
+    except (ValueError, OSError, OverflowError) as error:
         parser.error(str(error))
-    # Imports TensorFlow, which a wrong command line need not wait for.
-    from serve_http import app
+    _serve(model, limits, listener)
+    # TensorFlow cannot be stopped while it computes what nobody waits for any more.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
-    server = Granian(
-        "serve_http.app",
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        http1_settings=HTTP1Settings(header_read_timeout=int(limits.header_seconds * 1000)),
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listens at once, before the model is loaded, and alone: a port has one server.
+
+    Raises:
+        OSError: another process listens there already.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    try:
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen at {host}, port {port}: {error.strerror}") from error
+    return listener
+
+
+def _serve(model: str, limits: Limits, listener: socket.socket) -> None:
+    # These import TensorFlow, which a wrong command line need not wait for.
+    import uvicorn
+
+    from serve_http import app, connections
+    from serve_http.metrics import Metrics
+
+    metrics = Metrics()
+    config = uvicorn.Config(
+        app.create(model, limits, metrics),
+        loop="asyncio",
+        http=connections.bounded(limits, metrics),
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=connections.at_a_time(limits),
+        timeout_keep_alive=connections.KEEP_ALIVE_SECONDS,
+        h11_max_incomplete_event_size=limits.header_bytes,
         # A request in flight is answered before the process ends.
-        workers_kill_timeout=int(limits.body_seconds + limits.compute_seconds) + 1,
+        timeout_graceful_shutdown=int(
+            limits.body_seconds + limits.compute_seconds + limits.write_seconds + 1
+        ),
     )
-    server.serve(target_loader=functools.partial(app.create, model, limits), wrap_loader=False)
-    return 0
+    server = connections.Server(config)
+    # Uvicorn raises the signal again when it has stopped; having stopped is success.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    # Every read and write of a connection would wait so long for the thread of the model.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    server.run(sockets=[listener])
 
 
 if __name__ == "__main__":

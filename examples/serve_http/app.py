@@ -2,35 +2,38 @@
 
 import asyncio
 import base64
-import binascii
 import contextlib
-import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from serve_http import images
-from serve_http.limits import Limits, RefusedError, busy
+from serve_http import admission, images
+from serve_http.limits import Limits, RefusedError
+from serve_http.metrics import Metrics
 from serve_http.segmenter import Segmenter
 
+_Result = TypeVar("_Result")
 
-def create(model: str, limits: Limits) -> Starlette:
+
+def create(model: str, limits: Limits, metrics: Metrics) -> Starlette:
     """Makes the application.
 
     Args:
         model: folder of a SavedModel.
         limits: what it accepts.
+        metrics: where it counts.
 
     Returns:
         An ASGI application; it begins to load the model when the server starts it.
     """
-    handlers = _Handlers(Segmenter(model, limits), limits)
+    handlers = _Handlers(Segmenter(model, limits, metrics), limits, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -38,14 +41,20 @@ def create(model: str, limits: Limits) -> Starlette:
         yield
         handlers.segmenter.stop()
 
+    # One count for both: what they bound is memory.
+    admitted = [Middleware(admission.Admission, admission.Places(limits.requests, metrics))]
+    routes = [
+        Route("/healthz", handlers.health),
+        Route("/readyz", handlers.readiness),
+        Route("/metrics", handlers.metrics),
+        Route("/v1/model", handlers.model),
+        Route("/v1/segment", handlers.segment, methods=["POST"], middleware=admitted),
+        Route("/v1/segment_batch", handlers.segment_batch, methods=["POST"], middleware=admitted),
+    ]
+    paths = frozenset(route.path for route in routes)
     return Starlette(
-        routes=[
-            Route("/healthz", handlers.health),
-            Route("/readyz", handlers.readiness),
-            Route("/v1/model", handlers.model),
-            Route("/v1/segment", handlers.segment, methods=["POST"]),
-            Route("/v1/segment_batch", handlers.segment_batch, methods=["POST"]),
-        ],
+        routes=routes,
+        middleware=[Middleware(admission.Counting, metrics, paths)],
         exception_handlers={
             RefusedError: _refused,
             HTTPException: _http_error,
@@ -59,9 +68,8 @@ def create(model: str, limits: Limits) -> Starlette:
 class _Handlers:
     """Answers requests."""
 
-    def __init__(self, segmenter: Segmenter, limits: Limits) -> None:
-        self.segmenter, self._limits = segmenter, limits
-        self._uploads = 0
+    def __init__(self, segmenter: Segmenter, limits: Limits, metrics: Metrics) -> None:
+        self.segmenter, self._limits, self._metrics = segmenter, limits, metrics
 
     async def health(self, _: Request) -> Response:
         """Says whether the process should be kept; 500 when the model cannot be loaded."""
@@ -73,6 +81,10 @@ class _Handlers:
         ready = self.segmenter.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
+    async def metrics(self, _: Request) -> Response:
+        """Returns counters and gauges in Prometheus' text format."""
+        return PlainTextResponse(self._metrics.text())
+
     async def model(self, _: Request) -> Response:
         """Returns the model card: classes, colours, where the model comes from."""
         return JSONResponse(self.segmenter.card, 200 if self.segmenter.ready else 503)
@@ -81,62 +93,56 @@ class _Handlers:
         """Takes one image as the body; returns its class map as a PNG, or JSON on request."""
         _check_type(request, images.TYPES)
         as_json = _wants_json(request)
-        body = await self._body(request)
-        (class_map,) = await self.segmenter.class_maps([body])
-        png = images.to_png(class_map)
-        if not as_json:
-            return Response(png, media_type="image/png")
-        height, width = class_map.shape
-        return JSONResponse(
-            {
-                "height": height,
-                "width": width,
-                "classes": self._counts(class_map),
-                "class_map": base64.b64encode(png).decode(),
-            }
-        )
+
+        def answer(body: bytes) -> Response:
+            (class_map,) = self.segmenter.class_maps([body])
+            png = images.to_png(class_map)
+            if not as_json:
+                return admission.PiecemealResponse(png, media_type="image/png")
+            height, width = class_map.shape
+            return admission.PiecemealJson(
+                {
+                    "height": height,
+                    "width": width,
+                    "classes": self._counts(class_map),
+                    "class_map": base64.b64encode(png).decode(),
+                }
+            )
+
+        return await self._computed(request, answer)
 
     async def segment_batch(self, request: Request) -> Response:
         """Takes `{"images": [base64, ...]}` of one size; returns `{"class_maps": [...]}`."""
         _check_type(request, ("application/json",))
-        encoded = _parse_batch(await self._body(request))
-        class_maps = await self.segmenter.class_maps(encoded)
-        pngs = [base64.b64encode(images.to_png(one)).decode() for one in class_maps]
-        return JSONResponse({"class_maps": pngs})
 
-    async def _body(self, request: Request) -> bytes:
-        """Reads a body that is neither too large nor too slow."""
-        limit, seconds = self._limits.body_bytes, self._limits.body_seconds
-        too_large = RefusedError(
-            413, "too_many_bytes", f"A request's body has at most {limit} bytes."
-        )
-        if int(request.headers.get("content-length", 0)) > limit:
-            raise too_large
-        if self._uploads >= self._limits.uploads:
-            raise busy(f"{self._uploads} requests are being received already.")
-        self._uploads += 1
-        body = bytearray()
+        def answer(body: bytes) -> Response:
+            class_maps = self.segmenter.class_maps(images.parse_batch(body, self._limits))
+            pngs = [base64.b64encode(images.to_png(one)).decode() for one in class_maps]
+            return admission.PiecemealJson({"class_maps": pngs})
+
+        return await self._computed(request, answer)
+
+    async def _computed(self, request: Request, answer: Callable[[bytes], Response]) -> Response:
+        """Reads the body and computes the answer, unless its client leaves before its turn."""
+        self.segmenter.check_ready()
+        body = await admission.read_body(request, self._limits)
+        computing = asyncio.create_task(self.segmenter.run(lambda: answer(body)))
+        leaving = asyncio.create_task(admission.client_left(request))
         try:
-            async with asyncio.timeout(seconds):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > limit:
-                        raise too_large
-        except TimeoutError as error:
-            raise RefusedError(
-                408, "too_slow", f"The body must arrive within {seconds:g} seconds."
-            ) from error
+            await asyncio.wait({computing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if computing.done():
+                return computing.result()
+            raise ClientDisconnect
         finally:
-            self._uploads -= 1
-        return bytes(body)
+            computing.cancel()
+            leaving.cancel()
 
     def _counts(self, class_map: np.ndarray) -> list[dict[str, Any]]:
         """Lists the classes of a class map with their pixels."""
-        ids, pixels = np.unique(class_map, return_counts=True)
         names = [entry["name"] for entry in self.segmenter.card["classes"]]
+        pixels = np.bincount(class_map.ravel(), minlength=len(names))
         return [
-            {"id": int(i), "name": names[i], "pixels": int(n)}
-            for i, n in zip(ids, pixels, strict=True)
+            {"id": i, "name": names[i], "pixels": int(n)} for i, n in enumerate(pixels) if n > 0
         ]
 
 
@@ -162,18 +168,6 @@ def _wants_json(request: Request) -> bool:
     raise RefusedError(406, "not_acceptable", "Answers are image/png or application/json.")
 
 
-def _parse_batch(body: bytes) -> list[bytes]:
-    try:
-        given = json.loads(body)["images"]
-        if not isinstance(given, list):
-            raise TypeError("no list")
-        return [base64.b64decode(one, validate=True) for one in given]
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise RefusedError(
-            400, "bad_json", 'The body must be {"images": [...]} with base64 strings.'
-        ) from error
-
-
 def _error(
     status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
@@ -190,7 +184,7 @@ async def _http_error(_: Request, error: HTTPException) -> Response:
 
 async def _gone(_: Request, error: ClientDisconnect) -> Response:
     # Nobody reads it; without a handler it would be logged as a fault of the server.
-    return _error(400, "disconnected", "The client has gone.")
+    return _error(499, "disconnected", "The client has gone.")
 
 
 async def _failed(_: Request, error: Exception) -> Response:

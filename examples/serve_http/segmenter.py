@@ -5,18 +5,21 @@ import concurrent.futures
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
-from serve_http import images
-from serve_http.limits import Limits, RefusedError, busy
+from serve_http import images, operations
+from serve_http.limits import Limits, busy
+from serve_http.metrics import Metrics
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("uvicorn.error")
 _WARM_UP = np.zeros((64, 64, 3), np.uint8)
+_Result = TypeVar("_Result")
 
 
 class Segmenter:
@@ -26,11 +29,9 @@ class Segmenter:
     other and hold twice the memory.
     """
 
-    def __init__(self, model: str, limits: Limits) -> None:
-        self._path, self._limits = Path(model), limits
+    def __init__(self, model: str, limits: Limits, metrics: Metrics) -> None:
+        self._path, self._limits, self._metrics = Path(model), limits, metrics
         self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="segmenter")
-        # Headers are parsed beside the event loop too, because hostile ones take their time.
-        self._checker = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="checker")
         self._pending = 0
         self._module: Any = None
         self.card: dict[str, Any] = {}
@@ -46,37 +47,36 @@ class Segmenter:
         self._executor.submit(self._load)
 
     def stop(self) -> None:
-        """Ends the threads; what is being computed is finished."""
-        self._checker.shutdown()
-        self._executor.shutdown(cancel_futures=True)
+        """Drops what waits; what is being computed cannot be stopped and is not waited for."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
-    async def class_maps(self, encoded: Sequence[bytes]) -> list[np.ndarray]:
-        """Computes the class maps of encoded images.
-
-        Args:
-            encoded: JPEG or PNG images of one size.
-
-        Returns:
-            `(H, W)` uint8 train ids for each.
+    def check_ready(self) -> None:
+        """Refuses requests that would be in vain.
 
         Raises:
-            RefusedError: the images are unfit, or the server has too much to do.
+            RefusedError: the model is not loaded, or too many requests wait.
         """
         if not self.ready:
             raise busy("The model is still being loaded.")
-        await asyncio.get_running_loop().run_in_executor(
-            self._checker, images.check, encoded, self._limits
-        )
-        return await self._queued(lambda: self._compute(encoded))
-
-    async def _queued(self, work: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
         if self._pending > self._limits.queue:
             raise busy(f"{self._pending} requests are waiting already.")
-        future = self._executor.submit(work)
-        self._pending += 1
+
+    async def run(self, work: Callable[[], _Result]) -> _Result:
+        """Runs work in the model's thread; everything that a client's bytes cause belongs there.
+
+        Cancelled, it drops work that has not begun.
+
+        Raises:
+            RefusedError: `work` raised it, or the server has too much to do.
+        """
+        self.check_ready()
+        # A list, because work that is dropped stays in the queue as it is until its turn.
+        held = [work]
+        future = self._executor.submit(self._timed, held)
+        self._count(1)
         loop = asyncio.get_running_loop()
         # Counted until the work has ended, also when its client has stopped waiting.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._one_less))
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, -1))
         try:
             async with asyncio.timeout(self._limits.compute_seconds):
                 return await asyncio.wrap_future(future)
@@ -84,22 +84,47 @@ class Segmenter:
             raise busy(
                 f"The answer took more than {math.ceil(self._limits.compute_seconds)} seconds."
             ) from error
+        finally:
+            if future.cancel():
+                held.clear()
+                self._metrics.count("dropped_before_computing_total")
 
-    def _one_less(self) -> None:
-        self._pending -= 1
+    def class_maps(self, encoded: Sequence[bytes]) -> np.ndarray:
+        """Computes class maps, within `run`.
 
-    def _compute(self, encoded: Sequence[bytes]) -> list[np.ndarray]:
+        Args:
+            encoded: JPEG or PNG images.
+
+        Returns:
+            `(B, H, W)` uint8 train ids.
+
+        Raises:
+            RefusedError: the images are unfit.
+        """
+        images.check(encoded, self._limits)
         try:
             answer = self._module.signatures["image_bytes"](image_bytes=tf.constant(encoded))
         except tf.errors.InvalidArgumentError as error:
-            raise RefusedError(
-                400, "unreadable_image", "An image must be a readable JPEG or PNG file."
-            ) from error
-        return list(answer["class_map"].numpy())
+            raise images.unreadable() from error
+        return answer["class_map"].numpy()
+
+    def _count(self, change: int) -> None:
+        self._pending += change
+        self._metrics.gauge("queued_or_computing", self._pending)
+
+    def _timed(self, held: list[Callable[[], _Result]]) -> _Result:
+        began = time.monotonic()
+        try:
+            return held.pop()()
+        finally:
+            self._metrics.count("computations_total")
+            self._metrics.count("computing_seconds_total", time.monotonic() - began)
 
     def _load(self) -> None:
         try:
             self.card = json.loads((self._path / "model_card.json").read_text(encoding="utf-8"))
+            # A SavedModel is a program; only the operations of exported models are run.
+            operations.check(self._path)
             module = tf.saved_model.load(str(self._path))
             warm_up = tf.io.encode_png(_WARM_UP)[tf.newaxis]
             module.signatures["image_bytes"](image_bytes=warm_up)

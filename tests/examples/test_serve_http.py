@@ -1,9 +1,7 @@
 """The HTTP example: right answers to good requests, refusals of all others, flat memory."""
 
 import concurrent.futures
-import contextlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -19,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 import hostile_http
+import http_server
 import tiny_network
 from c3tf.serving import saved_model
 
@@ -41,52 +40,11 @@ def model(tmp_path_factory):
     )
 
 
-@contextlib.contextmanager
-def serving_at(model, folder, log, **limits):
-    """Starts the server and waits until it answers; gives its process and port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "serve_http", f"--model={model}", f"--port={port}"]
-    command += [f"--{name}={value}" for name, value in limits.items()]
-    # Nothing of this project is on the server's path.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    with open(log, "wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder / "examples", env=environment, stdout=output, stderr=output
-        )
-    try:
-        wait_until_loaded(process, port, log)
-        yield process, port
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_until_loaded(process, port, log):
-    """Waits until the model is loaded, or has turned out not to be loadable."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        assert process.poll() is None, Path(log).read_text()
-        with contextlib.suppress(OSError):
-            ready = hostile_http.request(port, "GET", "/readyz").status == 200
-            if ready or hostile_http.request(port, "GET", "/healthz").status == 500:
-                return
-        time.sleep(0.1)
-    raise AssertionError(Path(log).read_text())
-
-
 @pytest.fixture(scope="module")
 def server(model, repository, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "server.log"
-    with serving_at(model, repository, log, **LIMITS) as (process, port):
+    with http_server.serving_at(model, repository, log, **LIMITS) as (process, port):
         yield process, port, log
-
-
-def resident_bytes(process):
-    """Resident memory of a process and its children."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in children]
-    return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def check(case, port, expected):
@@ -130,9 +88,9 @@ def test_mixed_good_and_hostile_requests_from_several_clients(server, expected):
         return [problem for problem in found if problem]
 
     assert not send(good * 2 + bad), "before memory is measured"
-    before = resident_bytes(process)
+    before = http_server.resident_bytes(process)
     assert not send(mixed)
-    grown = (resident_bytes(process) - before) / MEBIBYTE
+    grown = (http_server.resident_bytes(process) - before) / MEBIBYTE
     assert grown < 16, f"{grown:.0f} MiB more than before {REQUESTS} requests"
     assert hostile_http.request(port, "GET", "/healthz").status == 200
     assert "Traceback" not in log.read_text()
@@ -185,7 +143,7 @@ def test_a_request_in_flight_is_answered_before_it_ends(model, repository, tmp_p
     head = b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: " + kind
     head += b"\r\nContent-Length: %d\r\n\r\n" % len(data)
     with (
-        serving_at(model, repository, tmp_path / "log") as (process, port),
+        http_server.serving_at(model, repository, tmp_path / "log") as (process, port),
         socket.create_connection(("127.0.0.1", port), timeout=30) as client,
     ):
         client.sendall(head + data[:100])
@@ -205,7 +163,7 @@ def test_a_model_that_cannot_be_loaded_is_told_by_health(model, repository, tmp_
     damaged = tmp_path / "model"
     shutil.copytree(model, damaged)
     (damaged / "variables/variables.index").write_bytes(b"no index")
-    with serving_at(damaged, repository, tmp_path / "log") as (_, port):
+    with http_server.serving_at(damaged, repository, tmp_path / "log") as (_, port):
         assert hostile_http.request(port, "GET", "/healthz").status == 500
         assert hostile_http.request(port, "GET", "/readyz").status == 503
         (case, *_) = hostile_http.good_cases()
@@ -218,7 +176,11 @@ def test_a_model_that_cannot_be_loaded_is_told_by_health(model, repository, tmp_
     [
         (["--model=nowhere"], "nowhere has no saved_model.pb"),
         (["--batch=0"], "`batch` must be positive"),
-        (["--header_seconds=90"], "`header_seconds` must be at most 60"),
+        (["--header_seconds=-1"], "`header_seconds` must be positive"),
+        (["--write_seconds=inf"], "`write_seconds` must be positive"),
+        (["--connections=2000000000"], "`connections` must be at most"),
+        (["--port=70000"], "port must be 0-65535"),
+        (["--host=192.0.2.1"], "cannot listen at 192.0.2.1"),
     ],
 )
 def test_bad_options_are_refused_at_the_start(model, repository, arguments, message):

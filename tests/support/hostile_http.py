@@ -66,10 +66,13 @@ def raw(data, pause=0.0, step=None):
     def send(port):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             client.settimeout(30)
+            answered = select.poll()
+            answered.register(client, select.POLLIN)
             try:
                 for start in range(0, len(data), step or len(data)):
                     client.sendall(data[start : start + (step or len(data))])
-                    if select.select([client], [], [], pause)[0]:
+                    # Not `select`, which takes no more than 1,024 files.
+                    if answered.poll(1000 * pause):
                         break
                 line = client.makefile("rb").readline().split()
             except (BrokenPipeError, ConnectionResetError):
@@ -89,8 +92,15 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width, height, *chunks):
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+def scans(width, height, count):
+    """A progressive JPEG of so many scans, each of which passes over all pixels for a few bytes."""
+    image = encoded(np.zeros((height, width, 3), np.uint8), "jpeg", progressive=True)
+    last = image.rindex(b"\xff\xda")
+    return image[:last] + image[last:-2] * count + image[-2:]
+
+
+def png(width, height, *chunks, bits=8):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
     return PNG_SIGNATURE + header + b"".join(chunks) + chunk(b"IEND", b"")
 
 
@@ -126,10 +136,14 @@ def bad_cases(body_bytes):
     """Damaged and hostile images, bodies and requests; `body_bytes` is the server's limit."""
     image = tiny_network.noise(0, 64, 96)
     jpeg, ok_png = encoded(image, "jpeg"), encoded(image, "png")
-    # A header that says 65535 x 65535, in front of a small image's data.
+    # Headers of the largest size that JPEG decoders take, and of a larger one, in front of a small
+    # image's data.
     at = jpeg.index(b"\xff\xc0") + 5
-    wide_jpeg = jpeg[:at] + b"\xff\xff\xff\xff" + jpeg[at + 4 :]
+    wide_jpeg, wider_jpeg = (
+        jpeg[:at] + 2 * side.to_bytes(2) + jpeg[at + 4 :] for side in (65500, 65535)
+    )
     text_bomb = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100_000_000), 9))
+    small_bomb = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(7_900_000), 9))
     bodies = {
         "empty": (b"", 400),
         "text": (b"no image at all", 400),
@@ -142,10 +156,18 @@ def bad_cases(body_bytes):
         "bmp": (encoded(image, "bmp"), 400),
         "pixel bomb": (png(30000, 30000, chunk(b"IDAT", zlib.compress(bytes(10**7)))), 413),
         "negative png": (png(2**32 - 1, 2**32 - 1, chunk(b"IDAT", b"")), 413),
+        "one row": (png(60000, 1, chunk(b"IDAT", zlib.compress(bytes(180_001)))), 413),
         "no pixels": (png(0, 0, chunk(b"IDAT", zlib.compress(b""))), 400),
         "missing pixels": (png(64, 96, chunk(b"IDAT", zlib.compress(bytes(9)))), 400),
         "text bomb": (png(64, 96, text_bomb), 400),
+        "many text bombs": (png(64, 96, *[small_bomb] * 20), 413),
         "wide jpeg": (wide_jpeg, 413),
+        "wider jpeg": (wider_jpeg, 400),
+        "fill bytes": (b"\xff\xd8" + b"\xff" * (body_bytes - 2), 400),
+        "stuffed bytes": ((b"\xff\xd8\xff\xe0\0\4ab" + b"\xff\0" * (body_bytes // 3)), 400),
+        "markers": (b"\xff\xd8" + b"\xff\xe0\0\2" * (body_bytes // 5), 400),
+        "scans": (scans(64, 96, body_bytes // 12), 413),
+        "16 bits": (png(64, 96, bits=16), 400),
         "too many bytes": (bytes(body_bytes + 1), 413),
     }
     cases = [
@@ -189,6 +211,8 @@ def _bad_json(jpeg):
         b'{"images": [5]}',
         b'{"images": ["***"]}',
         b'{"images": ["aGVsbG8="]}',
+        b'{"images": [' + b"[]," * 60_000 + b"[]]}",
+        b'{"images": [' + b'"a",' * 40_000 + b'"a"]}',
     ]
     cases = [
         Case(f"json {i}", post("/v1/segment_batch", body, Content_Type="application/json"), (400,))
@@ -206,11 +230,21 @@ def _bad_http(body_bytes, jpeg):
     head = b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
     long_chunk = b"%x\r\n" % (body_bytes * 2) + bytes(body_bytes * 2) + b"\r\n0\r\n\r\n"
     return [
+        Case("bad chunk", raw(head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), (400, 411)),
         Case("huge length", raw(head + b"Content-Length: 99999999999\r\n\r\n"), (413,)),
         Case("negative length", raw(head + b"Content-Length: -5\r\n\r\n"), (400,)),
-        Case("chunks", raw(head + b"Transfer-Encoding: chunked\r\n\r\n" + long_chunk), (413, 0)),
+        Case("chunks", raw(head + b"Transfer-Encoding: chunked\r\n\r\n" + long_chunk), (411,)),
+        Case("one chunk", raw(head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), (411,)),
+        Case(
+            "tiny chunks",
+            raw(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * body_bytes),
+            (411, 0),
+        ),
         Case("no http", raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"), (400,)),
         Case("many headers", raw(head + b"A: 1\r\n" * 500 + b"\r\n"), (431,)),
+        Case("long header", raw(head + b"A: " + b"1" * 100_000 + b"\r\n\r\n"), (400, 0)),
+        Case("endless line", raw(b"GET /" + b"1" * 100_000), (400, 0)),
+        Case("two lengths", raw(head + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n"), (400,)),
         Case("no path", lambda port: request(port, "GET", "/v1/none"), (404,)),
         Case("up", lambda port: request(port, "GET", "/../../etc/passwd"), (404,)),
         Case("get", lambda port: request(port, "GET", "/v1/segment"), (405,)),
