@@ -30,7 +30,7 @@ _CARD = schema.record(
         "files": schema.named(
             schema.record({"bytes": schema.integer(), "sha256": schema.text}, closed=True)
         ),
-        "configuration": schema.named(schema.thing),
+        "configuration": schema.thing,
         "data": schema.named(schema.text),
     },
 )
