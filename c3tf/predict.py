@@ -10,7 +10,7 @@ For an image `street/a.jpg` the output folder gets, under the same relative name
   overlay/street/a.png        the colours over the image
   probabilities/street/a.npz  float16 probabilities
 
-Images are read as they are stored: a rotation noted in a photograph's metadata is not applied.
+An image whose metadata note a rotation is read as `--exif` says; class maps are of what is read.
 An image that cannot be read is reported and skipped; the exit code is then 1.
 """
 
@@ -21,7 +21,7 @@ from absl import flags
 from c3tf import cli
 from c3tf.inference import test_time_flags
 from c3tf.inference.options import DEFAULT_FORMATS, FORMATS, WEIGHTS, PredictionOptions
-from c3tf.io import streams
+from c3tf.io import orientation, streams
 from c3tf.progress import Progress
 
 EXIT_SOME_SKIPPED = 1
@@ -51,6 +51,7 @@ def define_flags() -> None:
         "results have the image's size.",
         lower_bound=0,
     )
+    flags.DEFINE_enum("exif", orientation.DEFAULT, orientation.RULES, orientation.HELP)
     test_time_flags.define()
     flags.DEFINE_bool("resume", False, "Go on with an earlier prediction of the same settings.")
     flags.DEFINE_bool("overwrite", False, "Replace files of an earlier prediction.")
@@ -67,6 +68,7 @@ def main() -> int:
         inference=test_time_flags.read(),
         resume=values.resume,
         overwrite=values.overwrite,
+        exif=values.exif,
     )
     from c3tf import models
     from c3tf.inference import predict_files

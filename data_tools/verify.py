@@ -19,10 +19,11 @@ from c3tf.data import manifest as manifests
 from c3tf.data.manifest import Manifest, Shard, SplitInfo
 from c3tf.data.record import Record
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import decoding, files
+from c3tf.io.image_bytes import ImageBytesError
 from c3tf.labels import IGNORE
 from c3tf.progress import Progress
-from data_tools.conversion import images, workers
+from data_tools.conversion import workers
 from data_tools.conversion.runners import StartProgress
 
 FLAGS = flags.FLAGS
@@ -74,10 +75,11 @@ def verify(
             check = functools.partial(
                 check_record,
                 num_classes=manifest.label_map.num_classes,
-                own_label_size=_own_label_size(manifest, split),
+                own_label_size=manifest.own_label_size(split),
             )
             for shard in info.shards:
-                for checked in mapper.map(check, _records(data_dir, shard, problems)):
+                records = _records(manifest, split, shard, problems)
+                for checked in mapper.map(check, records):
                     tally.add(shard, checked)
                     done += 1
                     progress(done)
@@ -95,39 +97,43 @@ def verify(
     return manifest
 
 
-def _own_label_size(manifest: Manifest, split: str) -> bool:
-    """Tells whether labels may have another size than their images."""
-    return split == "val" and manifest.options.get("val_label_size") == "original"
+def _records(
+    manifest: Manifest, split: str, shard: Shard, problems: list[str]
+) -> Iterator[tuple[Record, str | None]]:
+    """Yields the records of a shard as far as it can be read, and notes what is wrong with it.
 
-
-def _records(data_dir: str, shard: Shard, problems: list[str]) -> Iterator[Record]:
-    """Yields the records of a shard as far as it can be read, and notes what is wrong with it."""
+    Each comes with what the decoder that trains cannot use of it.
+    """
     # Imports TensorFlow. Workers import this module too and must stay small.
-    from c3tf.data import tfrecord
+    from c3tf.data import record_check, tfrecord
 
-    path = files.join(data_dir, shard.file)
+    path = files.join(manifest.data_dir, shard.file)
     problem = manifests.shard_problem(path, shard, quick=False)
     if problem:
         problems.append(problem)
     if not files.exists(path):
         return
+    classes, own_size = manifest.label_map.num_classes, manifest.own_label_size(split)
     try:
-        yield from tfrecord.read_shard(path)
+        yield from record_check.problems(tfrecord.read_shard(path), classes, own_size)
     except DataError as error:
         problems.append(str(error))
 
 
-def check_record(record: Record, num_classes: int, own_label_size: bool) -> RecordCheck:
+def check_record(
+    read: tuple[Record, str | None], num_classes: int, own_label_size: bool
+) -> RecordCheck:
     """Decodes a record and checks that it is what training reads.
 
     Args:
-        record: to check.
+        read: the record, and what training cannot use of it.
         num_classes: classes of the data set.
         own_label_size: the label may have another size than the image.
 
     Returns:
         What it holds and what is wrong with it.
     """
+    record, unusable = read
     problems: list[str] = []
     size = (record.width, record.height)
     image = _decode(record.image, "image", problems)
@@ -150,14 +156,16 @@ def check_record(record: Record, num_classes: int, own_label_size: bool) -> Reco
         if unknown:
             shown = ", ".join(map(str, unknown[:_SHOWN_IDS]))
             problems.append(f"the label holds ids that are no class: {shown}")
+    if unusable and not problems:
+        problems.append(unusable)
     return RecordCheck(record.name, f"{size[0]}x{size[1]}", histogram, tuple(problems))
 
 
 def _decode(encoded: bytes, kind: str, problems: list[str]) -> Image.Image | None:
     """Decodes all pixels."""
     try:
-        return images.decode(encoded)
-    except images.UndecodableError as error:
+        return decoding.decode(encoded)[0]
+    except ImageBytesError as error:
         problems.append(f"the {kind} {error}")
         return None
 

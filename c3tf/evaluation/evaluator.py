@@ -314,7 +314,8 @@ def _read(dataset: Iterable) -> Iterator[dict[str, tf.Tensor]]:
             if any(said in error.message for said in _MIXED_SIZES):
                 advice = ". Its images or labels have several sizes: use --batch_size=1"
             raise EvaluationError(
-                f"The data set cannot be read after {last}: {_reason(error)}{advice}"
+                f"The data set cannot be read after {last}: {_reason(error)}{advice}. "
+                "`python -m data_tools.verify --data=...` names what is wrong."
             ) from error
         last = record.decode_name(np.asarray(batch["name"])[-1])
         yield batch

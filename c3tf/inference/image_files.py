@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from c3tf.errors import UserError
+from c3tf.io import names as file_names
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = file_names.IMAGE_EXTENSIONS
+# The longest ending of a file that is written of an image, in place of its own.
+_LONGEST_ENDING = 4
 # What a user may take for an image and this program does not read.
 _OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".ppm", ".tif", ".tiff", ".webp")
-_ONLY = "only JPEG and PNG files (.jpg, .jpeg, .png) are read"
+_ONLY = f"only JPEG and PNG files ({', '.join(SUFFIXES)}) are read"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,7 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
         if reason := _reason_against(path):
             left_out[path] = reason
         else:
-            inputs.append(Input(path, path.relative_to(root).with_suffix("").as_posix()))
+            inputs.append(Input(path, _name(path.relative_to(root))))
     inputs.sort(key=lambda item: (item.name, item.path))
     if not inputs:
         others = f" ({len(left_out)} other files were found)" if left_out else ""
@@ -74,11 +77,19 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
 
 
 def _reason_against(path: Path) -> str | None:
-    if path.suffix.lower() not in SUFFIXES:
+    if not file_names.may_be_image(str(path)):
         return _ONLY
     if not path.exists():
         return "a link to a file that does not exist"
+    if len(os.fsencode(Path(_name(path)).name)) > file_names.LONGEST - _LONGEST_ENDING:
+        return "its name is too long for those of its results"
     return None if path.is_file() else "no regular file"
+
+
+def _name(path: Path) -> str:
+    """Returns a path without the ending that says an image."""
+    known = path.suffix.lower() in SUFFIXES
+    return (path.with_suffix("") if known else path).as_posix()
 
 
 def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
@@ -87,12 +98,15 @@ def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
         folders[:] = [
             name
             for name in folders
-            if not name.startswith(".")
+            if not file_names.is_systems(name)
             and os.path.realpath(os.path.join(parent, name)) not in exclude
         ]
         for name in names:
-            if name.lower().endswith((*SUFFIXES, *_OTHER_IMAGES)) and not name.startswith("."):
-                yield Path(parent, name)
+            if file_names.is_systems(name):
+                continue
+            path = Path(parent, name)
+            if name.lower().endswith(_OTHER_IMAGES) or file_names.may_be_image(str(path)):
+                yield path
 
 
 def _fixed_part(pattern: str) -> Path:

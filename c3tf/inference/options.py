@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from c3tf.errors import UserError
+from c3tf.io import orientation
 
 # The networks of a run.
 WEIGHTS = ("student", "teacher")
@@ -103,6 +104,7 @@ class PredictionOptions:
         inference: what is done with an image.
         resume: goes on with an earlier prediction of the same settings.
         overwrite: replaces files.
+        exif: what becomes of rotations that metadata note, one of `orientation.RULES`.
     """
 
     formats: Sequence[str] = DEFAULT_FORMATS
@@ -112,3 +114,10 @@ class PredictionOptions:
     inference: InferenceOptions = dataclasses.field(default_factory=InferenceOptions)
     resume: bool = False
     overwrite: bool = False
+    exif: str = orientation.DEFAULT
+
+    def __post_init__(self) -> None:
+        if self.exif not in orientation.RULES:
+            raise UserError(
+                f"`--exif` must be {', '.join(orientation.RULES)}. Received: --exif={self.exif}"
+            )

@@ -96,6 +96,7 @@ def _file_predictor(
         test_time.compiled(opened.scorer(options.inference)),
         batch_size=options.batch_size,
         height=options.height,
+        exif=options.exif,
     )
 
 
@@ -108,4 +109,5 @@ def _settings(opened: InferenceModel, options: PredictionOptions) -> dict[str, A
         "height": options.height,
         "format": list(options.formats),
         "opacity": options.opacity,
+        "exif": options.exif,
     }

@@ -16,11 +16,12 @@ from c3tf.inference import networks, reading
 from c3tf.inference.image_files import Input
 from c3tf.inference.networks import Predictor
 from c3tf.inference.prediction_files import Outputs
-from c3tf.io import json_files
+from c3tf.io import json_files, orientation
 
 # Says what the files of an output folder were predicted with.
 RECORD_FILE = "prediction.json"
 _WRITERS = 2
+_TOO_LARGE = "needs more memory than there is; a smaller --batch_size or --height takes less"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class FilePredictor:
         batch_size: images of one size at once.
         height: height that the network gets; 0 keeps the image's own. Results have the image's
             size in either case.
+        exif: what becomes of rotations that metadata note, one of `orientation.RULES`.
     """
 
     predict: Predictor
@@ -41,6 +43,7 @@ class FilePredictor:
     score: Predictor | None = None
     batch_size: int = 1
     height: int = 0
+    exif: str = orientation.DEFAULT
 
     def __post_init__(self) -> None:
         if self.outputs.with_probabilities and self.score is None:
@@ -68,11 +71,14 @@ class FilePredictor:
         pending: collections.deque[Future[int]] = collections.deque()
         written = 0
         with ThreadPoolExecutor(_WRITERS) as pool:
-            for batch in reading.batches(inputs, self.batch_size, self.height):
+            for batch in reading.batches(inputs, self.batch_size, self.height, self.exif):
                 if batch[0].problem:
                     skipped[batch[0].item.path] = batch[0].problem
                 else:
-                    pending.append(pool.submit(self._write, batch, *self._maps(batch)))
+                    try:
+                        pending.append(pool.submit(self._write, batch, *self._maps(batch)))
+                    except tf.errors.ResourceExhaustedError:
+                        skipped |= dict.fromkeys((one.item.path for one in batch), _TOO_LARGE)
                 # What waits to be written is bounded, however slow the disk is.
                 while len(pending) > _WRITERS:
                     written += pending.popleft().result()

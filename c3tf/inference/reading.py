@@ -2,10 +2,10 @@
 
 import collections
 import dataclasses
+import io
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import BytesIO
 
 import numpy as np
 import tensorflow as tf
@@ -13,12 +13,12 @@ from PIL import Image
 
 from c3tf.data import tfrecord
 from c3tf.inference.image_files import Input
+from c3tf.io import decoding, image_bytes, memory, orientation
+from c3tf.io.image_bytes import ImageBytesError
 
-# TensorFlow's decoder would take other kinds as well, such as a GIF that is named .png.
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-# Where a PNG states the bits of a channel.
-_DEPTH_AT, _SIXTEEN = 24, bytes([16])
 _WORKERS = 4
+# Bytes that a network takes per pixel at the least; what needs more than is left ends the process.
+_BYTES_PER_PIXEL = 200
 # Batches' worth of images that wait for others of their size.
 _WAITING = 3
 
@@ -29,7 +29,7 @@ class Loaded:
 
     Attributes:
         item: the file.
-        image: `(H, W, 3)` uint8 as stored; None if it cannot be read.
+        image: `(H, W, 3)` uint8, upright where that was asked for; None if it cannot be read.
         shown: what the network gets: the image itself, or resized.
         problem: why it cannot be read.
     """
@@ -40,7 +40,9 @@ class Loaded:
     problem: str | None = None
 
 
-def batches(inputs: Iterable[Input], batch_size: int, height: int = 0) -> Iterator[list[Loaded]]:
+def batches(
+    inputs: Iterable[Input], batch_size: int, height: int = 0, exif: str = orientation.DEFAULT
+) -> Iterator[list[Loaded]]:
     """Reads images and yields them in batches of one size, each image once.
 
     How many are in memory depends on the batch size alone. Images that wait for others of their
@@ -50,12 +52,13 @@ def batches(inputs: Iterable[Input], batch_size: int, height: int = 0) -> Iterat
         inputs: the files.
         batch_size: images per batch at most.
         height: height that the network gets; 0 keeps the image's own.
+        exif: what becomes of rotations that metadata note, one of `orientation.RULES`.
 
     Yields:
         Images whose `image` and `shown` have one size each, or a single one with a problem.
     """
     waiting: dict[tuple, list[Loaded]] = {}
-    for loaded in _read_ahead(inputs, height, window=_WORKERS + batch_size):
+    for loaded in _read_ahead(inputs, height, exif, window=_WORKERS + batch_size):
         if loaded.problem:
             yield [loaded]
             continue
@@ -68,13 +71,13 @@ def batches(inputs: Iterable[Input], batch_size: int, height: int = 0) -> Iterat
     yield from waiting.values()
 
 
-def _read_ahead(inputs: Iterable[Input], height: int, window: int) -> Iterator[Loaded]:
+def _read_ahead(inputs: Iterable[Input], height: int, exif: str, window: int) -> Iterator[Loaded]:
     """Reads images in order, at most `window` of them ahead."""
     pending: collections.deque[Future[Loaded]] = collections.deque()
     with ThreadPoolExecutor(_WORKERS) as pool:
         try:
             for item in inputs:
-                pending.append(pool.submit(_load, item, height))
+                pending.append(pool.submit(_load, item, height, exif))
                 if len(pending) > window:
                     yield pending.popleft().result()
             while pending:
@@ -84,37 +87,66 @@ def _read_ahead(inputs: Iterable[Input], height: int, window: int) -> Iterator[L
                 future.cancel()
 
 
-def _load(item: Input, height: int) -> Loaded:
+def _load(item: Input, height: int, exif: str = orientation.DEFAULT) -> Loaded:
     try:
-        encoded = item.path.read_bytes()
-        if problem := _problem(encoded):
-            return Loaded(item, problem=problem)
-        image = tfrecord.decode_image(encoded)
+        encoded = decoding.read(str(item.path))
+        image = _decode(encoded, exif)
+        shown = _resized(image, height)
     except OSError as error:
         return Loaded(item, problem=error.strerror or str(error))
+    except ImageBytesError as error:
+        # A clause of its own, not one that goes on after the file's name.
+        said = str(error).replace("is no readable image", "damaged or cut short")
+        return Loaded(item, problem=said.removeprefix("is "))
     except tf.errors.OpError:
         return Loaded(item, problem="damaged or cut short")
-    return Loaded(item, image.numpy(), _resized(image, height).numpy())
+    needed, left = shown.shape[0] * shown.shape[1] * _BYTES_PER_PIXEL, memory.available()
+    if needed > left:
+        return Loaded(
+            item,
+            problem=f"too large to predict: it takes {needed / 1e9:.1f} GB of memory or more, "
+            f"{left / 1e9:.1f} GB are left; --height makes it smaller",
+        )
+    return Loaded(item, image.numpy(), shown.numpy())
 
 
-def _problem(encoded: bytes) -> str | None:
-    """Says why a file is not to be decoded, or None."""
-    if not encoded:
-        return "empty (0 bytes)"
-    if not encoded.startswith((_JPEG, _PNG)):
-        return "no JPEG or PNG"
-    if encoded.startswith(_PNG) and encoded[_DEPTH_AT : _DEPTH_AT + 1] == _SIXTEEN:
-        return "its pixels are 16-bit; networks see 8 bits, so convert it first"
+def _decode(encoded: bytes, exif: str) -> tf.Tensor:
+    """Decodes a file as training does, if it is one that the converters take.
+
+    Raises:
+        ImageBytesError: it is not.
+        tf.errors.OpError: TensorFlow cannot decode it.
+    """
+    if image_bytes.kind_of(encoded) is None:
+        raise ImageBytesError("no JPEG or PNG")
+    header = image_bytes.check(encoded)
+    if header.depth > 8:
+        raise ImageBytesError(
+            f"has {header.depth}-bit pixels; images must have 8 bits per channel, as in training"
+        )
+    noted = _noted_orientation(encoded, header)
+    is_turned = orientation.is_turned(noted)
+    if is_turned and exif == "refuse":
+        raise ImageBytesError(orientation.refusal(noted))
+    image = tfrecord.decode_image(encoded)
+    decoding.check_filling(encoded, header, image.numpy())
+    if is_turned and exif == "apply":
+        upright = orientation.apply(Image.fromarray(image.numpy()), noted)
+        return tf.constant(np.asarray(upright))
+    return image
+
+
+def _noted_orientation(encoded: bytes, header: image_bytes.Header) -> int:
     try:
         with warnings.catch_warnings():
             # Pillow only warns of images between one and two times its limit.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.open(BytesIO(encoded)).close()
+            with Image.open(io.BytesIO(encoded)) as image:
+                return orientation.of(image, header)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return f"too large to decode safely: {error}"
-    except (OSError, SyntaxError, ValueError):
-        return "damaged or cut short"
-    return None
+        raise ImageBytesError(f"is too large to decode safely: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageBytesError("damaged or cut short") from error
 
 
 def _resized(image: tf.Tensor, height: int) -> tf.Tensor:

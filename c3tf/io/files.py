@@ -9,11 +9,12 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from types import ModuleType
 from typing import BinaryIO
 
-from c3tf.io import leftovers, locks
+from c3tf.io import leftovers, locks, names
 from c3tf.io.exchange import exchange
 
 _CHUNK_BYTES = 1 << 20
@@ -79,11 +80,11 @@ def is_dir(path: str) -> bool:
 
 
 def list_dir(path: str) -> list[str]:
-    """Returns the sorted names in a directory, hidden files left out.
+    """Returns the sorted names in a directory, without hidden files and those of a system.
 
     Archives made on a Mac carry a `._x.png` beside every `x.png`; those are no images.
     """
-    return sorted(name for name in _names(path) if not name.startswith("."))
+    return sorted(name for name in _names(path) if not names.is_systems(name))
 
 
 def _names(path: str) -> list[str]:
@@ -92,6 +93,12 @@ def _names(path: str) -> list[str]:
         return os.listdir(path)
     with through_tensorflow(path) as gfile:
         return [name.rstrip("/") for name in gfile.listdir(path)]
+
+
+def is_device(path: str) -> bool:
+    """Tells whether `path`, which must be there, leads to a device, which may never end."""
+    mode = 0 if is_remote(path) else os.stat(path).st_mode
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def size(path: str) -> int:
@@ -296,8 +303,8 @@ def _remove(path: str) -> None:
 
 def _sync_tree(path: str) -> None:
     """Flushes a local file, or a folder with all it holds."""
-    for folder, _, names in os.walk(path):
-        for name in names:
+    for folder, _, held in os.walk(path):
+        for name in held:
             sync(os.path.join(folder, name))
         sync(folder)
     if not os.path.isdir(path):

@@ -115,6 +115,13 @@ def test_a_shard_cut_between_records_is_found(data_dir):
             _first(label=tfrecord.encode_png(np.zeros((12, 16), np.uint8))),
             "`class_pixels` of split 'train' is",
         ),
+        (
+            lambda stored: [
+                dataclasses.replace(stored[0], image=stored[0].image[:-2]),
+                *stored[1:],
+            ],
+            r"record 0 \(.*\): the image is no readable image .* its end is missing",
+        ),
         (_first(label=None), "`labeled` of split 'train' is 8, not 9"),
         (_first(name="stranger"), r"train\.names\.txt and the records differ in 2 names"),
         (lambda stored: [stored[1], *stored[1:]], "differ in 2 names"),

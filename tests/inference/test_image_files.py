@@ -94,3 +94,15 @@ def test_outputs_that_would_collide_are_refused(photos):
     Image.fromarray(tiny_network.noise(1, 8, 8)).save(photos / "a.jpg")
     with pytest.raises(UserError, match=r"a\.jpg and .*a\.png would both"):
         find_images(str(photos))
+
+
+def test_systems_folders_endings_and_long_names(tmp_path):
+    for name in ("a.jfif", "b.JPE", "@eaDir/a.jpg", "__MACOSX/b.png", "IMG1", "README", "c.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\xff\xd8\xff" if name != "README" else b"mine")
+    long = "x" * 252
+    (tmp_path / long).write_bytes(b"\x89PNG\r\n\x1a\n")
+    found = find_images(str(tmp_path))
+    assert [item.name for item in found.inputs] == ["IMG1", "a", "b", "c"]
+    assert found.left_out == {tmp_path / long: "its name is too long for those of its results"}

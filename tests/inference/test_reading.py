@@ -4,12 +4,14 @@ import threading
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+import image_files
 import tiny_network
 from c3tf.errors import UserError
 from c3tf.inference import reading
 from c3tf.inference.image_files import Input
+from c3tf.io import memory, orientation
 from data_tools.conversion import images
 
 pytestmark = pytest.mark.smoke
@@ -46,7 +48,7 @@ def test_what_is_in_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
     (source,) = write(tmp_path, [(8, 8)])
     lock, counts = threading.Lock(), {"read": 0, "given": 0, "most": 0}
 
-    def load(item, height):
+    def load(item, height, exif):
         with lock:
             counts["read"] += 1
             counts["most"] = max(counts["most"], counts["read"] - counts["given"])
@@ -112,3 +114,42 @@ def test_sixteen_bits_are_refused_as_the_converter_refuses_them(tmp_path):
     assert "16-bit" in loaded.problem
     with pytest.raises(UserError, match="16-bit"):
         images.read_image(str(path))
+
+
+@pytest.mark.parametrize("noted", range(1, 9))
+def test_rotations_are_read_as_the_user_says(tmp_path, noted):
+    pixels = image_files.noise(6, 10)
+    (tmp_path / "x.png").write_bytes(image_files.turned(pixels, "PNG", noted))
+    item = Input(tmp_path / "x.png", "x")
+    read = {rule: next(reading.batches([item], 1, exif=rule))[0] for rule in orientation.RULES}
+    with Image.open(item.path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read["ignore"].image, pixels)
+    np.testing.assert_array_equal(read["apply"].image, upright)
+    assert read["apply"].shown.shape == upright.shape
+    if noted == 1:
+        assert read["refuse"].problem is None
+    else:
+        assert f"(EXIF orientation {noted}). Say --exif=apply" in read["refuse"].problem
+
+
+@pytest.mark.parametrize(
+    ("encoded", "reason"),
+    [
+        (image_files.encode(image_files.noise(), "JPEG")[:-2], "its end is missing"),
+        (image_files.encode(image_files.noise(channels=1).astype("u2"), "PNG"), "16-bit"),
+        (image_files.png(b"x\x9c\x03\0\0\0\0\x01", (4, 4)), "cut short: 0 bytes of pixels"),
+    ],
+)
+def test_what_the_converters_refuse_is_refused(tmp_path, encoded, reason):
+    (tmp_path / "x.png").write_bytes(encoded)
+    ((loaded,),) = reading.batches([Input(tmp_path / "x.png", "x")], 1)
+    assert reason in loaded.problem
+
+
+def test_an_image_that_memory_does_not_hold_is_skipped(tmp_path, monkeypatch):
+    (item,) = write(tmp_path, [(40, 40)])
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    ((loaded,),) = reading.batches([item], 1)
+    assert "too large to predict" in loaded.problem
+    assert "--height" in loaded.problem

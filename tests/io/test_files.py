@@ -150,3 +150,11 @@ def test_a_name_keeps_its_ending_while_it_is_made(tmp_path):
 def test_leftovers_of_this_and_earlier_versions_are_known(name):
     assert leftovers.is_leftover(name)
     assert not leftovers.is_leftover(name[1:])
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "x" * 244 + ".png", "\u00f6" * 120 + ".png"])
+def test_names_of_any_legal_length_are_written(tmp_path, name):
+    for text in ("first", "second"):
+        files.write_text(str(tmp_path / name), text)
+    assert files.read_text(str(tmp_path / name)) == "second"
+    assert [path.name for path in tmp_path.iterdir()] == [name]

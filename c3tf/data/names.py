@@ -1,0 +1,22 @@
+"""The names of records, made from the paths of image files."""
+
+import unicodedata
+from pathlib import PurePosixPath
+
+# Joins the folders of a name to it, where these belong to the name.
+SEPARATOR = "__"
+# What data sets append to the name of an image in its file name.
+_IMAGE_SUFFIXES = ("_leftImg8bit",)
+
+
+def of_file(path: str) -> str:
+    """Returns the name of the record an image file becomes: its stem without data-set suffixes.
+
+    `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` gives
+    `aachen_000000_000019`; BDD100K and CamVid files give their plain stem.
+    """
+    # Archives from different systems spell the same accented name in two ways.
+    stem = unicodedata.normalize("NFC", PurePosixPath(path).stem)
+    for suffix in _IMAGE_SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    return stem

@@ -1,0 +1,107 @@
+"""The reading and decoding of image files: all pixels or none, wherever images are decoded.
+
+Free of TensorFlow: conversion workers come here.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from c3tf.io import files, image_bytes
+from c3tf.io.image_bytes import Header, ImageBytesError
+
+# The kinds of files that may be images.
+_FORMATS = ("JPEG", "PNG")
+# Pillow reports damaged files with any of these.
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError)
+# What libjpeg fills missing pixels with: the middle of every channel.
+_FILLING = 128
+# Coded pixels that no JPEG ends with; none of them is a marker.
+_MORE_PIXELS = bytes((97 * place + 41) % 251 for place in range(2048))
+
+
+def read(path: str) -> bytes:
+    """Reads an image file, if it is one that may be read into memory.
+
+    Raises:
+        ImageBytesError: it is empty, longer than any image, or a device.
+        OSError: it cannot be read.
+    """
+    if files.is_device(path):
+        raise ImageBytesError("is a device, not a file")
+    length = files.size(path)
+    if length > image_bytes.MAX_BYTES:
+        raise ImageBytesError(image_bytes.too_long(length))
+    encoded = files.read_bytes(path)
+    if not encoded:
+        raise ImageBytesError("is empty (0 bytes)")
+    return encoded
+
+
+def decode(encoded: bytes) -> tuple[Image.Image, Header]:
+    """Decodes all pixels of a JPEG or PNG.
+
+    Args:
+        encoded: contents of the file.
+
+    Returns:
+        A Pillow image of whatever mode the file has, and what the file says of itself.
+
+    Raises:
+        EndMissingError: what ends the file is missing; see `image_bytes.with_end`.
+        ImageBytesError: it is of another kind, damaged, cut, or too large.
+    """
+    header = image_bytes.check(encoded)
+    image = _decode(encoded)
+    check_filling(encoded, header, np.asarray(image))
+    return image, header
+
+
+def check_filling(encoded: bytes, header: Header, pixels: np.ndarray) -> None:
+    """Refuses a JPEG that ends before its last pixel, which decoders fill up.
+
+    Such a file looks whole: it has an end mark. But more coded pixels put before that mark change
+    its image, which they do not where all pixels are there. It is decoded again only where it may
+    be cut: its last pixel is the grey that decoders fill with; its coded bits do not end in the
+    ones that fill the last byte; or it has several scans, of which the last may be cut.
+
+    Args:
+        encoded: contents of the file.
+        header: what `image_bytes.check` says of it.
+        pixels: of the decoded image, `(H, W)` or `(H, W, channels)`.
+
+    Raises:
+        ImageBytesError: pixels are missing.
+    """
+    if header.kind != "jpeg":
+        return
+    ends_in_ones = encoded[header.end - 1] & 1
+    if header.scans == 1 and ends_in_ones and (pixels[-1, -1] != _FILLING).any():
+        return
+    longer = encoded[: header.end] + _MORE_PIXELS + encoded[header.end :]
+    if not np.array_equal(_decode(longer), _decode(encoded)):
+        raise ImageBytesError(
+            f"is no readable image ({len(encoded)} bytes): the JPEG is cut short, its last pixels "
+            "are missing"
+        )
+
+
+def _decode(encoded: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+        # Lower than ours where a program says so.
+        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or image_bytes.MAX_PIXELS):
+            raise Image.DecompressionBombError(
+                f"{image.width}x{image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}"
+            )
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise ImageBytesError(f"is too large to decode safely: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ImageBytesError(f"is no readable image ({len(encoded)} bytes)") from error
+    except MemoryError as error:
+        raise ImageBytesError("needs more memory than there is") from error
+    except _PILLOW_ERRORS as error:
+        raise ImageBytesError(f"is no readable image ({len(encoded)} bytes): {error}") from error
+    return image
