@@ -8,21 +8,20 @@ import dataclasses
 import hashlib
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 
+from c3tf.data import list_lines
+from c3tf.data.names import of_file as record_name
 from c3tf.errors import DataError
 from c3tf.io import files
 
-# What data sets append to the name of an image in its file name.
-_IMAGE_SUFFIXES = ("_leftImg8bit",)
 _HEADER = re.compile(
     r"#\s*c3tf split:.*?(?:\bseed (?P<seed>\d+), )?hash (?P<hash>[0-9a-f]{12})\s*$"
 )
 _SHOWN = 3
+__all__ = ["Split", "draw", "read", "record_name", "write"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,19 +39,6 @@ class Split:
     unlabeled: tuple[str, ...]
     seed: int | None
     hash: str
-
-
-def record_name(path: str) -> str:
-    """Returns the name of the record an image file becomes: its stem without data-set suffixes.
-
-    `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` gives
-    `aachen_000000_000019`; BDD100K and CamVid files give their plain stem.
-    """
-    # Archives from different systems spell the same accented name in two ways.
-    stem = unicodedata.normalize("NFC", PurePosixPath(path).stem)
-    for suffix in _IMAGE_SUFFIXES:
-        stem = stem.removesuffix(suffix)
-    return stem
 
 
 def draw(names: Iterable[str], count: int, seed: int) -> Split:
@@ -102,42 +88,36 @@ def write(path: str, split: Split) -> None:
     files.write_text(path, text)
 
 
-def read(path: str, names: Sequence[str]) -> Split:
+def read(path: str, names: Sequence[str], image_suffix: str = "") -> Split:
     """Reads a split list of this project or of its peers.
 
-    A line is a name of the data set, or one or two paths (`image label`) of which the first one's
-    `record_name` counts. Empty lines are skipped, and lines that start with `#` and are no name.
+    A line is what `list_lines.Parser` reads: a name of the data set, or a path, or two (`image
+    label`). Empty lines are skipped, and lines that start with `#` and are no name.
 
     Args:
         path: the list.
         names: names of all training images of the data set it is meant for.
+        image_suffix: what the stems of its image files have behind the name.
 
     Returns:
         The split; names that are not listed are unlabeled.
 
     Raises:
-        DataError: the list is missing or empty, names images that are absent or come twice, or was
-            changed after it was written.
+        DataError: the list is missing or empty, names images that are absent or come twice, or
+            several in a line, or was changed after it was written.
     """
     if not files.exists(path):
         raise DataError(
             f"There is no split list {path!r}. Draw one with `python -m data_tools.splits "
             "--data=... --labeled=... --output=...`."
         )
-    try:
-        lines = files.read_text(path).splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text list: {error}") from error
+    lines = list_lines.read(path)
     header = next((match for line in lines if (match := _HEADER.match(line))), None)
     known = set(names)
-    entries = [
-        entry
-        for line in lines
-        if (entry := line.strip()) and (not line.startswith("#") or entry in known)
-    ]
+    entries = [line for line in lines if line and (not line.startswith("#") or line in known)]
     if not entries:
         raise DataError(f"{path} names no labeled image.")
-    labeled = _resolve(path, entries, known)
+    labeled = _resolve(path, entries, list_lines.Parser(known, image_suffix))
     seed = int(header["seed"]) if header and header["seed"] else None
     split = _make(labeled, names, seed)
     if header and header["hash"] != split.hash:
@@ -148,24 +128,28 @@ def read(path: str, names: Sequence[str]) -> Split:
     return split
 
 
-def _resolve(path: str, entries: list[str], known: set[str]) -> list[str]:
+def _resolve(path: str, entries: list[str], parser: list_lines.Parser) -> list[str]:
     """Finds the record name each line means."""
-    found, absent = [], []
+    found, absent, mixed = [], [], []
     for entry in entries:
-        # Lists made on Windows have backslashes.
-        first = entry.split()[0].replace("\\", "/")
-        # `image label`, or one path with a space in its name.
-        paths = (first, entry) if PurePosixPath(first).suffix else (entry, first)
-        candidates = (entry, *map(record_name, paths))
-        name = next((candidate for candidate in candidates if candidate in known), None)
+        try:
+            name = parser.name(entry)
+        except ValueError as error:
+            mixed.append(str(error))
+            continue
         if name is None:
             absent.append(entry)
         else:
             found.append(name)
+    if mixed:
+        raise DataError(
+            f"{path} has {len(mixed)} lines with several images: {_shown(mixed)}. A line is one "
+            "image, with its label behind it or alone."
+        )
     if absent:
         raise DataError(
             f"{path} names {len(absent)} images that the data set does not hold: {_shown(absent)}. "
-            f"The data set holds {len(known)} images such as {_shown(sorted(known))}."
+            f"The data set holds {len(parser.known)} images such as {_shown(sorted(parser.known))}."
         )
     if repeated := _repeated(sorted(found)):
         raise DataError(f"{path} names images twice: {_shown(repeated)}")
