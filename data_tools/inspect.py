@@ -13,6 +13,7 @@ from absl import flags
 from PIL import Image
 
 from c3tf import cli
+from c3tf.data import judgement
 from c3tf.data import manifest as manifests
 from c3tf.data.manifest import Manifest, SplitInfo
 from c3tf.data.record import Record
@@ -57,7 +58,15 @@ def summary(manifest: Manifest) -> str:
     for index, name in enumerate((*manifest.label_map.class_names, "(ignored)")):
         cells = "".join(f"  {_text_bar(values[index], max(values))}" for values in shares.values())
         lines.append(f"{name:<{width}}{cells}".rstrip())
+    if warned := warnings(manifest):
+        lines += ["", *warned]
     return "\n".join(map(streams.shown, lines))
+
+
+def warnings(manifest: Manifest) -> list[str]:
+    """Says, a line each, what is wrong or doubtful about the labels of a data set."""
+    found = judgement.of_data_set(manifest)
+    return [f"warning: {sentence}" for sentence in (*found.undefined, *found.doubtful)]
 
 
 def _made_by(manifest: Manifest) -> str:
@@ -188,6 +197,7 @@ def page(manifest: Manifest, picked: dict[str, Sequence[Sample]]) -> str:
     """Returns one HTML page, without any other file, that shows samples of each split."""
     origin = f"Made by {_made_by(manifest)}; contents {manifest.digest()}."
     parts = [element("p", {"class": "soft"}, origin)]
+    parts += [element("p", {}, line) for line in warnings(manifest)]
     parts += [element("h2", {}, "Splits"), _split_table(manifest)]
     parts += [element("h2", {}, "Classes"), _class_table(manifest)]
     parts += [element("h2", {}, "Images"), element("p", {"class": "soft"}, _NOTE)]

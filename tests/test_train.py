@@ -232,8 +232,26 @@ def test_a_record_with_a_damaged_image_names_itself(data, tmp_path):
     described["splits"]["train"]["shards"][0]["bytes"] = shard.stat().st_size
     (broken / "dataset.json").write_text(json.dumps(described))
     run = Run(settings(data, tmp_path / "run", data=str(broken)), "c3")
-    with pytest.raises(DataError, match="a record cannot be used"):
+    named = rf"{shard.name}, record 0, image '.*': TensorFlow cannot decode its image\. .*verify"
+    with pytest.raises(DataError, match=rf"a record cannot be used: {named}"):
         run.train()
+
+
+def test_labels_are_judged_before_training(data, tmp_path):
+    odd = tmp_path / "odd"
+    shutil.copytree(data / "data", odd)
+    described = json.loads((odd / "dataset.json").read_text())
+    val = described["splits"]["val"]
+    for counts, ignored in ((val["class_pixels"], 10**9), ([0] * len(val["class_pixels"]), 1)):
+        val |= {"class_pixels": counts, "ignored_pixels": ignored}
+        (odd / "dataset.json").write_text(json.dumps(described))
+        config = settings(data, tmp_path / "run", data=str(odd))
+        if any(counts):
+            (line,) = [t for t in Run(config, "c3").describe().splitlines() if "% of the pix" in t]
+            assert line.startswith("warning: ")
+        else:
+            with pytest.raises(DataError, match="No pixel of the labels of split 'val'"):
+                Run(config, "c3")
 
 
 def test_command_refuses_with_one_line(tmp_path):

@@ -45,6 +45,10 @@ _STATED = schema.record(
 )
 
 
+class UndecodableError(DataError):
+    """A record cannot be decoded."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Store:
     """Decoded images; one row per image.
@@ -96,7 +100,8 @@ def in_memory(serialized: tf.Tensor, metadata: RecordMetadata, labeled: Sequence
         The images, rows as given.
 
     Raises:
-        DataError: they do not fit into memory, or one cannot be decoded.
+        DataError: they do not fit into memory.
+        UndecodableError: one cannot be decoded.
     """
     kept = np.zeros(len(metadata.names), bool)
     kept[list(labeled)] = True
@@ -127,7 +132,8 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
         The images, with every label there is, in the order of the shards.
 
     Raises:
-        DataError: the cache is damaged, or an image cannot be decoded.
+        DataError: the cache is damaged.
+        UndecodableError: an image cannot be decoded.
         StorageError: the cache cannot be written, e.g. the disk is full.
     """
     folder = os.path.join(cache_dir, digest)
@@ -215,7 +221,7 @@ def _decoded(dataset: tf.data.Dataset) -> Iterator[tuple]:
         yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
     except tf.errors.OpError as error:
         reason = error.message.splitlines()[0]
-        raise DataError(
+        raise UndecodableError(
             f"A record cannot be decoded for the cache: {reason}. Convert the data set again."
         ) from error
 

@@ -141,6 +141,10 @@ class Manifest:
         """Returns the number of images in a split that have a label."""
         return self.split(split).labeled
 
+    def own_label_size(self, split: str) -> bool:
+        """Tells whether labels of a split may have another size than their images."""
+        return split == "val" and self.options.get("val_label_size") == "original"
+
     def digest(self) -> str:
         """Returns the identity of the contents: 12 hex digits over all shards' checksums."""
         sums = [shard.sha256 for name in sorted(self.splits) for shard in self.splits[name].shards]

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf.config import Config
-from c3tf.data import cache, record_reader, sources
+from c3tf.data import cache, record_check, record_reader, sources
 from c3tf.data.manifest import Manifest
 from c3tf.data.pixels import ImageOpener, open_record
 from c3tf.data.record_reader import RecordMetadata
@@ -77,7 +77,10 @@ def open_training_data(manifest: Manifest, split: Split, config: Config) -> Trai
     """
     paths = manifest.shards(_TRAIN), _extra_shards(manifest)
     streams = config.data.unlabeled_source == "stream" and config.method.name != "supervised"
-    opened = (_open_stream if streams else _open_table)(manifest, split, config, *paths)
+    try:
+        opened = (_open_stream if streams else _open_table)(manifest, split, config, *paths)
+    except cache.UndecodableError as error:
+        raise record_check.failure(manifest, str(error), (_TRAIN, _UNLABELED)) from error
     return TrainingData(*opened, manifest.label_map.num_classes)
 
 

@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 
 from c3tf.config import Config, ConfigError, environment
+from c3tf.data import judgement, labeled_images, pipeline, record_check
 from c3tf.data import manifest as manifests
-from c3tf.data import pipeline
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
 from c3tf.data.validation import val_dataset
@@ -32,6 +32,8 @@ _AGREE_EVERY = 10
 _FROM_PIPELINE = "IteratorGetNext"
 # What it raises for wrong contents; everything else is about files: deleted, unreadable.
 _DAMAGED = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
+# Splits whose images are trained on.
+_TRAINED = ("train", "unlabeled")
 
 
 class Run:
@@ -64,8 +66,10 @@ class Run:
         self.manifest = manifests.verify(config.data.data)
         self.label_map = self.manifest.label_map
         self.split = setup.open_split(self.manifest, config)
+        self._doubtful = judgement.refuse_undefined(self.manifest).doubtful
         val_dataset(config.data.data)
         self.data = open_training_data(self.manifest, self.split, config)
+        self._doubtful += labeled_images.judge(self.data.labeled, self.manifest)
         distribution.check_divisible(config, self.devices.num_replicas)
         with self.devices.strategy.scope():
             self.model = builder.build_model(config, self.label_map)
@@ -80,7 +84,7 @@ class Run:
     def describe(self) -> str:
         """Returns what will be done, in a few lines to be printed at the start."""
         trained = self.model.student.trainable_weights
-        return summary.describe(
+        text = summary.describe(
             self.config,
             self.data,
             title=self.title,
@@ -89,6 +93,7 @@ class Run:
             split_hash=self.split.hash,
             validation_images=self.manifest.count("val"),
         )
+        return "\n".join([text, *(f"warning: {sentence}" for sentence in self._doubtful)])
 
     def train(
         self,
@@ -121,14 +126,11 @@ class Run:
             except tf.errors.OpError as error:
                 if _FROM_PIPELINE not in error.message:
                     raise
-                problem, advice = (
-                    ("a record cannot be used", "Convert the data set again")
-                    if isinstance(error, _DAMAGED)
-                    else ("a file cannot be read any more", "Put it back")
-                )
+                if isinstance(error, _DAMAGED):
+                    raise record_check.failure(self.manifest, _reason(error), _TRAINED) from error
                 raise DataError(
-                    f"{self.config.data.data}: {problem}: {_reason(error)}. {advice}; training "
-                    "continues from its newest checkpoint."
+                    f"{self.config.data.data}: a file cannot be read any more: {_reason(error)}. "
+                    "Put it back; training continues from its newest checkpoint."
                 ) from error
             result = self._finish() if self.is_chief else None
             # The other hosts wait here, so that a launcher sees all processes end together.

@@ -45,7 +45,9 @@ def open_split(manifest: manifests.Manifest, config: Config) -> splits.Split:
     """
     names = manifest.names("train")
     if config.data.labeled_list:
-        return splits.read(config.data.labeled_list, names)
+        return splits.read(
+            config.data.labeled_list, names, str(manifest.options.get("image_suffix", ""))
+        )
     count = parse_labeled(config.data.labeled, len(names))
     return splits.draw(names, count, config.data.split_seed)
 
