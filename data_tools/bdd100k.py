@@ -9,6 +9,8 @@ named by the stem of its image.
 """
 
 import dataclasses
+import functools
+from pathlib import PurePosixPath
 
 from absl import flags
 
@@ -21,6 +23,8 @@ from data_tools.conversion import pairing
 
 FLAGS = flags.FLAGS
 _SPLITS = ("train", "val")
+# What the 10k set holds is no further image, whether it can be converted or not.
+_MEMBERS = (*_SPLITS, "test")
 # Pairs in the published data set.
 _PUBLISHED = {"train": 7000, "val": 1000}
 _EXTRA = "images/100k/train"
@@ -37,6 +41,11 @@ class _Layout:
     def folders(self) -> dict[str, tuple[str, str]]:
         """Returns the folders of images and of masks of every split."""
         return {split: (f"{self.images}/{split}", f"{self.masks}/{split}") for split in _SPLITS}
+
+    def members(self) -> dict[str, str]:
+        """Returns the folders of all published splits, and what names have behind them there."""
+        images = {f"{self.images}/{split}": "" for split in _MEMBERS}
+        return images | {f"{self.masks}/{split}": self.suffix for split in _MEMBERS}
 
 
 _LAYOUTS = {
@@ -63,15 +72,29 @@ def discover(source: str, extra: bool = False) -> pairing.SourceListing:
         if other != name and layouts.has_folders(source, folders)
     ]
     layout = _LAYOUTS[name]
-    pairs, left_out = pairing.pair_splits(source, layout.folders(), layout.suffix)
+    pairs, left_out = pairing.pair_splits(
+        source, layout.folders(), layout.suffix, functools.partial(_is_mask, layout.suffix)
+    )
+    notices: tuple[str, ...] = ()
     if extra:
         if not layouts.has_folders(source, [_EXTRA]):
             raise DataError(f"{source} holds no extra images; looked for {_EXTRA}.")
-        more, left_out["unlabeled"] = pairing.unlabeled(source, _EXTRA, {p.name for p in pairs})
+        taken = set().union(*(pairing.members(source, v.members()) for v in _LAYOUTS.values()))
+        more, left_out["unlabeled"] = pairing.unlabeled(source, _EXTRA, taken)
         pairs += more
+        if not layouts.has_folders(source, [f"{layout.images}/test"]):
+            notices = (
+                f"{layout.images}/test is not there: images of the published test split cannot be "
+                f"told, and those in {_EXTRA} are unlabeled images",
+            )
     text = f"BDD100K, layout {name}" + (", with images/100k" if extra else "")
     text += "".join(f" (layout {other} is there too, and is not read)" for other in unread)
-    return pairing.SourceListing(source, text, "train", tuple(pairs), left_out, _PUBLISHED)
+    return pairing.SourceListing(source, text, "train", tuple(pairs), left_out, _PUBLISHED, notices)
+
+
+def _is_mask(suffix: str, path: str) -> bool:
+    """Tells whether a file is a mask by its name, where masks have a suffix."""
+    return bool(suffix) and PurePosixPath(path).stem.endswith(suffix)
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ The layout is `leftImg8bit/{train,val}/CITY` and `gtFine/{train,val}/CITY`. A re
 `leftImg8bit_trainextra` can be added as unlabeled ones, with their labels of `gtCoarse` or without.
 """
 
+from pathlib import PurePosixPath
+
 from absl import flags
 
 from c3tf import cli
@@ -22,6 +24,9 @@ from data_tools.conversion.example import SourcePair
 FLAGS = flags.FLAGS
 _DEFAULT_HEIGHT = 512
 _SPLITS = ("train", "val")
+# What is published as train, val or test is no further image.
+_MEMBERS = (*_SPLITS, "test")
+_LABEL_MARKS = ("_gtFine_", "_gtCoarse_")
 # Pairs in the published data set.
 _PUBLISHED = {"train": 2975, "val": 500}
 _IMAGES, _LABELS = "leftImg8bit", "gtFine"
@@ -61,19 +66,44 @@ def discover(
     pairs: list[SourcePair] = []
     left_out: dict[str, tuple[LeftOut, ...]] = {}
     for split, (image_folder, mask_folder) in folders.items():
-        images = pairing.find_images(source, image_folder)
+        images = pairing.find_images(source, image_folder, _is_label)
         wanted = f"*_{_LABELS}_{kind}.png in {mask_folder}"
-        more, left_out[split] = pairing.pair(source, split, images, masks[split], wanted)
+        beside = "" if masks[split] else _other_kind(source, split, kind)
+        more, left_out[split] = pairing.pair(
+            source, split, images, masks[split], wanted, beside=beside
+        )
         pairs += more
     if extra:
         folder = _find_folder(source, _EXTRA, "extra images")
         coarse_masks = _find_coarse(source, kind) if coarse else None
-        taken = {pair.name for pair in pairs}
-        more, left_out["unlabeled"] = pairing.unlabeled(source, folder, taken, coarse_masks)
+        taken = _published(source, kind)
+        more, left_out["unlabeled"] = pairing.unlabeled(
+            source, folder, taken, coarse_masks, _is_label
+        )
         pairs += more
     text = f"Cityscapes, gtFine {kind}" + (", with train_extra" if extra else "")
     text += " and gtCoarse" if coarse else ""
     return pairing.SourceListing(source, text, _KINDS[kind], tuple(pairs), left_out, _PUBLISHED)
+
+
+def _is_label(path: str) -> bool:
+    """Tells whether a file is a label of some kind, wherever it was unpacked."""
+    return any(mark in PurePosixPath(path).name for mark in _LABEL_MARKS)
+
+
+def _published(source: str, kind: str) -> set[str]:
+    """Lists the names of the published splits, whatever of them can be converted."""
+    folders = {f"{_IMAGES}/{split}": "" for split in _MEMBERS}
+    folders |= {f"{_LABELS}/{split}": f"_{_LABELS}_{kind}" for split in _MEMBERS}
+    return pairing.members(source, folders)
+
+
+def _other_kind(source: str, split: str, kind: str) -> str:
+    """Says, as the rest of a sentence, that the masks of a split are of the other kind."""
+    for other in _KINDS:
+        if pairing.find_labels(source, f"{_LABELS}/{split}", f"_{_LABELS}_{other}"):
+            return f" of this kind, but {other}: say --labels={other} if all splits have them"
+    return pairing.held_instead(source, f"{_LABELS}/{split}")
 
 
 def _find_masks(source: str, labels: str) -> tuple[str, dict[str, dict[str, str]]]:
@@ -86,7 +116,8 @@ def _find_masks(source: str, labels: str) -> tuple[str, dict[str, dict[str, str]
             return kind, masks
     endings = " or ".join(f"*_{_LABELS}_{kind}.png" for kind in kinds)
     folder = files.join(source, _LABELS)
-    raise DataError(f"{folder} holds no {endings}. Unpack gtFine_trainvaltest.zip there.")
+    beside = _other_kind(source, _SPLITS[0], kinds[0])
+    raise DataError(f"{folder} holds no {endings}{beside}. Unpack gtFine_trainvaltest.zip there.")
 
 
 def _find_coarse(source: str, kind: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from absl import flags
 from c3tf.data.manifest import FILE_NAME, LeftOut, Manifest
 from c3tf.data.record import IMAGE_FORMATS
 from c3tf.errors import DataError
-from c3tf.io import files, streams, writable
+from c3tf.io import files, orientation, streams, writable
 from c3tf.labels import LabelMap
 from c3tf.progress import Progress
 from data_tools import inspect, verify
@@ -71,6 +71,13 @@ def define_flags(default_height: int = 0, source: bool = True, palette_masks: bo
         palette_masks,
         "Take the indices of palette masks (as in PASCAL VOC) for ids, instead of refusing them.",
     )
+    flags.DEFINE_enum("exif", orientation.DEFAULT, orientation.RULES, orientation.HELP)
+    flags.DEFINE_bool(
+        "reencode",
+        False,
+        "Encode images anew that lack nothing but the end of their file (a JPEG without its end "
+        "mark, a PNG without its last chunk), and say how many. Otherwise they are refused.",
+    )
     flags.DEFINE_integer("num_workers", 0, "Processes; 0 uses all cores.", lower_bound=0)
     flags.DEFINE_integer("shard_mb", 128, "Approximate megabytes per shard.", lower_bound=1)
     flags.DEFINE_bool(
@@ -97,6 +104,7 @@ def convert_source(
     label_map: LabelMap,
     ignored_colors: tuple[tuple[int, int, int], ...] = (),
     converter: str | None = None,
+    red_masks: bool = False,
 ) -> Manifest:
     """Converts what `discover` lists, as the flags say, and prints a summary.
 
@@ -106,6 +114,7 @@ def convert_source(
         label_map: its classes.
         ignored_colors: colours of painted masks that belong to no class.
         converter: the command's module; `data_tools.{dataset}` when absent.
+        red_masks: masks hold the ids in their red channel.
 
     Returns:
         The manifest that was written.
@@ -136,6 +145,9 @@ def convert_source(
         image_format=FLAGS.image_format,
         jpeg_quality=FLAGS.jpeg_quality,
         val_label_size=FLAGS.val_label_size,
+        exif=FLAGS.exif,
+        reencode=FLAGS.reencode,
+        red_masks=red_masks,
     )
     manifest = convert.convert(
         listing,
@@ -182,7 +194,7 @@ def _print_listing(listing: SourceListing) -> None:
     for pair in listing.pairs:
         counts[pair.split] = counts.get(pair.split, 0) + 1
     print(f"{listing.layout}: " + ", ".join(f"{split} {n}" for split, n in counts.items()))
-    for line in listing.missing():
+    for line in (*listing.missing(), *listing.notices):
         print(f"  {streams.shown(line)}")
     for split, entries in listing.left_out.items():
         _print_left_out(split, entries)

@@ -9,8 +9,9 @@ hashes of the names decide.
 """
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
@@ -22,10 +23,13 @@ from c3tf.io import files
 from data_tools import command
 from data_tools.conversion import label_map_file, pairing
 from data_tools.conversion.example import SourcePair
+from data_tools.conversion.pairing import Naming
+from data_tools.conversion.roles import Roles
 
 FLAGS = flags.FLAGS
 # What the user calls the values in masks -> what the conversion calls them.
-_LABEL_IDS = {"ids": "raw", "colors": "colors"}
+_LABEL_IDS = {"ids": "raw", "colors": "colors", "red": "raw"}
+_NAMES = ("stem", "path")
 _HASHES = 2**64
 
 
@@ -66,6 +70,7 @@ def discover(
     unlabeled: Sequence[str] = (),
     label_ids: str = "raw",
     mask_suffix: str = "",
+    naming: Naming = pairing.PLAIN,
 ) -> pairing.SourceListing:
     """Lists the images and masks in a user's folders.
 
@@ -76,6 +81,7 @@ def discover(
         unlabeled: folders of images without masks.
         label_ids: kind of values in the masks, `"raw"` or `"colors"`.
         mask_suffix: what the stem of a mask has behind the stem of its image.
+        naming: how images are called, and what their stems have behind that.
 
     Returns:
         The listing. Unlabeled images with the name of a labeled one are left out.
@@ -84,52 +90,104 @@ def discover(
         DataError: a folder is missing or empty, an image is in two folders, or none is left to
             train on.
     """
+    folders = _Folders([images, validation.images, *unlabeled], [masks, validation.masks])
+    folders.open(mask_suffix, naming)
     places = [_divide(folder) for folder in unlabeled]
-    pairs, lost = _pair_folders("train", images, masks, mask_suffix)
+    pairs, lost = folders.pair("train", images, masks)
     both = _divide(images) if _divide(images) in places else None
     if both:
         # They are not left out, but unlabeled.
         lost = tuple(entry for entry in lost if entry.reason != pairing.NO_LABEL)
     left_out: dict[str, tuple[LeftOut, ...]] = {"train": lost}
+    taken = set()
     if validation.images:
-        more, left_out["val"] = _pair_folders(
-            "val", validation.images, validation.masks, mask_suffix
-        )
+        more, left_out["val"] = folders.pair("val", validation.images, validation.masks)
         pairs += more
+        # A validation image without its mask is one all the same.
+        taken = folders.names(validation.images) | set(folders.labels(validation.masks))
     else:
-        chosen = _chosen(validation, [pair.name for pair in pairs])
+        chosen = _chosen(validation, [pair.name for pair in pairs], naming.suffix)
         pairs = [
             dataclasses.replace(pair, split="val") if pair.name in chosen else pair
             for pair in pairs
         ]
         pairs.sort(key=lambda pair: (pair.split != "train", pair.name))
-    extra, lost = _unlabeled(places, {pair.name for pair in pairs}, both)
+    taken |= {pair.name for pair in pairs}
+    extra, lost = _unlabeled(folders, places, taken, both)
     if unlabeled:
         left_out["unlabeled"] = lost
-    folders = [images, masks, validation.images, validation.masks, *unlabeled]
-    root = ", ".join(folder for folder in folders if folder)
-    return pairing.SourceListing(root, "own folders", label_ids, (*pairs, *extra), left_out)
+    named = [images, masks, validation.images, validation.masks, *unlabeled]
+    root = ", ".join(folder for folder in named if folder)
+    return pairing.SourceListing(
+        root,
+        "own folders",
+        label_ids,
+        (*pairs, *extra),
+        left_out,
+        notices=folders.notices(),
+        image_suffix=naming.suffix,
+    )
 
 
-def _pair_folders(
-    split: str, images: str, masks: str, suffix: str
-) -> tuple[list[SourcePair], tuple[LeftOut, ...]]:
-    """Pairs the images of one folder with the masks of another."""
-    image_root, image_folder = _divide(images)
-    mask_root, mask_folder = _divide(masks)
-    found = pairing.find_images(image_root, image_folder)
-    labels = pairing.find_labels(mask_root, mask_folder, suffix)
-    if suffix and (image_root, image_folder) == (mask_root, mask_folder):
-        found = _without_masks(found, labels)
-    wanted = f"*{suffix}.png in {masks}"
-    return pairing.pair(image_root, split, found, labels, wanted, label_root=mask_root)
+class _Folders:
+    """The folders of images and of masks, each searched once."""
 
+    def __init__(self, images: Sequence[str], masks: Sequence[str]) -> None:
+        """Stores the folders, of which those of another way to validate are `""`."""
+        # The first of each kind must be given.
+        self._images = [files.join(*_divide(f)) for f in images if f or f is images[0]]
+        self._masks = [files.join(*_divide(f)) for f in masks if f or f is masks[0]]
+        self._found: dict[str, pairing.ImageListing] = {}
 
-def _without_masks(found: pairing.ImageListing, labels: dict[str, str]) -> pairing.ImageListing:
-    """Takes the masks out of the images of the folder that both share."""
-    masks = {path for name, path in labels.items() if name in found.named}
-    images = {name: path for name, path in found.named.items() if path not in masks}
-    return dataclasses.replace(found, named=images)
+    def open(self, suffix: str, naming: Naming) -> None:
+        """Lists the masks; what they are called decides what images are."""
+        self._suffix, self._naming = suffix, naming
+        self._roles = Roles(self._images, self._masks, suffix, naming)
+
+    def labels(self, folder: str) -> dict[str, str]:
+        """Returns the masks of a folder of masks."""
+        return self._roles.labels(files.join(*_divide(folder)))
+
+    def is_mask(self, place: tuple[str, str]) -> Callable[[str], bool]:
+        """Returns the test whether a file below a folder of images is a mask."""
+        return functools.partial(self._roles.is_mask, files.join(*place))
+
+    def find(self, place: tuple[str, str]) -> pairing.ImageListing:
+        """Lists the images of a folder."""
+        folder = files.join(*place)
+        if folder not in self._found:
+            self._found[folder] = pairing.find_images(*place, self.is_mask(place), self._naming)
+        return self._found[folder]
+
+    def names(self, folder: str) -> set[str]:
+        """Returns the names of the images of a folder."""
+        return set(self.find(_divide(folder)).named)
+
+    def pair(
+        self, split: str, images: str, masks: str
+    ) -> tuple[list[SourcePair], tuple[LeftOut, ...]]:
+        """Pairs the images of one folder with the masks of another."""
+        image_root, _ = place = _divide(images)
+        mask_root, mask_folder = _divide(masks)
+        labels = self.labels(masks)
+        beside = "" if labels else pairing.held_instead(mask_root, mask_folder)
+        wanted = f"*{self._suffix}.png in {masks}"
+        return pairing.pair(image_root, split, self.find(place), labels, wanted, mask_root, beside)
+
+    def unlabeled(
+        self, place: tuple[str, str], taken: set[str]
+    ) -> tuple[list[SourcePair], tuple[LeftOut, ...]]:
+        """Lists the images of a folder without masks."""
+        return pairing.unlabeled(*place, taken, found=self.find(place))
+
+    def notices(self) -> tuple[str, ...]:
+        """Says how many masks lie among images."""
+        return tuple(
+            f"{len(listing.masks)} files in {folder} are masks, and images of no split (such as "
+            f"{listing.masks[0]})"
+            for folder, listing in self._found.items()
+            if listing.masks
+        )
 
 
 def _divide(folder: str) -> tuple[str, str]:
@@ -147,10 +205,10 @@ def _divide(folder: str) -> tuple[str, str]:
     return root or "/", name
 
 
-def _chosen(validation: Validation, names: list[str]) -> set[str]:
+def _chosen(validation: Validation, names: list[str], image_suffix: str) -> set[str]:
     """Returns the names that validate."""
     if validation.list_file:
-        chosen = set(splits.read(validation.list_file, names).labeled)
+        chosen = set(splits.read(validation.list_file, names, image_suffix).labeled)
         if len(chosen) == len(names):
             raise DataError(
                 f"--val_list={validation.list_file} names all {len(names)} images; none is left to "
@@ -173,12 +231,16 @@ def _name_hash(name: str) -> int:
 
 
 def _unlabeled(
-    places: Sequence[tuple[str, str]], taken: set[str], both: tuple[str, str] | None
+    folders: _Folders,
+    places: Sequence[tuple[str, str]],
+    taken: set[str],
+    both: tuple[str, str] | None,
 ) -> tuple[list[SourcePair], tuple[LeftOut, ...]]:
     """Lists the images without masks of all folders.
 
     Args:
-        places: the folders, each as its parent and its name.
+        folders: all of them, searched.
+        places: those of images without masks, each as its parent and its name.
         taken: names of labeled and validation images.
         both: the folder among them that holds the labeled images as well.
     """
@@ -186,7 +248,7 @@ def _unlabeled(
     lost: list[LeftOut] = []
     first: dict[str, SourcePair] = {}
     for place in places:
-        found, left = pairing.unlabeled(*place, taken)
+        found, left = folders.unlabeled(place, taken)
         for pair in found:
             if pair.name in first:
                 raise DataError(
@@ -212,11 +274,13 @@ def main() -> None:
             FLAGS.unlabeled,
             _LABEL_IDS[FLAGS.masks_are],
             FLAGS.mask_suffix,
+            Naming(FLAGS.image_suffix, FLAGS.names == "path"),
         ),
         described.label_map.name,
         described.label_map,
         converter="data_tools.folder",
         ignored_colors=described.ignored_colors,
+        red_masks=FLAGS.masks_are == "red",
     )
 
 
@@ -234,9 +298,22 @@ def _define_flags() -> None:
         "masks_are",
         "ids",
         list(_LABEL_IDS),
-        "Whether the pixels of masks are ids or the colours of the label map.",
+        "Whether the pixels of masks are ids, the colours of the label map, or colours of which "
+        "the red channel is the id (CARLA; R = G = B; grey with alpha).",
     )
     flags.DEFINE_string("mask_suffix", "", "What a mask's name has behind its image's: x_mask.png.")
+    flags.DEFINE_string(
+        "image_suffix",
+        "",
+        "What an image's file name has behind its name: x_rgb.png. Files without it are no images.",
+    )
+    flags.DEFINE_enum(
+        "names",
+        "stem",
+        _NAMES,
+        "What an image is called: the stem of its file, or its path below the folder of images, "
+        "where sequences hold equal file names.",
+    )
 
 
 if __name__ == "__main__":

@@ -4,23 +4,26 @@ While it works, finished shards are noted in a folder of the output; a run that 
 continues behind them and ends with the bytes of an undisturbed one.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
 import PIL
 
+from c3tf.data import judgement
 from c3tf.data import manifest as manifests
 from c3tf.data.manifest import LeftOut, Manifest, SplitInfo
 from c3tf.errors import DataError
 from c3tf.io import files
 from c3tf.labels import IGNORE, LabelMap
-from data_tools.conversion import images, notes, planning
+from data_tools.conversion import images, notes, palettes, planning, turned
 from data_tools.conversion import output as outputs
 from data_tools.conversion.example import (
     ConversionOptions,
@@ -65,7 +68,7 @@ def convert(
         strict: refuse images without label, labels without image, and labels of another size than
             their image. Otherwise they are left out and listed in the manifest.
         skip_bad: leave unusable files out, and list them in the manifest, instead of stopping.
-        say: told in a line that a stopped run continues, and where.
+        say: told in a line that a stopped run continues, and where; and what was odd about images.
 
     Returns:
         The manifest that was written.
@@ -86,7 +89,7 @@ def convert(
         if outputs.prepare(output, _request(listing, options, converter, shard_mb)):
             return manifests.load(output)
         work_dir = outputs.work_dir(output)
-        with (runner or LocalRunner()).open(convert_pair) as session:
+        with _refusing(listing, output), (runner or LocalRunner()).open(convert_pair) as session:
             plan = planning.make_plan(listing.pairs, work_dir, shard_mb, session.convert)
             done = _finished(plan, output, work_dir, strict, skip_bad)
             if done:
@@ -94,18 +97,22 @@ def convert(
             left = [shard for shard in plan if shard.name not in done]
             notes.forget(work_dir, [shard.name for shard in left])
             session.write(left, output, work_dir)
-        splits = _finish_splits(plan, output, work_dir, listing, options.label_map)
+        noted = _all_notes(plan, output, work_dir)
+        _say_remarks(noted, say)
+        splits = _finish_splits(noted, output, listing, options.label_map)
         manifest = Manifest(
             dataset=options.dataset,
             converter=converter,
             converter_version=VERSION,
             source=listing.root,
-            options=_plain_options(options) | {"shard_mb": shard_mb},
+            options=_plain_options(options)
+            | {"shard_mb": shard_mb, "image_suffix": listing.image_suffix},
             label_map=options.label_map,
             splits=splits,
             data_dir=output,
             software=_software(),
         )
+        judgement.refuse_undefined(manifest)
         manifests.write(output, manifest)
         outputs.clean_up(output)
     return manifest
@@ -116,7 +123,7 @@ def _convert_or_leave_out(
 ) -> Outcome:
     """Converts one image in a worker."""
     try:
-        return convert_example(pair, options)
+        return _convert_in_memory(pair, options)
     except images.UnavailableError:
         # The image may be sound: another try is wanted, not a data set without it.
         raise
@@ -125,6 +132,14 @@ def _convert_or_leave_out(
         if not (skip or mismatch):
             raise
         return Refused(LeftOut(pair.source, str(error)), not mismatch, source_lengths(pair))
+
+
+def _convert_in_memory(pair: SourcePair, options: ConversionOptions) -> Outcome:
+    """Converts one image; one that memory does not hold is refused like other bad ones."""
+    try:
+        return convert_example(pair, options)
+    except MemoryError as error:
+        raise DataError(f"{pair.image} needs more memory than there is to convert it.") from error
 
 
 def _refuse_left_out(listing: SourceListing) -> None:
@@ -185,16 +200,32 @@ def _finished(
     }
 
 
-def _finish_splits(
-    plan: list[planning.ShardPlan],
-    output: str,
-    work_dir: str,
-    listing: SourceListing,
-    label_map: LabelMap,
-) -> dict[str, SplitInfo]:
-    """Collects the notes of all shards, split by split."""
+@contextlib.contextmanager
+def _refusing(listing: SourceListing, output: str) -> Iterator[None]:
+    """Ends a conversion whose data are refused: nothing that hinders the next try is left."""
+    try:
+        yield
+    except (images.UnavailableError, outputs.OutputError):
+        raise
+    except images.TurnedError as error:
+        outputs.forget_nothing_done(output)
+        raise DataError(f"{error} {turned.survey(listing.pairs)}") from error
+    except DataError:
+        outputs.forget_nothing_done(output)
+        raise
+
+
+def _all_notes(
+    plan: list[planning.ShardPlan], output: str, work_dir: str
+) -> dict[str, list[ShardNotes]]:
+    """Reads the notes of all shards, by split.
+
+    Raises:
+        DataError: a shard is missing, or palette masks of two shards do not go together.
+    """
     noted = notes.read_all(output, work_dir, [shard.name for shard in plan])
     by_split: dict[str, list[ShardNotes]] = {}
+    consistency = palettes.Consistency()
     for shard in plan:
         if shard.name not in noted:
             raise DataError(
@@ -203,9 +234,27 @@ def _finish_splits(
                 "again; it continues."
             )
         by_split.setdefault(shard.split, []).append(noted[shard.name])
+        consistency.merge(noted[shard.name].palettes)
+    return by_split
+
+
+def _say_remarks(noted: dict[str, list[ShardNotes]], say: Callable[[str], None]) -> None:
+    """Says how many images were odd and dealt with, and names the first."""
+    summed: dict[str, tuple[int, list[str]]] = {}
+    for part in itertools.chain.from_iterable(noted.values()):
+        for remark, (count, names) in part.remarks.items():
+            notes.add_remark(summed, remark, count, names)
+    for remark, (count, names) in summed.items():
+        say(f"{count} {remark}: {', '.join(names)}{', ...' if count > len(names) else ''}")
+
+
+def _finish_splits(
+    noted: dict[str, list[ShardNotes]], output: str, listing: SourceListing, label_map: LabelMap
+) -> dict[str, SplitInfo]:
+    """Collects the notes of all shards, split by split."""
     return {
         split: _finish_split(output, split, parts, listing, label_map)
-        for split, parts in by_split.items()
+        for split, parts in noted.items()
     }
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from c3tf.data.manifest import LeftOut
 from c3tf.data.record import IMAGE_FORMATS, Record, encode_jpeg, encode_png
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import files, orientation
 from c3tf.labels import IGNORE, LabelMap
-from data_tools.conversion import color_masks, images
+from data_tools.conversion import color_masks, images, palettes
 
 LABEL_IDS = ("raw", "train", "colors")
 VAL_LABEL_SIZES = ("record", "original")
@@ -22,6 +22,12 @@ VAL_LABEL_SIZES = ("record", "original")
 _PNG_IMAGE_LEVEL = 3
 _SHOWN_IDS = 8
 _EXACT_FLOAT32 = 2**24
+# What may be odd about an image and is dealt with, in words for the user.
+TURNED, IGNORED, MENDED = REMARKS = (
+    "images were turned upright as their metadata (EXIF) say",
+    "images note a rotation (EXIF) that is ignored",
+    "images lacked the end of their file and were encoded anew",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class ConversionOptions:
         label_ids: `"raw"` when masks hold the data set's own ids, `"train"` for train ids,
             `"colors"` when they are painted in the colours of the label map.
         palette_masks: take the indices of palette masks for ids, instead of refusing them.
+        red_masks: take the red channel of masks for ids.
         ignored_colors: colours of painted masks that belong to no class.
         height: rows of stored images, width following the aspect ratio; 0 keeps the size.
         image_format: `"jpeg"` or `"png"`.
@@ -60,6 +67,9 @@ class ConversionOptions:
             kept byte for byte.
         val_label_size: `"record"` resizes validation labels with their image, `"original"` keeps
             their size, for scores at full resolution.
+        exif: what becomes of rotations that metadata note, one of `orientation.RULES`.
+        reencode: encode images anew that lack nothing but the end of their file; otherwise they are
+            refused, because the decoder that trains cannot read them.
     """
 
     dataset: str
@@ -71,12 +81,16 @@ class ConversionOptions:
     image_format: str = "jpeg"
     jpeg_quality: int = 95
     val_label_size: str = "record"
+    exif: str = orientation.DEFAULT
+    reencode: bool = False
+    red_masks: bool = False
 
     def __post_init__(self) -> None:
         for field, allowed in (
             ("label_ids", LABEL_IDS),
             ("image_format", IMAGE_FORMATS),
             ("val_label_size", VAL_LABEL_SIZES),
+            ("exif", orientation.RULES),
         ):
             value = getattr(self, field)
             if value not in allowed:
@@ -87,6 +101,10 @@ class ConversionOptions:
             raise ValueError(
                 f"`jpeg_quality` must be 1 to 100. Received: jpeg_quality={self.jpeg_quality}"
             )
+
+    def reading(self) -> images.Reading:
+        """Returns how odd files are read."""
+        return images.Reading(self.exif, self.reencode)
 
     def id_table(self) -> dict[int, int]:
         """Returns which train id each id in the masks means."""
@@ -109,11 +127,15 @@ class Converted:
         record: what is stored.
         label_histogram: its label pixels per stored value: `(256,)` int64, all 0 without a label.
         source_lengths: of its files, see `source_lengths`.
+        remarks: what was odd about its image and dealt with, some of `REMARKS`.
+        palette: what a palette mask holds.
     """
 
     record: Record
     label_histogram: np.ndarray
     source_lengths: tuple[int, ...]
+    remarks: tuple[str, ...] = ()
+    palette: palettes.MaskPalette | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,12 +191,14 @@ def convert_example(pair: SourcePair, options: ConversionOptions) -> Converted:
         DataError: a file is missing, damaged or of an unsuitable kind, the label's size is not the
             image's, or the label holds an id the label map does not know.
     """
-    image = images.read_image(pair.image)
+    image = images.read_image(pair.image, options.reading())
     size = images.target_size(pair.image, image.size, options.height)
     label, histogram = None, np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
+    palette = None
     if pair.label is not None:
         original = pair.split == "val" and options.val_label_size == "original"
-        ids = _train_ids(pair, image.size, image.size if original else size, options)
+        target = image.size if original else size
+        ids, palette = _train_ids(pair, image, target, options)
         label, histogram = images.encode_ids(ids), _histogram(ids)
     record = Record(
         image=_encode(pair.image, image, size, options),
@@ -186,7 +210,14 @@ def convert_example(pair: SourcePair, options: ConversionOptions) -> Converted:
         dataset=options.dataset,
         source=pair.source,
     )
-    return Converted(record, histogram, source_lengths(pair))
+    return Converted(record, histogram, source_lengths(pair), _remarks(image), palette)
+
+
+def _remarks(image: images.SourceImage) -> tuple[str, ...]:
+    """Says what was odd about an image."""
+    is_ignored = orientation.is_turned(image.noted) and not image.is_turned
+    odd = ((TURNED, image.is_turned), (IGNORED, is_ignored), (MENDED, image.is_mended))
+    return tuple(remark for remark, is_so in odd if is_so)
 
 
 def _encode(
@@ -208,29 +239,34 @@ def _encode(
 
 
 def _train_ids(
-    pair: SourcePair, size: tuple[int, int], target: tuple[int, int], options: ConversionOptions
-) -> np.ndarray:
+    pair: SourcePair,
+    image: images.SourceImage,
+    target: tuple[int, int],
+    options: ConversionOptions,
+) -> tuple[np.ndarray, palettes.MaskPalette | None]:
     """Reads a mask, checks it, maps its ids or colours and resizes it.
 
     Args:
         pair: the files.
-        size: height and width of the image, which the mask must have.
+        image: the image, whose size the mask must have.
         target: wanted height and width.
         options: what the mask holds.
 
     Returns:
-        uint8 `(height, width)`.
+        uint8 `(height, width)`; and what a palette mask holds.
     """
+    reading = options.reading()
     if options.label_ids == "colors":
-        colors = images.read_colors(pair.label)
-        _check_size(pair, colors.shape[:2], size)
+        colors = images.read_colors(pair.label, reading)
+        _check_size(pair, colors.shape[:2], image)
         painted = color_masks.train_ids(pair.label, colors, options.color_table())
-        return images.resize_ids(painted, target)
-    ids = images.read_ids(pair.label, palette_masks=options.palette_masks)
-    _check_size(pair, ids.shape, size)
+        return images.resize_ids(painted, target), None
+    mask = images.read_mask(pair.label, options.palette_masks, options.red_masks, reading)
+    _check_size(pair, mask.ids.shape, image)
     # All ids are checked, but only those that stay are mapped.
-    lookup = _lookup(pair, ids, options)
-    return cv2.LUT(images.resize_ids(ids, target), lookup)
+    lookup = _lookup(pair, mask.ids, options)
+    held = None if mask.palette is None else palettes.held(pair.label, mask.ids, mask.palette)
+    return cv2.LUT(images.resize_ids(mask.ids, target), lookup), held
 
 
 def _lookup(pair: SourcePair, ids: np.ndarray, options: ConversionOptions) -> np.ndarray:
@@ -255,13 +291,21 @@ def _lookup(pair: SourcePair, ids: np.ndarray, options: ConversionOptions) -> np
     return lookup
 
 
-def _check_size(pair: SourcePair, label_size: tuple[int, int], image_size: tuple[int, int]) -> None:
+def _check_size(pair: SourcePair, label_size: tuple[int, int], image: images.SourceImage) -> None:
     """Refuses a mask that is not as large as its image; sizes are heights and widths."""
-    if label_size != image_size:
-        raise SizeMismatchError(
-            f"{pair.label} is {label_size[1]}x{label_size[0]} pixels, but its image {pair.image} "
-            f"is {image_size[1]}x{image_size[0]}: they do not belong together, or one was resized."
+    if label_size == image.size:
+        return
+    why = "they do not belong together, or one was resized."
+    if label_size == image.size[::-1] and orientation.swaps_sides(image.noted):
+        other = "ignore" if image.is_turned else "apply"
+        why = (
+            f"the image notes a rotation (EXIF orientation {image.noted}), and the mask fits the "
+            f"picture of --exif={other}."
         )
+    raise SizeMismatchError(
+        f"{pair.label} is {label_size[1]}x{label_size[0]} pixels, but its image {pair.image} "
+        f"is {image.size[1]}x{image.size[0]}: {why}"
+    )
 
 
 def _histogram(ids: np.ndarray) -> np.ndarray:

@@ -4,31 +4,29 @@ Runs in conversion workers: NumPy, OpenCV and Pillow only.
 """
 
 import dataclasses
-import io
+import errno
 import warnings
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import decoding, image_bytes, orientation
+from c3tf.io.image_bytes import EndMissingError, ImageBytesError
 
 _BYTE_MAX = np.iinfo(np.uint8).max
 _COLOR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# Of masks with the id in their red channel; grey is red, too.
+_RED_MODES = ("1", "L", "LA", "RGB", "RGBA")
 # Row filter and matching that suit large areas of one value.
 _PNG_OF_IDS = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
 )
-# Offset of the bit depth in a PNG file: signature (8), length and type of IHDR (8), size (8).
-_PNG_DEPTH_AT = 24
-# The kinds of files that may be images.
-_FORMATS = ("JPEG", "PNG")
-# Pillow reports damaged files with any of these.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError)
 # Why a file cannot be read, ever: the file is to blame.
-_NEVER_READABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_NEVER_READABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR)
+_NEVER_READABLE += (errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV, errno.EINVAL)
 # `decode` refuses images that Pillow only warns of.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -37,8 +35,24 @@ class UnavailableError(DataError):
     """A file cannot be read now, for a reason that is not its own: a disk or a network failed."""
 
 
-class UndecodableError(Exception):
-    """Bytes are no image, or no whole one; the message is a clause without the file's name."""
+class TurnedError(DataError):
+    """An image or mask notes a rotation, and nobody has said what that means."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How odd files are read.
+
+    Attributes:
+        exif: what becomes of rotations that a camera notes, one of `orientation.RULES`.
+        mend: read files that lack nothing but their end; otherwise they are refused.
+    """
+
+    exif: str = orientation.DEFAULT
+    mend: bool = False
+
+
+_PLAIN = Reading()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +64,17 @@ class SourceImage:
         encoded: the file's bytes.
         storable_as: `"jpeg"` or `"png"` if the file itself is an 8-bit RGB image of that format, so
             that its bytes can be kept; else None.
+        is_turned: a rotation that its metadata note was applied.
+        is_mended: the file lacked its end.
+        noted: the orientation that its metadata note; 1 is upright.
     """
 
     pixels: Image.Image
     encoded: bytes
     storable_as: str | None
+    is_turned: bool = False
+    is_mended: bool = False
+    noted: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,164 +82,180 @@ class SourceImage:
         return self.pixels.height, self.pixels.width
 
 
-def read_image(path: str) -> SourceImage:
-    """Reads an image as 8-bit RGB; grey, palette and alpha images are converted.
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """A decoded mask of ids.
 
-    An alpha channel is dropped. EXIF orientation is ignored, because labels are drawn on the pixels
-    as stored.
+    Attributes:
+        ids: uint8 `(H, W)`.
+        palette: of a palette mask, the colours of its indices, uint8 `(count, 3)`; else None.
+    """
 
-    Args:
-        path: the image file.
+    ids: np.ndarray
+    palette: np.ndarray | None
 
-    Returns:
-        The decoded image.
+
+def read_image(path: str, reading: Reading = _PLAIN) -> SourceImage:
+    """Reads an image as 8-bit RGB; grey and palette are converted, an alpha channel is dropped.
 
     Raises:
+        TurnedError: its metadata note a rotation, and `reading` refuses these.
         DataError: the file is missing, empty, damaged, cut, too large, or has 16-bit pixels.
         UnavailableError: a disk or a network failed.
     """
     encoded = _read(path)
-    image = _decode(path, encoded)
-    if image.mode not in _COLOR_MODES or _png_depth(encoded) > 8:
+    image, header, is_mended = _decode(path, encoded, reading)
+    if image.mode not in _COLOR_MODES or header.depth > 8:
         raise DataError(
-            f"{path} has {_depth_name(image, encoded)} pixels; images must have 8 bits per "
+            f"{path} has {_depth_name(image, header)} pixels; images must have 8 bits per "
             "channel. Convert it to 8 bits."
         )
-    kind = image.format.lower()
+    noted = orientation.of(image, header)
+    upright = _upright(path, image, noted, reading)
     plain = image.mode == "RGB" and "transparency" not in image.info
-    storable_as = kind if plain and kind in ("jpeg", "png") else None
-    return SourceImage(image if plain else image.convert("RGB"), encoded, storable_as)
+    kept = plain and upright is image and image.format.lower() == header.kind and not is_mended
+    return SourceImage(
+        upright if plain else upright.convert("RGB"),
+        encoded,
+        header.kind if kept else None,
+        is_turned=upright is not image,
+        is_mended=is_mended,
+        noted=noted,
+    )
 
 
 def read_ids(path: str, palette_masks: bool = False) -> np.ndarray:
-    """Reads a mask of ids: an 8-bit grey image, or a palette image if that is expected.
+    """Reads the ids of a mask, uint8 `(H, W)`; see `read_mask`."""
+    return read_mask(path, palette_masks).ids
+
+
+def read_mask(
+    path: str, palette_masks: bool = False, red_masks: bool = False, reading: Reading = _PLAIN
+) -> Mask:
+    """Reads a mask of ids: an 8-bit grey image, or another kind if that is expected.
 
     Args:
         path: the mask file.
         palette_masks: take the indices of a palette image for ids (as in PASCAL VOC). Otherwise it
             is refused, because its ids may as well be meant by its colours.
-
-    Returns:
-        uint8 `(H, W)`.
+        red_masks: take the red channel for ids (CARLA; masks with R = G = B; grey with alpha).
+        reading: how odd files are read.
 
     Raises:
+        TurnedError: its metadata note a rotation, and `reading` refuses these.
         DataError: the file is missing, empty, damaged, cut, too large, lossy, 16-bit, or holds
             colours instead of ids.
     """
-    encoded, mask = _read_mask(path)
+    mask, depth = _read_lossless(path, reading)
     if mask.mode == "P" and not palette_masks:
         raise DataError(
             f"{path} is a palette image. If the indices into its palette are the ids (as in PASCAL "
             "VOC), add --palette_masks; if its colours say the class, use data_tools.folder with "
             "--masks_are=colors."
         )
+    if red_masks and mask.mode in _RED_MODES:
+        return Mask(_red(path, mask, depth), None)
     if mask.mode not in ("1", "L", "P"):
         raise DataError(
             f"{path} holds colours (mode {mask.mode}), not ids. Use the masks with one id per "
             "pixel (Cityscapes: *_labelIds.png; BDD100K: labels/sem_seg/masks), or "
-            "data_tools.folder with --masks_are=colors."
+            "data_tools.folder with --masks_are=colors, or with --masks_are=red if the red "
+            "channel holds the ids (CARLA; R = G = B; grey with alpha)."
         )
-    ids = np.asarray(mask, np.uint8)
-    depth = _png_depth(encoded)
-    if mask.mode == "L" and depth < 8:
-        # Pillow stretches grey images of 2 and 4 bits to 0..255; the ids are the stored values.
-        ids = ids // (_BYTE_MAX // (2**depth - 1))
-    return ids
+    palette = None
+    if mask.mode == "P":
+        palette = np.asarray(mask.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    return Mask(_grey_ids(np.asarray(mask, np.uint8), mask.mode, depth), palette)
 
 
-def read_colors(path: str) -> np.ndarray:
+def _grey_ids(ids: np.ndarray, mode: str, depth: int) -> np.ndarray:
+    """Undoes that Pillow stretches grey images of 2 and 4 bits to 0..255; ids are as stored."""
+    return ids // (_BYTE_MAX // (2**depth - 1)) if mode == "L" and depth < 8 else ids
+
+
+def _red(path: str, mask: Image.Image, depth: int) -> np.ndarray:
+    """Returns the red, or grey, channel."""
+    channels = np.asarray(mask, np.uint8)
+    if channels.ndim == 2:
+        return _grey_ids(channels, mask.mode, depth)
+    alpha = channels[..., -1]
+    if mask.mode in ("LA", "RGBA") and (alpha != alpha[0, 0]).any():
+        raise DataError(
+            f"{path} is transparent in some places and not in others, so its red channel does not "
+            "say all. Save it without transparency, with an id of its own for what is transparent."
+        )
+    return np.ascontiguousarray(channels[..., 0])
+
+
+def read_colors(path: str, reading: Reading = _PLAIN) -> np.ndarray:
     """Reads a painted mask as uint8 `(H, W, 3)`; an alpha channel is dropped.
 
     Raises:
         DataError: the file is missing, empty, damaged, cut, too large, lossy, or 16-bit.
     """
-    _, mask = _read_mask(path)
+    mask, _ = _read_lossless(path, reading)
     return np.asarray(mask.convert("RGB"))
 
 
-def _read_mask(path: str) -> tuple[bytes, Image.Image]:
-    """Reads a lossless image of 8 bits per channel."""
-    encoded = _read(path)
-    mask = _decode(path, encoded)
-    if mask.format != "PNG":
+def _read_lossless(path: str, reading: Reading) -> tuple[Image.Image, int]:
+    """Reads a mask, a lossless image of 8 bits per channel at most; returns its depth too."""
+    mask, header, _ = _decode(path, _read(path), reading)
+    if header.kind != "png":
         raise DataError(f"{path} is a JPEG; its ids are blurred by compression. Use PNG masks.")
-    if mask.mode not in _COLOR_MODES or _png_depth(encoded) > 8:
+    if mask.mode not in _COLOR_MODES or header.depth > 8:
         raise DataError(
-            f"{path} has {_depth_name(mask, encoded)} pixels; masks must hold 8-bit ids. "
+            f"{path} has {_depth_name(mask, header)} pixels; masks must hold 8-bit ids. "
             "Save it with 8 bits."
         )
-    return encoded, mask
+    return _upright(path, mask, orientation.of(mask, header), reading), header.depth
+
+
+def _upright(path: str, image: Image.Image, noted: int, reading: Reading) -> Image.Image:
+    """Deals with a rotation that metadata note; the image itself where there is none."""
+    if not orientation.is_turned(noted) or reading.exif == "ignore":
+        return image
+    if reading.exif == "refuse":
+        raise TurnedError(f"{path} {orientation.refusal(noted)}.")
+    return orientation.apply(image, noted)
 
 
 def _read(path: str) -> bytes:
     """Reads a file that must hold something."""
     try:
-        encoded = files.read_bytes(path)
-    except _NEVER_READABLE as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        return decoding.read(path)
+    except ImageBytesError as error:
+        raise DataError(f"{path} {error}. Copy or download it again, or leave it out.") from error
     except OSError as error:
+        if error.errno in _NEVER_READABLE:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
         raise UnavailableError(
             f"{path} cannot be read now: {error.strerror or error}. Mend the disk or the network, "
             "and run the same command again; it continues."
         ) from error
-    if not encoded:
-        raise DataError(f"{path} is empty (0 bytes). Copy or download it again.")
-    return encoded
 
 
-def _decode(path: str, encoded: bytes) -> Image.Image:
-    """Decodes the contents of a file."""
+def _decode(
+    path: str, encoded: bytes, reading: Reading
+) -> tuple[Image.Image, image_bytes.Header, bool]:
+    """Decodes the contents of a file; also tells whether it lacked its end."""
     try:
-        return decode(encoded)
-    except UndecodableError as error:
+        return *decoding.decode(encoded), False
+    except EndMissingError as error:
+        if not reading.mend:
+            raise DataError(
+                f"{path} {error}. Copy or download it again; or say --reencode, if all its pixels "
+                "are there."
+            ) from error
+        return *_decode(path, image_bytes.with_end(encoded), _PLAIN)[:2], True
+    except ImageBytesError as error:
         raise DataError(
             f"{path} {error}. If it is damaged or cut short, copy or download it again."
         ) from error
 
 
-def decode(encoded: bytes) -> Image.Image:
-    """Decodes all pixels of a JPEG or PNG, so that one cut short is noticed.
-
-    Args:
-        encoded: contents of the file.
-
-    Returns:
-        A Pillow image of whatever mode the file has.
-
-    Raises:
-        UndecodableError: it is of another kind, damaged, cut, or too large.
-    """
-    try:
-        image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
-        if image.width * image.height > Image.MAX_IMAGE_PIXELS:
-            raise UndecodableError(
-                f"is too large to decode safely: {image.width}x{image.height} pixels, more than "
-                f"{Image.MAX_IMAGE_PIXELS}"
-            )
-        image.load()
-    except Image.DecompressionBombError as error:
-        raise UndecodableError(f"is too large to decode safely: {error}") from error
-    except UnidentifiedImageError as error:
-        raise UndecodableError(
-            f"is no readable image ({len(encoded)} bytes): it is neither a JPEG nor a PNG"
-        ) from error
-    except _PILLOW_ERRORS as error:
-        raise UndecodableError(f"is no readable image ({len(encoded)} bytes): {error}") from error
-    return image
-
-
-def _png_depth(encoded: bytes) -> int:
-    """Returns the bits per sample of a PNG, 8 for other formats.
-
-    Pillow reads 16-bit colour PNGs as 8-bit without a word, so the header is asked.
-    """
-    return encoded[_PNG_DEPTH_AT] if encoded.startswith(b"\x89PNG") else 8
-
-
-def _depth_name(image: Image.Image, encoded: bytes) -> str:
+def _depth_name(image: Image.Image, header: image_bytes.Header) -> str:
     """Names the pixel type of an image that is not 8-bit."""
-    depth = _png_depth(encoded)
-    return f"{depth}-bit" if depth > 8 else "16-bit" if "16" in image.mode else f"mode {image.mode}"
+    return f"{header.depth}-bit" if header.depth > 8 else f"mode {image.mode}"
 
 
 def target_size(path: str, size: tuple[int, int], height: int) -> tuple[int, int]:
@@ -236,10 +272,10 @@ def target_size(path: str, size: tuple[int, int], height: int) -> tuple[int, int
     if height in (0, size[0]):
         return size
     width = max(1, round(size[1] * height / size[0]))
-    if height * width > Image.MAX_IMAGE_PIXELS:
+    if height * width > image_bytes.MAX_PIXELS:
         raise DataError(
             f"{path} is {size[1]}x{size[0]} pixels; at --height={height} it would become "
-            f"{width}x{height}, more than {Image.MAX_IMAGE_PIXELS} pixels. Lower --height."
+            f"{width}x{height}, more than {image_bytes.MAX_PIXELS} pixels. Lower --height."
         )
     return height, width
 

@@ -7,6 +7,7 @@ from c3tf.errors import DataError
 from c3tf.io import files
 
 _SHOWN = 8
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 # How far up and how many folders down a directory is looked for that the user may have meant.
 _LEVELS_UP, _MOST_BELOW = 2, 64
 
@@ -53,10 +54,16 @@ def _hint(source: str, held: Sequence[str], layouts: Sequence[Sequence[str]]) ->
     for nearby in _nearby(source, held):
         if any(has_folders(nearby, folders) for folders in layouts):
             return f" Did you mean --source={nearby}?"
+    if packed := [name for name in held if name.lower().endswith(_ARCHIVES)]:
+        return f" Unpack {', '.join(packed[:_SHOWN])} there first."
     missing = min(
         ([f for f in folders if not files.is_dir(files.join(source, f))] for folders in layouts),
         key=len,
     )
+    inner = {folder: _inside(source, folder, held) for folder in missing}
+    if all(inner.values()) and len(set(inner.values())) > 1:
+        lies = ", ".join(f"{folder}/ in {place}" for folder, place in inner.items())
+        return f" Missing: {lies}: move them up."
     if all(len(missing) == len(folders) for folders in layouts):
         return ""
     text = f" Missing: {', '.join(f'{folder}/' for folder in missing)}."
@@ -65,6 +72,12 @@ def _hint(source: str, held: Sequence[str], layouts: Sequence[Sequence[str]]) ->
         if has_folders(inside, missing):
             return f"{text} It lies in {inside}: move it up."
     return text
+
+
+def _inside(source: str, folder: str, held: Sequence[str]) -> str:
+    """Returns the folder of a source in which another one lies, or nothing."""
+    places = (files.join(source, name) for name in held[:_MOST_BELOW])
+    return next((place for place in places if files.is_dir(files.join(place, folder))), "")
 
 
 def _nearby(source: str, held: Sequence[str]) -> Iterator[str]:

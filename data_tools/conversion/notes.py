@@ -17,9 +17,12 @@ from c3tf.data.manifest import LeftOut, Shard
 from c3tf.errors import DataError
 from c3tf.io import files, json_files
 from data_tools.conversion.example import Outcome, Refused, SourcePair, source_lengths
+from data_tools.conversion.palettes import Consistency
 
 # Notes lie in small files, which remote file systems are slow to find.
 _THREADS = 32
+# Names that are kept of images of which something is said.
+_NAMED = 3
 # A file whose notes these are is damaged, and its shard is written again.
 _OF_DAMAGE = (DataError, KeyError, TypeError)
 _DAMAGED = (
@@ -41,6 +44,8 @@ class ShardNotes:
         left_out: pairs that are not among the records.
         skipped: how many of these would have stopped a run without `--skip_bad`.
         sources: digest over the lengths of the local source files of its pairs, in order.
+        remarks: per remark on images, their number and the first few names.
+        palettes: what palette masks hold, as `palettes.Consistency` says it.
     """
 
     shard: Shard
@@ -51,6 +56,8 @@ class ShardNotes:
     left_out: tuple[LeftOut, ...]
     skipped: int
     sources: str
+    remarks: dict[str, tuple[int, list[str]]] = dataclasses.field(default_factory=dict)
+    palettes: list[list[Any]] = dataclasses.field(default_factory=list)
 
 
 class _Sources:
@@ -78,9 +85,15 @@ class Tally:
         self._labeled = self._skipped = 0
         self._histogram = np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
         self._sources = _Sources()
+        self._remarks: dict[str, tuple[int, list[str]]] = {}
+        self._palettes = Consistency()
 
     def add(self, outcome: Outcome) -> None:
-        """Counts one image."""
+        """Counts one image.
+
+        Raises:
+            DataError: its palette mask does not go with those before.
+        """
         self._sources.add(outcome.source_lengths)
         if isinstance(outcome, Refused):
             self._left_out.append(outcome.left_out)
@@ -91,6 +104,10 @@ class Tally:
         self._sizes[f"{record.width}x{record.height}"] += 1
         self._labeled += record.label is not None
         self._histogram += outcome.label_histogram
+        for remark in outcome.remarks:
+            add_remark(self._remarks, remark, 1, [record.name])
+        if outcome.palette is not None:
+            self._palettes.add(outcome.palette)
 
     def notes(self, shard: Shard) -> ShardNotes:
         """Returns the counts."""
@@ -103,7 +120,17 @@ class Tally:
             left_out=tuple(self._left_out),
             skipped=self._skipped,
             sources=self._sources.digest(),
+            remarks=self._remarks,
+            palettes=self._palettes.to_json(),
         )
+
+
+def add_remark(
+    remarks: dict[str, tuple[int, list[str]]], remark: str, count: int, names: list[str]
+) -> None:
+    """Adds images to those of which something is said."""
+    before, first = remarks.get(remark, (0, []))
+    remarks[remark] = (before + count, [*first, *names][:_NAMED])
 
 
 def read_json(path: str) -> dict[str, Any]:

@@ -22,6 +22,10 @@ _REQUEST = "request.json"
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
+class OutputError(DataError):
+    """A shard cannot be written, now; the data are not to blame."""
+
+
 def work_dir(output: str) -> str:
     """Returns the folder of `output` that exists only while a conversion is not finished."""
     return files.join(output, manifests.INCOMPLETE_DIR)
@@ -121,6 +125,15 @@ def _remove_pieces(output: str, folder: str) -> None:
     for name in files.list_dir(folder):
         if not name.endswith(".json"):
             files.remove(files.join(folder, name))
+
+
+def forget_nothing_done(output: str) -> None:
+    """Deletes the work folder of a refused conversion that has finished no shard.
+
+    The refusal may ask for another option, with which the same directory must do.
+    """
+    if set(files.list_dir(output)) == {manifests.INCOMPLETE_DIR}:
+        clean_up(output)
 
 
 def clean_up(output: str) -> None:

@@ -7,19 +7,46 @@ images without masks.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-from c3tf.data import splits
 from c3tf.data.manifest import LeftOut
 from c3tf.errors import DataError
 from c3tf.io import files
 from data_tools.conversion.example import SourcePair
+from data_tools.conversion.listing import (
+    NO_IMAGE,
+    PLAIN,
+    ImageListing,
+    Naming,
+    check_spelling,
+    find_images,
+    find_labels,
+    held_instead,
+    is_no_mask,
+    members,
+)
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
-MASK_EXTENSIONS = (".png",)
+__all__ = [
+    "KNOWN",
+    "NO_IMAGE",
+    "NO_LABEL",
+    "NO_PARTNER",
+    "PLAIN",
+    "ImageListing",
+    "Naming",
+    "SourceListing",
+    "check_spelling",
+    "find_images",
+    "find_labels",
+    "held_instead",
+    "members",
+    "pair",
+    "pair_splits",
+    "unlabeled",
+]
+
 # Why a file is not in the data set.
-NO_IMAGE = "not a JPEG or PNG file"
-KNOWN = "an image of this name is in train or val"
+KNOWN = "an image of this name is in train, val or test"
 NO_LABEL, _NO_IMAGE_OF_IT = NO_PARTNER = ("image without a label", "label without image")
 
 
@@ -35,6 +62,8 @@ class SourceListing:
         left_out: per split, files without a partner, files that are no images, and unlabeled
             images of a name that train or val has.
         published: pairs per split in the published data set; empty for a user's own.
+        notices: what else the user should know, a line each.
+        image_suffix: what the stem of an image has behind the record name.
 
     Raises:
         DataError: an image both trains and validates.
@@ -46,6 +75,8 @@ class SourceListing:
     pairs: tuple[SourcePair, ...]
     left_out: dict[str, tuple[LeftOut, ...]]
     published: dict[str, int] = dataclasses.field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    image_suffix: str = ""
 
     def __post_init__(self) -> None:
         train, val = ({p.name for p in self.pairs if p.split == s} for s in ("train", "val"))
@@ -66,109 +97,6 @@ class SourceListing:
         ]
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageListing:
-    """What a folder of images holds.
-
-    Attributes:
-        named: record name to path below the root.
-        others: paths of files that are no images.
-    """
-
-    named: dict[str, str]
-    others: tuple[str, ...]
-
-    def left_out(self) -> list[LeftOut]:
-        """Lists the files that are no images."""
-        return [LeftOut(path, NO_IMAGE) for path in self.others]
-
-
-def find_images(root: str, folder: str) -> ImageListing:
-    """Lists the images below a folder.
-
-    Args:
-        root: directory of the raw data.
-        folder: folder below it; its subfolders are searched too.
-
-    Raises:
-        DataError: there is no image, two have the same name, or a name cannot be used.
-    """
-    found: dict[str, str] = {}
-    others: list[str] = []
-    check_spelling(files.join(root, folder))
-    for path in _walk(root, folder):
-        if not path.lower().endswith(IMAGE_EXTENSIONS):
-            others.append(path)
-            continue
-        name = splits.record_name(path)
-        if not name or name != name.strip():
-            raise _unusable(root, path)
-        _add(found, name, path, root)
-    if not found:
-        raise DataError(
-            f"{files.join(root, folder)} holds no image ({', '.join(IMAGE_EXTENSIONS)})."
-        )
-    return ImageListing(found, tuple(others))
-
-
-def find_labels(root: str, folder: str, suffix: str = "") -> dict[str, str]:
-    """Lists the masks below a folder.
-
-    Args:
-        root: directory of the raw data.
-        folder: folder below it; its subfolders are searched too.
-        suffix: what the mask's stem has behind the record name; other files are no masks.
-
-    Returns:
-        Record name to path below `root`; may be empty.
-
-    Raises:
-        DataError: two masks have the same name, or a name cannot be used.
-    """
-    found: dict[str, str] = {}
-    check_spelling(files.join(root, folder))
-    for path in _walk(root, folder):
-        stem = splits.record_name(path)
-        if path.lower().endswith(MASK_EXTENSIONS) and stem.endswith(suffix):
-            _add(found, stem.removesuffix(suffix), path, root)
-    return found
-
-
-def _add(found: dict[str, str], name: str, path: str, root: str) -> None:
-    """Adds a file, whose name must be new."""
-    if name in found:
-        raise DataError(
-            f"Two files in {root} are named {name!r}: {found[name]} and {path}. Names must differ."
-        )
-    found[name] = path
-
-
-def _walk(root: str, folder: str) -> Iterator[str]:
-    """Yields the paths of files below `root`, in sorted order."""
-    for name in files.list_dir(files.join(root, folder)):
-        path = f"{folder}/{name}"
-        if not name.isprintable():
-            raise _unusable(root, path)
-        # Asking takes time; what ends as an image does is none of the folders people make.
-        if not name.lower().endswith(IMAGE_EXTENSIONS) and files.is_dir(files.join(root, path)):
-            yield from _walk(root, path)
-        else:
-            yield path
-
-
-def check_spelling(path: str) -> None:
-    """Refuses a path that is no text: `dataset.json` names where the images came from."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(f"The path {path!r} is not UTF-8. Rename the folder.") from error
-
-
-def _unusable(root: str, path: str) -> DataError:
-    """Complains about a name that cannot be printed, or not be told from another."""
-    return DataError(f"{path!r} in {root} has a name that cannot be used. Rename it.")
-
-
 def pair(
     root: str,
     split: str,
@@ -176,6 +104,7 @@ def pair(
     labels: dict[str, str],
     wanted: str,
     label_root: str | None = None,
+    beside: str = "",
 ) -> tuple[list[SourcePair], tuple[LeftOut, ...]]:
     """Pairs images with labels by name.
 
@@ -186,6 +115,7 @@ def pair(
         labels: masks, record name to path below their root.
         wanted: how masks are named, for the error.
         label_root: what the paths of the masks lie below, if not `root`.
+        beside: what the folder of masks holds instead, for the error; see `held_instead`.
 
     Returns:
         The pairs, and the files without a partner.
@@ -201,6 +131,7 @@ def pair(
     ]
     if not pairs:
         held = f"there are {len(labels)} (such as {min(labels.values())})" if labels else "none"
+        held += beside
         raise DataError(
             f"Split {split!r} in {root} is empty: none of its {len(named)} images (such as "
             f"{min(named.values())}) has a mask. Wanted: {wanted}. Found: {held}."
@@ -212,7 +143,10 @@ def pair(
 
 
 def pair_splits(
-    root: str, folders: Mapping[str, tuple[str, str]], suffix: str = ""
+    root: str,
+    folders: Mapping[str, tuple[str, str]],
+    suffix: str = "",
+    is_mask: Callable[[str], bool] = is_no_mask,
 ) -> tuple[list[SourcePair], dict[str, tuple[LeftOut, ...]]]:
     """Pairs the images and masks of every split of a data set.
 
@@ -220,6 +154,7 @@ def pair_splits(
         root: directory of the raw data.
         folders: per split its folder of images and its folder of masks, below `root`.
         suffix: what the stem of a mask has behind the record name.
+        is_mask: tells masks among the images, see `find_images`.
 
     Returns:
         The pairs, and per split the files without a partner.
@@ -230,25 +165,33 @@ def pair_splits(
     pairs: list[SourcePair] = []
     left_out: dict[str, tuple[LeftOut, ...]] = {}
     for split, (image_folder, mask_folder) in folders.items():
-        images = find_images(root, image_folder)
+        images = find_images(root, image_folder, is_mask)
         masks = find_labels(root, mask_folder, suffix)
         wanted = f"*{suffix}.png in {mask_folder}"
-        more, left_out[split] = pair(root, split, images, masks, wanted)
+        beside = "" if masks else held_instead(root, mask_folder)
+        more, left_out[split] = pair(root, split, images, masks, wanted, beside=beside)
         pairs += more
     return pairs, left_out
 
 
 def unlabeled(
-    root: str, folder: str, taken: set[str], labels: dict[str, str] | None = None
+    root: str,
+    folder: str,
+    taken: set[str],
+    labels: dict[str, str] | None = None,
+    is_mask: Callable[[str], bool] = is_no_mask,
+    found: ImageListing | None = None,
 ) -> tuple[list[SourcePair], tuple[LeftOut, ...]]:
     """Lists extra images, which training takes for unlabeled.
 
     Args:
         root: directory of the raw data.
         folder: folder of the images below it.
-        taken: names of labeled and validation images, which are left out: a validation image must
-            not be trained on, not even without its label.
+        taken: names of labeled, validation and test images, which are left out: a validation image
+            must not be trained on, not even without its label, nor where it could not be converted.
         labels: labels to store with them, record name to path below `root`. An image needs none.
+        is_mask: tells masks among the images, see `find_images`.
+        found: what the folder holds, where it has been searched.
 
     Returns:
         The images, and those left out.
@@ -256,7 +199,7 @@ def unlabeled(
     Raises:
         DataError: none is left, or `find_images` refuses the folder.
     """
-    found = find_images(root, folder)
+    found = found or find_images(root, folder, is_mask)
     masks = {name: files.join(root, path) for name, path in (labels or {}).items()}
     pairs = [
         SourcePair("unlabeled", name, files.join(root, path), masks.get(name), path)
@@ -266,7 +209,7 @@ def unlabeled(
     if not pairs:
         raise DataError(
             f"{files.join(root, folder)} adds no unlabeled image: the names of all "
-            f"{len(found.named)}, such as {min(found.named)!r}, are in train or val."
+            f"{len(found.named)}, such as {min(found.named)!r}, are in other splits."
         )
     lost = [LeftOut(p, KNOWN) for n, p in found.named.items() if n in taken]
     lost += [LeftOut(p, _NO_IMAGE_OF_IT) for n, p in (labels or {}).items() if n not in found.named]

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from c3tf.data import tfrecord
 from c3tf.data.manifest import Shard
-from c3tf.errors import DataError
 from c3tf.io import files
 from data_tools.conversion import notes
 from data_tools.conversion.example import Converted, Outcome
+from data_tools.conversion.output import OutputError
 
 # What a TFRecord file holds beside each record: its length (8 bytes) and two checksums (4 each).
 _FRAME = 16
@@ -57,7 +57,3 @@ def write_shard(data_dir: str, work_dir: str, name: str, outcomes: Iterable[Outc
             f"{files.join(data_dir, name)} cannot be written: {error}. Make room or mend the "
             "directory, and run the same command again; it continues."
         ) from error
-
-
-class OutputError(DataError):
-    """A shard cannot be written, now; the data are not to blame."""

@@ -262,6 +262,61 @@ def test_masks_of_another_kind_are_told(tmp_path):
         bdd100k.discover(str(root))
 
 
+def test_membership_in_a_published_split_keeps_an_image_out_of_the_unlabeled(tmp_path):
+    """Whether it can be converted does not matter: images without masks, masks without images."""
+    root = write_bdd100k(tmp_path / "bdd")
+    (root / "labels/sem_seg/masks/val/v001-d4dff0ad.png").unlink()
+    (root / "images/10k/val/v000-d4dff0ad.jpg").unlink()
+    save(root / "images/10k/val/v002-d4dff0ad.jpg", BLANK)
+    save(root / "labels/sem_seg/masks/val/v002-d4dff0ad.png", BLANK[..., 0])
+    known = ("t000", "v000", "v001", "e000")
+    for name in (*known, "new0"):
+        save(root / f"images/100k/train/{name}-d4dff0ad.jpg", BLANK)
+    found = bdd100k.discover(str(root), extra=True)
+    assert _names(found, "unlabeled") == ["e000-d4dff0ad", "new0-d4dff0ad"]
+    assert "images/10k/test is not there" in found.notices[0]
+    save(root / "images/10k/test/e000-d4dff0ad.jpg", BLANK)
+    found = bdd100k.discover(str(root), extra=True)
+    assert _names(found, "unlabeled") == ["new0-d4dff0ad"]
+    assert not found.notices
+    assert len(found.left_out["unlabeled"]) == len(known)
+
+
+def test_cityscapes_test_images_and_labels_are_no_extra_images(tmp_path):
+    root = write_cityscapes(tmp_path)
+    extra = root / "leftImg8bit/train_extra/x"
+    for name in ("x_1", "lindau_000000_000019", "berlin_1"):
+        save(extra / f"{name}_leftImg8bit.png", BLANK)
+    save(root / "leftImg8bit/test/berlin/berlin_1_leftImg8bit.png", BLANK)
+    save(extra / "x_1_gtCoarse_labelIds.png", BLANK[..., 0])
+    (root / "gtFine/val/lindau/lindau_000000_000020_gtFine_labelIds.png").write_bytes(b"")
+    save(extra / "lindau_000000_000020_leftImg8bit.png", BLANK)
+    assert _names(cityscapes.discover(str(root), extra=True), "unlabeled") == ["x_1"]
+
+
+def test_the_other_kind_of_cityscapes_ids_is_told(tmp_path):
+    root = write_cityscapes(tmp_path / "a", ("labelIds",))
+    with pytest.raises(DataError, match=r"no \*_gtFine_labelTrainIds\.png of .*--labels=labelIds"):
+        cityscapes.discover(str(root), "labelTrainIds")
+    for path in (root / "gtFine/val").rglob("*_labelIds.png"):
+        path.rename(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    with pytest.raises(DataError, match=r"'val' .*none of this kind, but labelTrainIds"):
+        cityscapes.discover(str(root))
+
+
+def test_packed_and_nested_folders_are_told(tmp_path):
+    (tmp_path / "zip").mkdir()
+    (tmp_path / "zip/leftImg8bit_trainvaltest.zip").write_bytes(b"")
+    with pytest.raises(DataError, match=r"Unpack leftImg8bit_trainvaltest\.zip there first"):
+        cityscapes.discover(str(tmp_path / "zip"))
+    root = write_cityscapes(tmp_path / "nested")
+    for name in ("leftImg8bit", "gtFine"):
+        (root / f"{name}_trainvaltest").mkdir()
+        (root / name).rename(root / f"{name}_trainvaltest" / name)
+    with pytest.raises(DataError, match=r"gtFine/train/ in .*gtFine_trainvaltest.*: move them up"):
+        cityscapes.discover(str(root))
+
+
 def test_both_layouts_of_bdd100k_are_told(tmp_path):
     root = write_bdd100k(write_bdd100k(tmp_path / "bdd"), old=True)
     assert "(layout seg is there too, and is not read)" in bdd100k.discover(str(root)).layout

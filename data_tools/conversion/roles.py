@@ -1,0 +1,68 @@
+"""Which files of a user's folders are masks, and which are images: one answer for all folders.
+
+Folders may lie in one another, or hold images and masks side by side. A file is a mask where one of
+these holds:
+
+- the folders of masks give it as one, by its kind and its suffix;
+- its name ends as those of masks do (`--mask_suffix`), wherever it lies;
+- it lies in a folder of masks that is below the folder of images.
+
+What is a mask is an image of no split.
+"""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from c3tf.io import files
+from data_tools.conversion import pairing
+from data_tools.conversion.pairing import Naming
+
+
+class Roles:
+    """The masks below some folders, and the test whether a file is one."""
+
+    def __init__(
+        self,
+        image_folders: Sequence[str],
+        mask_folders: Sequence[str],
+        suffix: str = "",
+        naming: Naming = pairing.PLAIN,
+    ) -> None:
+        """Lists the masks.
+
+        Args:
+            image_folders: absolute paths of the folders of images of all splits.
+            mask_folders: absolute paths of the folders of masks of all splits.
+            suffix: what the stem of a mask has behind the stem of its image.
+            naming: how images are called.
+        """
+        self._mask_folders, self._suffix = tuple(mask_folders), suffix
+        self._labels: dict[str, dict[str, str]] = {}
+        for folder in mask_folders:
+            # Where no suffix tells masks from images, those below a folder of images are images.
+            inner = [f for f in image_folders if _is_below(f, folder)] if not suffix else []
+            root, _, name = folder.rpartition("/")
+            self._labels[folder] = pairing.find_labels(
+                root or "/", name, suffix, naming=naming, skipped=inner
+            )
+        self._files = {
+            files.join(folder.rpartition("/")[0] or "/", path)
+            for folder, labels in self._labels.items()
+            for path in labels.values()
+        }
+
+    def labels(self, folder: str) -> dict[str, str]:
+        """Returns the masks of a folder: record name to path below the folder's parent."""
+        return self._labels[folder]
+
+    def is_mask(self, folder: str, path: str) -> bool:
+        """Tells whether a file, by its absolute path, below a folder of images is a mask."""
+        if path in self._files:
+            return True
+        if self._suffix and PurePosixPath(path).stem.endswith(self._suffix):
+            return True
+        return any(_is_below(m, folder) and _is_below(path, m) for m in self._mask_folders)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(f"{folder.rstrip('/')}/")
