@@ -50,8 +50,9 @@ def named(repository: Path, path: str) -> dict[str, str]:
     """Returns the flags in one file by name, without those of the files that it includes."""
     lines = (repository / path).read_text().splitlines()
     words = [line[2:].split("=", 1) for line in lines if line.startswith("--")]
-    assert len({name for name, _ in words}) == len(words), f"{path} names a flag twice"
-    return {name: value for name, value in words if name != "flagfile"}
+    words = [(name, value) for name, value in words if name != "flagfile"]
+    assert len(dict(words)) == len(words), f"{path} names a flag twice"
+    return dict(words)
 
 
 def included(text: str) -> list[str]:
