@@ -173,3 +173,10 @@ def test_the_baseline_keeps_the_averaging_and_its_groups():
         assert baseline.method == MethodConfig(
             name="supervised", loss_averaging=averaging, mix_group=group
         )
+
+
+def test_the_baseline_of_a_rival_has_its_supervised_loss():
+    rival = Config().with_options(method="classmix", classmix_weight=2.0)
+    assert configs.baseline_of(rival).method == MethodConfig(
+        name="supervised", loss_averaging="batch"
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+from c3tf.config.methods import C3, METHODS, SUPERVISED
 from c3tf.config.option import ConfigError
 from c3tf.config.schema import OPTIONS, Sections
 from c3tf.config.values import ALL, parse_labeled
@@ -47,16 +48,23 @@ def check_combination(config: Sections) -> None:
             "over the replicas from inside the network, which XLA does not compile. "
             f"Received: --strategy={training.strategy}"
         )
-    if method.name == "c3":
+    if method.name == C3:
         _check_c3(config)
-    elif training.baseline:
+    elif config.needs.unlabeled and method.mix_group < 2:
         raise ConfigError(
-            "`--baseline` must go with `--method=c3`: with `--method=supervised` the run is the "
-            "baseline."
+            f"`--mix_group` must be at least 2 for `--method={method.name}`, which mixes the "
+            f"unlabeled images of a group with each other. Received: {method.mix_group}"
         )
-    elif training.export_weights == "teacher":
+    if training.baseline and method.name == SUPERVISED:
         raise ConfigError(
-            "`--export_weights=teacher` must go with `--method=c3`: the baseline has no teacher."
+            "`--baseline` must go with `--method=c3` or another method: with "
+            "`--method=supervised` the run is the baseline."
+        )
+    if training.export_weights == "teacher" and not config.needs.teacher:
+        having = ", ".join(f"`--method={name}`" for name, needs in METHODS.items() if needs.teacher)
+        raise ConfigError(
+            f"`--export_weights=teacher` must go with one of {having}: `{method.name}` has no "
+            "teacher."
         )
 
 
@@ -197,9 +205,20 @@ _CONDITIONS = (
 
 
 def _check_meaning(config: Sections) -> None:
-    """Refuses options that were changed where another option takes their meaning away."""
-    if config.method.name != "c3":
+    """Refuses options that were changed where another option takes their meaning away.
+
+    The baseline of a configuration is that configuration with another `--method`, so it is exempt.
+    """
+    own = config.method.name
+    if own == SUPERVISED:
         return
+    for name, (_, field) in OPTIONS.items():
+        methods = field.metadata["methods"]
+        if methods and own not in methods and (changed := _changed(config, name)):
+            reading = " or ".join(f"--method={method}" for method in methods)
+            raise ConfigError(
+                f"`--{name}` must go with {reading}: {own} does not read it. {changed}"
+            )
     for rule in _CONDITIONS:
         for name in rule.options:
             if rule.holds(config) or not (changed := _changed(config, name)):

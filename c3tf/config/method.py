@@ -1,32 +1,39 @@
-"""The options of the method: a side for every question on which paper and authors' code differ."""
+"""The options of the methods: a side for every question on which paper and authors' code differ."""
 
 import dataclasses
 
+from c3tf.config.methods import C3, CLASSMIX, CUTMIX_MEAN_TEACHER, METHODS, UNIMATCH
 from c3tf.config.option import Resume, group
 
 _method = group("Method")
-_consistency = group("Consistency loss and DCRS")
-_contrast = group("Contrastive loss")
+_own = group("Method", methods=(C3,))
+_consistency = group("Consistency loss and DCRS", methods=(C3,))
+_contrast = group("Contrastive loss", methods=(C3,))
+_mean_teacher = group("CutMix mean teacher", methods=(CUTMIX_MEAN_TEACHER,))
+_classmix = group("ClassMix", methods=(CLASSMIX,))
+_unimatch = group("UniMatch", methods=(UNIMATCH,))
 
 
 @dataclasses.dataclass(frozen=True)
 class MethodConfig:
-    """C3-SemiSeg (sections 3.2 to 3.5 of the paper)."""
+    """C3-SemiSeg (sections 3.2 to 3.5 of the paper), and the methods it is compared with."""
 
     name: str = _method(
-        "c3",
-        "`c3` is the paper's method, `supervised` its baseline: the same steps on the same labels.",
-        choices=("c3", "supervised"),
+        C3,
+        "`c3` is the paper's method, `supervised` its baseline: the same steps on the same labels. "
+        "`cutmix_mean_teacher` (French et al., 2020), `classmix` (2021) and `unimatch` (2023) are "
+        "its rivals.",
+        choices=tuple(METHODS),
         flag="method",
         resume=Resume.NEVER,
     )
-    supervised_steps: int = _method(
+    supervised_steps: int = _own(
         2500,
         "Steps of purely supervised learning at the start: ten epochs.",
         at_least=0,
         share_of_steps=True,
     )
-    supervised_share: float = _method(
+    supervised_share: float = _own(
         1.0,
         "Share of --supervised_steps that is made. The authors' code ends after nine of the ten "
         "epochs: 0.9.",
@@ -34,12 +41,16 @@ class MethodConfig:
         at_most=1.0,
     )
     ema_decay: float = _method(
-        0.99, "alpha: decay of the teacher's moving average.", at_least=0.0, below=1.0
+        0.99,
+        "alpha: decay of the teacher's moving average.",
+        methods=(C3, CUTMIX_MEAN_TEACHER, CLASSMIX),
+        at_least=0.0,
+        below=1.0,
     )
-    ema_warmup: bool = _method(
+    ema_warmup: bool = _own(
         False, "Limit alpha to 1 - 1/(t + 1), t steps after the teacher began (authors' code)."
     )
-    mixing: str = _method(
+    mixing: str = _own(
         "cross_set",
         "Who is mixed by CutMix (Table 6): labeled with unlabeled images, only images of the same "
         "set, or nobody.",
@@ -48,10 +59,10 @@ class MethodConfig:
     mix_group: int = _method(
         4,
         "Labeled images (and as many unlabeled ones) that are mixed among each other: one GPU's "
-        "in the authors' code. A group stays on one replica.",
+        "in the authors' code. A group stays on one replica. Rivals mix the unlabeled ones.",
         at_least=1,
     )
-    loss_averaging: str = _method(
+    loss_averaging: str = _own(
         "image",
         "Eq. 1 and 2: mean over the valid pixels of each image and then over images; of each mix "
         "group and then over groups (authors' code, where a group is one GPU's images); or over "
@@ -148,4 +159,38 @@ class MethodConfig:
     )
     contrast_scale: float = _contrast(
         1.0, "Factor on the contrastive loss (authors' code: tau / 0.1 = 1.5).", above=0.0
+    )
+    mean_teacher_weight: float = _mean_teacher(
+        1.0, "Weight of the squared distance between student and teacher.", above=0.0
+    )
+    mean_teacher_threshold: float = _mean_teacher(
+        0.97,
+        "The share of pixels on which the teacher is at least this confident scales that loss.",
+        at_least=0.0,
+        at_most=1.0,
+    )
+    classmix_weight: float = _classmix(
+        1.0, "lambda: weight of the cross-entropy with the teacher's classes.", above=0.0
+    )
+    classmix_threshold: float = _classmix(
+        0.968,
+        "The share of pixels on which the teacher is at least this confident scales that loss.",
+        at_least=0.0,
+        at_most=1.0,
+    )
+    unimatch_threshold: float = _unimatch(
+        0.95,
+        "tau: only pixels that are predicted with this confidence count (the authors' second code "
+        "has 0 on Cityscapes).",
+        at_least=0.0,
+        at_most=1.0,
+    )
+    unimatch_feature_weight: float = _unimatch(
+        0.5, "lambda: weight of the loss under dropped features.", at_least=0.0
+    )
+    unimatch_strong_weight: float = _unimatch(
+        0.5, "mu: weight of the two strong views' losses, half of it each.", at_least=0.0
+    )
+    unimatch_dropout: float = _unimatch(
+        0.5, "Share of the feature channels that is dropped.", at_least=0.0, below=1.0
     )

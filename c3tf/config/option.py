@@ -25,9 +25,9 @@ class Resume(enum.StrEnum):
     NEVER = "never"
 
 
-def group(name: str) -> Callable[..., Any]:
-    """Returns `option` for the options that the help shows under one heading."""
-    return functools.partial(option, group=name)
+def group(name: str, **facts: Any) -> Callable[..., Any]:
+    """Returns `option` for the options under one heading of the help that share these facts."""
+    return functools.partial(option, group=name, **facts)
 
 
 def option(
@@ -38,6 +38,7 @@ def option(
     resume: Resume = Resume.ON_REQUEST,
     flag: str = "",
     share_of_steps: bool = False,
+    methods: tuple[str, ...] = (),
     **checks: Any,
 ) -> Any:
     """Declares one option of a section.
@@ -50,6 +51,7 @@ def option(
         flag: name of the flag where it is not the field's.
         share_of_steps: a duration, whose flag takes a share of the run (`10%`) as well; the
             configuration holds the steps that it comes to.
+        methods: the methods that read it, besides the baseline; all of them where there is none.
         **checks: `choices`, `at_least`, `at_most`, `above` and `below`, for each of its values.
 
     Returns:
@@ -57,8 +59,9 @@ def option(
     """
     if share_of_steps:
         help_text += " `10%` is a share of --steps."
-    facts = {"help": help_text, "group": group, "resume": resume, "flag": flag, **checks}
-    return dataclasses.field(default=default, metadata={**facts, "share_of_steps": share_of_steps})
+    facts: dict[str, Any] = {"help": help_text, "group": group, "resume": resume, "flag": flag}
+    facts |= {"methods": methods, "share_of_steps": share_of_steps}
+    return dataclasses.field(default=default, metadata={**facts, **checks})
 
 
 def flag_name(field: dataclasses.Field) -> str:

@@ -8,6 +8,7 @@ import dataclasses
 from typing import NamedTuple
 
 from c3tf.config.method import MethodConfig
+from c3tf.config.methods import C3, METHODS, Needs
 from c3tf.config.option import Resume, flag_name, group
 from c3tf.config.training import TrainingConfig
 from c3tf.config.values import ALL
@@ -178,6 +179,7 @@ class NetworkConfig:
     embedding_dim: int = _network(
         256,
         "Channels of the projection head.",
+        methods=(C3,),
         at_least=1,
         resume=NEVER,
     )
@@ -223,16 +225,23 @@ class Sections:
         return self.training.global_batch_size // 2
 
     @property
+    def needs(self) -> Needs:
+        """What the method needs of data and networks."""
+        return METHODS[self.method.name]
+
+    @property
     def first_semi_step(self) -> int:
         """First step of the semi-supervised phase; the baseline, which has none, ends before it."""
-        if self.method.name == "supervised":
+        if not self.needs.unlabeled:
             return self.training.steps
+        if not self.needs.supervised_start:
+            return 0
         return round(self.method.supervised_share * self.method.supervised_steps)
 
     @property
     def uses_contrast(self) -> bool:
         """Whether the projection head and the contrastive loss exist."""
-        return self.method.name == "c3" and self.method.contrast_weight > 0
+        return self.method.name == C3 and self.method.contrast_weight > 0
 
     @property
     def first_contrast_step(self) -> int:
@@ -240,7 +249,26 @@ class Sections:
         return 0 if self.method.contrast_from_start else self.first_semi_step
 
     @property
+    def first_threshold(self) -> float:
+        """The confidence from which on the teacher is believed, before anything moves it."""
+        return getattr(self.method, self.needs.threshold)
+
+    @property
+    def averaging(self) -> str:
+        """How the supervised loss averages over pixels, see `losses.supervised`."""
+        return self.needs.averaging or self.method.loss_averaging
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of one mix group are mixed among each other."""
+        return self.needs.mixes and self.method.mixing != "none"
+
+    @property
+    def mixes_sets(self) -> bool:
+        """Whether a batch's draws mix labeled and unlabeled images, see `MixPlan` (Eq. 4)."""
+        return self.method.name == C3 and self.mixes
+
+    @property
     def uses_groups(self) -> bool:
         """Whether images of one mix group must stay on one replica."""
-        mixes = self.method.name == "c3" and self.method.mixing != "none"
-        return mixes or self.method.loss_averaging == "group"
+        return self.mixes or self.averaging == "group"

@@ -52,3 +52,22 @@ class SemiBatch(NamedTuple):
         return MixPlan(
             tf.reshape(self.mix_order, [-1, 2 * group]), tf.reshape(self.mix_boxes, [-1, group, 4])
         )
+
+
+class TwoViewBatch(NamedTuple):
+    """A `SemiBatch` with `u_s2`, a second view of the student, for methods that need two."""
+
+    x: tf.Tensor
+    y: tf.Tensor
+    u_w: tf.Tensor
+    u_s: tf.Tensor
+    u_s2: tf.Tensor
+    u_valid: tf.Tensor
+    mix_order: tf.Tensor
+    mix_boxes: tf.Tensor
+    seed: tf.Tensor
+
+
+def semi_type(strong_views: int) -> type[SemiBatch] | type[TwoViewBatch]:
+    """Returns the type of the batches that hold so many views of the student."""
+    return {1: SemiBatch, 2: TwoViewBatch}[strong_views]

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from c3tf.config import Config
 from c3tf.data import samples
-from c3tf.data.batch import SemiBatch, SupervisedBatch
+from c3tf.data.batch import SemiBatch, SupervisedBatch, TwoViewBatch, semi_type
 from c3tf.data.seeds import MIX, STEP, draw_seed
 from c3tf.data.sources import Positions
 from c3tf.data.training_data import TrainingData
@@ -106,7 +106,7 @@ def semi_supervised_batches(
         ahead: batches to prepare ahead of their use; 0 makes each when it is asked for.
 
     Returns:
-        Data set of `SemiBatch`.
+        Data set of `SemiBatch`, or of `TwoViewBatch` where the method needs two views.
     """
     if data.unlabeled is None:
         raise ValueError("`data.unlabeled` must be images to train on. Received: None")
@@ -116,19 +116,19 @@ def semi_supervised_batches(
     others = dataclasses.replace(positions, start=positions.start - skipped)
     view_x = samples.labeled_view(config, data.labeled.opener, data.num_classes)
     view_u = samples.unlabeled_view(config, data.unlabeled.opener)
+    kind: Callable[..., SemiBatch | TwoViewBatch] = semi_type(config.needs.strong_views)
 
     def sample(
         position: tf.Tensor, labeled: tf.Tensor, unlabeled: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         return position, *view_x(labeled, position), *view_u(unlabeled, position)
 
-    def add_draws(position: tf.Tensor, *images: tf.Tensor) -> SemiBatch:
+    def add_draws(position: tf.Tensor, *images: tf.Tensor) -> SemiBatch | TwoViewBatch:
         step = position[0] // config.labeled_batch_size
         rows = slice(positions.first, positions.first + positions.length)
         order, boxes = (draw[rows] for draw in _mix_draws(config, step))
         seeds = tf.map_fn(lambda place: draw_seed(config, STEP, place), position)
-        x, y, u_w, u_s, u_valid = images
-        return SemiBatch(x, y, u_w, u_s, u_valid, order, boxes, seeds)
+        return kind(*images, order, boxes, seeds)
 
     elements = tf.data.Dataset.zip(
         positions.dataset(), data.labeled.source(positions), data.unlabeled.source(others)

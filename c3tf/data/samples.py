@@ -51,12 +51,13 @@ def unlabeled_view(config: Config, opener: ImageOpener) -> Callable:
         opener: opens what the function is given.
 
     Returns:
-        Maps an element and its position to the teacher's view and the student's, uint8
-        `(h, w, 3)`, and the valid mask, bool `(h, w)`.
+        Maps an element and its position to the teacher's view, the student's, as many as the
+        method needs, uint8 `(h, w, 3)` each, and the valid mask, bool `(h, w)`.
     """
     augment = config.augment
     options = GeometryOptions.of(augment, labeled=False)
     colors = views.StrongOptions.of(augment)
+    kinds = [augment.teacher_view, *[augment.student_view] * config.needs.strong_views]
 
     def view(element: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
         reader = opener(element)
@@ -64,12 +65,12 @@ def unlabeled_view(config: Config, opener: ImageOpener) -> Callable:
         geometry = draw_geometry(seed, reader.size, options)
         image = reader.image(geometry.window)
         weak, _, valid = views.view_of_window(image, None, geometry, options)
-        # Both networks see the same crop; strong views of the two are drawn apart.
+        # Both networks see the same crop; strong views are drawn apart.
         shown = [
             views.strong_view(weak, tf.random.fold_in(seed, place), colors)
             if kind == "strong"
             else weak
-            for place, kind in ((1, augment.teacher_view), (2, augment.student_view))
+            for place, kind in enumerate(kinds, start=1)
         ]
         return *shown, valid[..., 0]
 

@@ -76,7 +76,7 @@ def open_training_data(manifest: Manifest, split: Split, config: Config) -> Trai
             label.
     """
     paths = manifest.shards(_TRAIN), _extra_shards(manifest)
-    streams = config.data.unlabeled_source == "stream" and config.method.name != "supervised"
+    streams = config.data.unlabeled_source == "stream" and config.needs.unlabeled
     try:
         opened = (_open_stream if streams else _open_table)(manifest, split, config, *paths)
     except cache.UndecodableError as error:
@@ -88,7 +88,7 @@ def _open_table(
     manifest: Manifest, split: Split, config: Config, train: list[str], extra: list[str]
 ) -> tuple[ImageSet, ImageSet | None]:
     """Makes every image accessible at once; images in both sets are held once."""
-    supervised = config.method.name == "supervised"
+    supervised = not config.needs.unlabeled
     if config.data.cache == "disk":
         # Whole, whoever asks first: the runs on a data set share the file.
         store = cache.on_disk([*train, *extra], manifest.digest(), config.data.cache_dir)

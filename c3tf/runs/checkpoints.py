@@ -174,7 +174,7 @@ def describe(model: keras.Model, config: Config, label_map: LabelMap) -> dict[st
         "config": config.to_dict(),
         "label_map": label_map.to_json(),
         "network": precision.full_precision(model.student.to_json()),
-        "has_teacher": model.semi_supervised,
+        "has_teacher": model.semi_supervised and model.teacher is not None,
         "learning_rate": float(model.optimizer.learning_rate),
         "position": {
             "labeled": step * size,
@@ -223,7 +223,7 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
     if weights == "teacher" and not facts["has_teacher"]:
         raise CheckpointError(
             f"{path} holds no teacher: it comes from the supervised phase or from "
-            "--method=supervised. Use the student."
+            "a method without one. Use the student."
         )
     label_map = LabelMap.from_json(facts["label_map"])
     # Layers are restored from their own description, because what they need around the weights

@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+from typing import Any
 
 from c3tf.config import Config, ConfigError, MethodConfig
+from c3tf.config.methods import SUPERVISED
 
-BASELINE = "supervised"
+BASELINE = SUPERVISED
 
 
 def configs_of(config: Config) -> list[Config]:
@@ -20,13 +22,16 @@ def configs_of(config: Config) -> list[Config]:
 
 def baseline_of(settings: Config) -> Config:
     """Returns the supervised baseline of a run: the same labels, steps and schedule."""
-    averaging = {"loss_averaging": settings.method.loss_averaging}
-    if averaging["loss_averaging"] == "group":
-        averaging["mix_group"] = settings.method.mix_group
+    # What the supervised loss reads.
+    own: dict[str, Any] = {
+        "loss_averaging": settings.averaging,
+    }
+    if settings.averaging == "group":
+        own["mix_group"] = settings.method.mix_group
     # Nothing else of the method matters to it, so none of it ties the baseline's directory.
     return dataclasses.replace(
         settings,
-        method=MethodConfig(name=BASELINE, **averaging),
+        method=MethodConfig(name=BASELINE, **own),
         training=dataclasses.replace(settings.training, baseline=False, export_weights="student"),
     )
 

@@ -227,7 +227,7 @@ class Run:
 
     def _first_batch(self) -> SemiBatch | SupervisedBatch:
         """Returns the batch whose images the pictures show: the method's first."""
-        semi = self.config.method.name == "c3"
+        semi = self.config.needs.unlabeled
         return next(iter(self._batches(self.config.first_semi_step if semi else 0)))
 
     def _after_step(self, step: int) -> None:
@@ -324,7 +324,7 @@ class Run:
     def _networks(self) -> dict[str, keras.Model]:
         """Returns the networks of the run as they are evaluated and exported."""
         networks = {"student": self._full.of(self.model.student)}
-        if self.model.semi_supervised:
+        if self.model.semi_supervised and self.model.teacher is not None:
             networks["teacher"] = self._full.of(self.model.teacher)
         return networks
 

@@ -46,9 +46,11 @@ def describe(
     """
     training, size = config.training, config.labeled_batch_size
     semi_steps = training.steps - config.first_semi_step
-    semi = config.method.name == "c3"
+    semi = config.needs.unlabeled
     phases = f"{training.steps} steps of {size} labeled images"
-    if semi:
+    if semi and not config.first_semi_step:
+        phases = f"{semi_steps} steps of {size} labeled images and {size} unlabeled ones"
+    elif semi:
         phases = (
             f"{config.first_semi_step} steps of {size} labeled images, then {semi_steps} with "
             f"{size} unlabeled ones"

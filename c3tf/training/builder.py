@@ -6,7 +6,7 @@ from c3tf.config import Config
 from c3tf.labels import LabelMap
 from c3tf.nets import deeplab
 from c3tf.training import optimizer, precision
-from c3tf.training.step import TRAINERS
+from c3tf.training.methods import TRAINERS
 from c3tf.training.trainer import SemiSupervisedTrainer
 
 
@@ -38,12 +38,11 @@ def build_model(config: Config, label_map: LabelMap) -> SemiSupervisedTrainer:
             max_pool_ceil=network.max_pool_ceil,
             align_corners=network.align_corners,
         )
-    trainer = TRAINERS[config.method.name]
     teacher = None
-    if trainer.uses_teacher:
+    if config.needs.teacher:
         # The same description without the weights: those are copied when the teacher begins.
         teacher = keras.Model.from_config({**student.get_config(), "name": "teacher"})
-    model = trainer(student, teacher, label_map.num_classes, config)
+    model = TRAINERS[config.method.name](student, teacher, label_map.num_classes, config)
     adam = optimizer.build(config, deeplab.is_backbone, deeplab.is_projection)
     adam.build(student.trainable_variables)
     # The networks alone are compiled with XLA, and the optimizer scales gradients itself.

@@ -8,7 +8,7 @@ import tensorflow as tf
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.inference import networks
 from c3tf.labels import IGNORE, LabelMap
-from c3tf.method import confidence, cutmix
+from c3tf.method import confidence
 from c3tf.training.trainer import SemiSupervisedTrainer
 from c3tf.visualization import drawing
 
@@ -44,7 +44,7 @@ class Pictures:
         """
         if self._batch is None:
             batch = self._first_batch()
-            mixed = isinstance(batch, SemiBatch) and self._model.options.mixing != "none"
+            mixed = not isinstance(batch, SupervisedBatch) and self._model.config.mixes
             count = self._model.options.mix_group if mixed else _COUNT
             self._batch = type(batch)(*(part[:count] for part in batch))
         drawn = self._labeled(self._batch)
@@ -63,7 +63,7 @@ class Pictures:
         }
 
     def _unlabeled(self, batch: SemiBatch) -> dict[str, np.ndarray]:
-        probabilities = tf.nn.softmax(networks.logits_at(self._model.teacher, batch.u_w))
+        probabilities = tf.nn.softmax(networks.logits_at(self._model.labeler, batch.u_w))
         predicted = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
         thresholds = tf.cast(tf.convert_to_tensor(self._model.thresholds), probabilities.dtype)
         confident = confidence.confident_region(
@@ -84,10 +84,7 @@ class Pictures:
         }
 
     def _mixed(self, batch: SemiBatch) -> dict[str, np.ndarray]:
-        plan = None
-        if self._model.options.mixing != "none":
-            plan = batch.mix_plan(self._model.options.mix_group)
-        images = cutmix.mix(batch.x, batch.u_s, plan)
+        images = self._model.mixed_images(batch)
         prediction = self._predict(images)
         return {"mixed/image": images.numpy(), "mixed/prediction": self._colored(prediction)}
 

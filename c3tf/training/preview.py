@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from c3tf.config import Config
-from c3tf.data.batch import SemiBatch, SupervisedBatch
+from c3tf.data.batch import SemiBatch, SupervisedBatch, TwoViewBatch
 from c3tf.labels import IGNORE, LabelMap
 from c3tf.method import cutmix
 from c3tf.visualization import drawing
@@ -17,7 +17,7 @@ _VALID = 200
 
 
 def draw(
-    batches: Iterable[SupervisedBatch | SemiBatch],
+    batches: Iterable[SupervisedBatch | SemiBatch | TwoViewBatch],
     config: Config,
     label_map: LabelMap,
     num_rows: int,
@@ -57,7 +57,10 @@ class _Column(NamedTuple):
 
 
 def _columns(
-    batch: SupervisedBatch | SemiBatch, config: Config, label_map: LabelMap, step: int
+    batch: SupervisedBatch | SemiBatch | TwoViewBatch,
+    config: Config,
+    label_map: LabelMap,
+    step: int,
 ) -> list[_Column]:
     """Returns the columns of a batch: the labeled images, what is mixed into them, the others."""
     size = len(batch.x)
@@ -72,11 +75,12 @@ def _columns(
     mixed = _mixed(batch, config, label_map, numbers)
     augment = config.augment
     valid = np.where(batch.u_valid.numpy()[..., None], _VALID, 0).astype(np.uint8)
+    teachers = f"unlabeled, teacher's ({augment.teacher_view})"
+    students = f"unlabeled, student's ({augment.student_view})"
+    views = [batch.u_s, batch.u_s2] if isinstance(batch, TwoViewBatch) else [batch.u_s]
     unlabeled = [
-        _Column(
-            f"unlabeled, teacher's ({augment.teacher_view})", batch.u_w.numpy(), numbers[size:]
-        ),
-        _Column(f"unlabeled, student's ({augment.student_view})", batch.u_s.numpy(), [""] * size),
+        _Column(teachers, batch.u_w.numpy(), numbers[size:]),
+        *(_Column(students, view.numpy(), [""] * size) for view in views),
         _Column("unlabeled, not valid is black", np.repeat(valid, 3, axis=-1), [""] * size),
     ]
     return [*labeled, *mixed[:2], *unlabeled, *mixed[2:]]
@@ -85,12 +89,12 @@ def _columns(
 def _mixed(
     batch: SemiBatch, config: Config, label_map: LabelMap, numbers: list[str]
 ) -> list[_Column]:
-    """Returns the columns of the mixed images as the student gets them; none without mixing.
+    """Returns the columns of the mixed images as the student gets them; none without Eq. 4.
 
     Two columns follow the labeled images and two the unlabeled ones: every mixed image stands in
     the row of the image outside of its rectangle, and its caption names the one inside.
     """
-    if config.method.mixing == "none":
+    if not config.mixes_sets:
         return []
     plan = batch.mix_plan(config.method.mix_group)
     outside, inside = cutmix.origins(plan)

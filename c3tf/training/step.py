@@ -12,7 +12,7 @@ from c3tf.method import confidence, cutmix, losses, schedules
 from c3tf.method.contrast import ContrastResult
 from c3tf.method.reduction import at_least_float32
 from c3tf.training import contrast_step, distribution, statistics
-from c3tf.training.trainer import Logs, Outputs, SemiSupervisedTrainer, SupervisedTrainer
+from c3tf.training.trainer import Logs, Outputs, SemiSupervisedTrainer
 
 
 class PseudoLabels(NamedTuple):
@@ -39,7 +39,7 @@ class C3Trainer(SemiSupervisedTrainer):
         teacher_x, teacher_u = self.teacher_outputs(batch)
         pseudo = self.pseudo_labels(teacher_u["logits"], batch.u_valid)
         lambda1 = self.lambda1(pseudo.probabilities.dtype)
-        plan = None if self.options.mixing == "none" else batch.mix_plan(self.options.mix_group)
+        plan = self.mix_plan(batch)
         with tf.GradientTape() as tape:
             student = self.run(self.student, cutmix.mix(batch.x, batch.u_s, plan))
             logits_x, logits_u = cutmix.unmix_resized(
@@ -85,6 +85,14 @@ class C3Trainer(SemiSupervisedTrainer):
         self.descend(tape, loss)
         logs = {"supervised": supervised} | _contrast_logs(contrast)
         return self.totals(loss, logs, self._anchor_counts(contrast))
+
+    def mix_plan(self, batch: SemiBatch) -> cutmix.MixPlan | None:
+        """Returns who is mixed with whom (Section 3.2); None where nobody is."""
+        return batch.mix_plan(self.options.mix_group) if self.config.mixes else None
+
+    def mixed_images(self, batch: SemiBatch) -> tf.Tensor:
+        """Mixes labeled and unlabeled images both ways (Eq. 4)."""
+        return cutmix.mix(batch.x, batch.u_s, self.mix_plan(batch))
 
     def teacher_outputs(self, batch: SemiBatch) -> tuple[Outputs | None, Outputs]:
         """Runs the teacher on `u_w`, and on `x` where Eq. 5 takes keys from there (else None)."""
@@ -177,10 +185,3 @@ def _contrast_logs(contrast: ContrastResult) -> Logs:
 
 def _count(mask: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero(mask, dtype=tf.int32)
-
-
-# By `--method`. A second method is a subclass of `SemiSupervisedTrainer` and a line here.
-TRAINERS: dict[str, type[SemiSupervisedTrainer]] = {
-    "c3": C3Trainer,
-    "supervised": SupervisedTrainer,
-}

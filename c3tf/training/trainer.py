@@ -1,7 +1,7 @@
 """What every method with a student and a teacher shares: phases, supervised loss, descent, sums.
 
 A method is a subclass that says what one semi-supervised step minimises; `c3tf.training.step` is
-the paper's. A run knows no more of a method than what stands here.
+the paper's. A run knows no more of a method than what stands here and in `c3tf.config.methods`.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,6 @@ class SemiSupervisedTrainer(keras.Model):
     The two phases are two compiled steps: `begin_semi_supervised` switches between them.
     """
 
-    uses_teacher = True
-
     def __init__(
         self, student: keras.Model, teacher: keras.Model | None, num_classes: int, config: Config
     ) -> None:
@@ -38,7 +36,7 @@ class SemiSupervisedTrainer(keras.Model):
 
         Args:
             student: network with outputs `"logits"` and, where the method asks, `"embedding"`.
-            teacher: a network of the same architecture; None for the supervised baseline.
+            teacher: a network of the same architecture; None for a method without one.
             num_classes: C.
             config: the run's configuration; `method` decides the losses.
         """
@@ -60,7 +58,7 @@ class SemiSupervisedTrainer(keras.Model):
         self.thresholds = self.add_weight(
             name="thresholds",
             shape=(num_classes,),
-            initializer=keras.initializers.Constant(self.options.dcrs_start),
+            initializer=keras.initializers.Constant(config.first_threshold),
             trainable=False,
             dtype=at_least_float32(tf.zeros([], self.compute_dtype)).dtype.name,
             aggregation="only_first_replica",
@@ -74,7 +72,7 @@ class SemiSupervisedTrainer(keras.Model):
         Args:
             copy_student: initialise the teacher from the student; false when both were restored.
         """
-        if copy_student:
+        if copy_student and self.teacher is not None:
             teacher.initialise(self.teacher, self.student)
         self.semi_supervised = True
         self.make_train_function(force=True)
@@ -120,13 +118,22 @@ class SemiSupervisedTrainer(keras.Model):
         """Minimises what the method is about; returns as `supervised_step` does."""
         raise NotImplementedError
 
+    def mixed_images(self, batch: SemiBatch) -> tf.Tensor:
+        """Returns the mixed images of a batch as the student sees them, `(N, H, W, 3)` uint8."""
+        raise NotImplementedError
+
+    @property
+    def labeler(self) -> keras.Model:
+        """The network that says what unlabeled images show: the teacher, where there is one."""
+        return self.student if self.teacher is None else self.teacher
+
     def supervised_loss(self, y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Computes L_sup (Eq. 1) of labels `(B, H, W)` and logits of their size."""
         return losses.supervised(
             y,
             logits,
             num_images=self.config.labeled_batch_size,
-            averaging=self.options.loss_averaging,
+            averaging=self.config.averaging,
             group_size=self.options.mix_group,
             global_sum=distribution.global_sum,
         )
@@ -182,17 +189,20 @@ class SemiSupervisedTrainer(keras.Model):
 class SupervisedTrainer(SemiSupervisedTrainer):
     """The baseline: the supervised phase and nothing after it."""
 
-    uses_teacher = False
+
+def compiled(forward: Callable, jit: bool) -> Callable:
+    """Compiles a network's forward pass with XLA, where the options ask for it.
+
+    Only the networks are compiled: around them, shapes depend on what is sampled, and replicas
+    exchange sums, neither of which XLA takes.
+    """
+    return tf.function(forward, jit_compile=True, autograph=False) if jit else forward
 
 
 def _forward(network: keras.Model, jit: bool) -> Callable[[tf.Tensor], Outputs]:
-    """Returns a network in training mode as a function of uint8 images.
-
-    Only the networks are compiled with XLA: around them, shapes depend on what is sampled, and
-    replicas exchange sums, neither of which XLA takes.
-    """
+    """Returns a network in training mode as a function of uint8 images."""
 
     def forward(images: tf.Tensor) -> Outputs:
         return network(tf.cast(images, network.input.dtype), training=True)
 
-    return tf.function(forward, jit_compile=True, autograph=False) if jit else forward
+    return compiled(forward, jit)

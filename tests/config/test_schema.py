@@ -23,6 +23,11 @@ def read(config, flag):
     return getattr(getattr(config, section), field.name)
 
 
+RIVALS_OPTIONS = [
+    name
+    for name, (_, field) in OPTIONS.items()
+    if field.metadata["methods"] and "c3" not in field.metadata["methods"]
+]
 BAD_VALUES = [
     ("prepare", "cityscapes"),
     ("labeled", "0"),
@@ -97,6 +102,18 @@ BAD_VALUES = [
     ("labeled_keys", "both"),
     ("contrast_min_pixels", 0),
     ("contrast_scale", 0.0),
+    ("mean_teacher_weight", 0.0),
+    ("mean_teacher_threshold", -0.1),
+    ("mean_teacher_threshold", 1.1),
+    ("classmix_weight", 0.0),
+    ("classmix_threshold", -0.1),
+    ("classmix_threshold", 1.1),
+    ("unimatch_threshold", -0.1),
+    ("unimatch_threshold", 1.1),
+    ("unimatch_feature_weight", -0.1),
+    ("unimatch_strong_weight", -0.1),
+    ("unimatch_dropout", -0.1),
+    ("unimatch_dropout", 1.0),
     ("steps", 0),
     ("global_batch_size", 1),
     ("global_batch_size", 7),
@@ -142,6 +159,7 @@ CONTRADICTIONS = [
     ({"mix_group": 8, "global_batch_size": 8}, ("mix_group", "global_batch_size")),
     ({"mixing": "intra_set", "mix_group": 1}, ("mix_group", "mixing")),
     ({"method": "supervised", "baseline": True}, ("baseline", "method")),
+    ({"method": "unimatch", "mix_group": 1}, ("mix_group", "method=unimatch")),
 ]
 
 
@@ -341,6 +359,8 @@ def changed_everywhere():
         "contrast_min_pixels": 21,
         "contrast_skip_class_0": True,
         "contrast_scale": 1.5,
+        # Each is read by another method, whose own tests change it.
+        **{name: OPTIONS[name].field.default for name in RIVALS_OPTIONS},
         "output": "o",
         "steps": 50,
         "global_batch_size": 8,
@@ -372,6 +392,7 @@ def changed_everywhere():
         "randaugment",
         "contrast_sampling",
         "train_batch_norm",
+        *RIVALS_OPTIONS,
     }
 
 
@@ -386,6 +407,7 @@ def changed_everywhere():
         ({"scales": (0.001,)}, "--scales"),
         ({"evaluate_every": 750}, "--evaluate_every"),
         ({"method": "supervised", "export_weights": "teacher"}, "--export_weights"),
+        ({"method": "unimatch", "export_weights": "teacher"}, "--export_weights"),
     ],
 )
 def test_what_would_fail_later_is_refused_at_the_start(options, flag):

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import tiny_data
 from c3tf.config import Config
-from c3tf.data import pipeline, splits
-from c3tf.data.batch import SemiBatch
+from c3tf.data import pipeline, samples, splits
+from c3tf.data.batch import SemiBatch, TwoViewBatch
 from c3tf.data.pipeline import Worker
 from c3tf.data.sources import Positions
 from c3tf.data.splits import Split
@@ -334,6 +334,34 @@ def test_weak_and_strong_views_are_one_crop(semi):
         assert_same(usual._replace(u_s=without.u_s), without)
     changed = [(b.u_s != b.u_w).numpy().any(axis=(1, 2, 3)) for b in semi(**USUAL)]
     assert np.mean(changed) > 0.6
+
+
+def test_a_method_gets_as_many_views_of_the_student_as_it_needs(manifest):
+    """The second one is drawn apart from the first; all else is what other methods get."""
+
+    def shown(**options):
+        settings = config(supervised_steps=Config().method.supervised_steps, **options)
+        data = opened(manifest, settings)
+        view = samples.unlabeled_view(settings, data.unlabeled.opener)
+        return (
+            settings,
+            data,
+            [part.numpy() for part in view(tf.constant(3), tf.constant(5, "int64"))],
+        )
+
+    settings, data, (weak, first, second, valid) = shown(method="unimatch", **USUAL)
+    assert (first != second).any()
+    assert (second != weak).any()
+    *_, single = shown(method="classmix", **USUAL)
+    assert len(single) == 3
+    for one, other in zip((weak, first, valid), single, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # The colours differ, the crop does not.
+    *_, plain = shown(method="unimatch", **USUAL, **NO_JITTER, randaugment=False)
+    np.testing.assert_array_equal(plain[2], plain[0])
+    spec = pipeline.semi_supervised_batches(data, settings, 0).element_spec
+    assert isinstance(spec, TwoViewBatch)
+    assert spec.u_s2 == spec.u_s
 
 
 def test_views_of_either_network_are_one_switch_each(semi):

@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 
 import keras
@@ -21,7 +20,6 @@ from c3tf.runs.checkpoints import CheckpointError
 from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.runs.run import Run
 from c3tf.runs.run_dir import RunDirError
-from c3tf.runs.stopping import StopRequest
 from c3tf.training import builder
 from c3tf.training.step import C3Trainer
 
@@ -33,26 +31,11 @@ def settings(data, output, **options) -> Config:
     return Config().with_options(**tiny_command.options(data, output, **options))
 
 
-class StopAt(StopRequest):
-    """A request that comes in a certain step."""
-
-    def __init__(self, run, step):
-        super().__init__()
-        original = run._after_step
-
-        def after_step(now):
-            if now == step:
-                self.received = signal.SIGTERM
-            original(now)
-
-        run._after_step = after_step
-
-
 def stopped_at(config, step):
     """Trains until a request comes in a step; returns what was said."""
     run = Run(config, "c3")
     with pytest.raises(Stopped) as caught:
-        run.train(StopAt(run, step))
+        run.train(tiny_command.StopAt(run, step))
     return caught.value
 
 

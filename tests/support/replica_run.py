@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import reference_rivals
 import tiny_segmenter
 from c3tf.config import Config
 from c3tf.training import distribution, statistics
@@ -47,6 +48,7 @@ RUNS = {
     ),
     "float32": ("float32", 0, 1, {}),
     "jit": ("float64", 1, 3, {"jit": True}),
+    **{method: ("float64", 0, 3, {"method": method}) for method in reference_rivals.STEPS},
 }
 
 
@@ -58,7 +60,9 @@ def comparable(logs: dict) -> dict:
 def train(
     devices: Devices, dtype: str, supervised_steps: int, steps: int, options: dict
 ) -> dict[str, np.ndarray]:
-    settings = tiny_segmenter.config(**SIZES, supervised_steps=supervised_steps, **options)
+    phase = {"supervised_steps": supervised_steps}
+    phase = tiny_segmenter.read_by(options.get("method", "c3"), phase)
+    settings = tiny_segmenter.config(**SIZES, **phase, **options)
     batches = [tiny_segmenter.semi_batch(settings, seed) for seed in range(steps)]
     scalars = []
     record = keras.callbacks.LambdaCallback(
@@ -85,7 +89,7 @@ def train(
         [entry["loss"] for entry in scalars[:supervised_steps]]
     )
     result["thresholds"] = model.thresholds.numpy()
-    for part in (model.student, model.teacher):
+    for part in filter(None, (model.student, model.teacher)):
         for i, weight in enumerate(part.weights):
             result[f"{part.name}/{i} {weight.name}"] = weight.numpy()
     return result

@@ -41,7 +41,7 @@ def train(config: Config, manifest: Manifest) -> list[dict[str, float]]:
     )
     fit = {"verbose": 0, "shuffle": False, "callbacks": [record], "steps_per_epoch": 2}
     model.fit(pipeline.supervised_batches(data, config, 0), **fit)
-    if config.method.name == "c3":
+    if config.needs.unlabeled:
         model.begin_semi_supervised(copy_student=True)
         model.fit(pipeline.semi_supervised_batches(data, config, 2), **fit)
     return seen

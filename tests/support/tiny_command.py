@@ -4,6 +4,7 @@ Takes the flags of `c3tf.train`. LOGICAL_CPUS in the environment is the number o
 """
 
 import os
+import signal
 import sys
 
 from c3tf.config import environment as settings
@@ -20,8 +21,9 @@ import tiny_segmenter
 from c3tf import cli, train
 from c3tf.config import absl_flags
 from c3tf.labels import LabelMap
+from c3tf.runs.stopping import StopRequest
 from c3tf.training import builder, optimizer
-from c3tf.training.step import TRAINERS
+from c3tf.training.methods import TRAINERS
 from c3tf.training.trainer import SemiSupervisedTrainer
 
 LABEL_MAP = LabelMap(
@@ -45,7 +47,7 @@ def write_data(folder) -> None:
 
 def options(data, output, **changed) -> dict:
     """Returns the options of a short run on that data set, by name."""
-    return {
+    own = {
         "data": str(data),
         "output": str(output),
         "labeled": "4",
@@ -64,8 +66,8 @@ def options(data, output, **changed) -> dict:
         "checkpoint_every": 2,
         "evaluate_every": 10,
         "image_log_interval": 0,
-        **changed,
     }
+    return {**tiny_segmenter.read_by(changed.get("method", "c3"), own), **changed}
 
 
 def flag_words(data, output, **changed) -> list[str]:
@@ -84,6 +86,21 @@ def environment(repository, logical_cpus: int = 1) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "LOGICAL_CPUS": str(logical_cpus)}
 
 
+class StopAt(StopRequest):
+    """A request that comes in a certain step."""
+
+    def __init__(self, run, step):
+        super().__init__()
+        original = run._after_step
+
+        def after_step(now):
+            if now == step:
+                self.received = signal.SIGTERM
+            original(now)
+
+        run._after_step = after_step
+
+
 def _pair(seed):
     image, label = tiny_data.pair(seed, SIZE)
     return image, label
@@ -93,7 +110,7 @@ def build_model(config, label_map) -> SemiSupervisedTrainer:
     """Stands in for `builder.build_model`."""
     student = tiny_segmenter.network("student", seed=1)
     trainer = TRAINERS[config.method.name]
-    teacher = tiny_segmenter.network("teacher", seed=2) if trainer.uses_teacher else None
+    teacher = tiny_segmenter.network("teacher", seed=2) if config.needs.teacher else None
     model = trainer(student, teacher, label_map.num_classes, config)
     adam = optimizer.build(config, lambda v: "stem" in v.path, lambda v: "projection" in v.path)
     adam.build(student.trainable_variables)

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from c3tf.config import Config
-from c3tf.data.batch import SemiBatch, SupervisedBatch
+from c3tf.config import OPTIONS, Config
+from c3tf.data.batch import SemiBatch, SupervisedBatch, TwoViewBatch
 from c3tf.labels import IGNORE
 from c3tf.method import cutmix
 from c3tf.training import optimizer
-from c3tf.training.step import TRAINERS
+from c3tf.training.methods import TRAINERS
 from c3tf.training.trainer import SemiSupervisedTrainer
 
 HEIGHT, WIDTH, STRIDE, NUM_CLASSES = 32, 64, 8, 5
@@ -33,21 +33,32 @@ def precision(policy: str) -> Iterator[None]:
 
 def config(**options) -> Config:
     """Four labeled and four unlabeled images in two mix groups; some pixels are confident."""
-    return Config().with_options(
-        **{
-            "global_batch_size": 8,
-            "mix_group": 2,
-            "supervised_steps": 3,
-            "steps": 40,
-            "crop_height": HEIGHT,
-            "crop_width": WIDTH,
-            "consistency_ramp_steps": 5,
-            "contrast_samples": 4,
-            "dcrs_start": 0.6,
-            "learning_rate": 1e-3,
-            **options,
-        }
-    )
+    own = {
+        "global_batch_size": 8,
+        "mix_group": 2,
+        "supervised_steps": 3,
+        "steps": 40,
+        "crop_height": HEIGHT,
+        "crop_width": WIDTH,
+        "consistency_ramp_steps": 5,
+        "contrast_samples": 4,
+        "dcrs_start": 0.6,
+        "mean_teacher_threshold": 0.6,
+        "classmix_threshold": 0.6,
+        "unimatch_threshold": 0.6,
+        "learning_rate": 1e-3,
+    }
+    return Config().with_options(**{**read_by(options.get("method", "c3"), own), **options})
+
+
+def read_by(method: str, options: dict) -> dict:
+    """Leaves out the options that another method reads."""
+    methods = {name: OPTIONS[name].field.metadata["methods"] for name in options}
+    return {
+        name: value
+        for name, value in options.items()
+        if not methods[name] or method in methods[name]
+    }
 
 
 def network(name: str, seed: int) -> keras.Model:
@@ -64,11 +75,11 @@ def network(name: str, seed: int) -> keras.Model:
         strides=STRIDE,
         padding="same",
         activation="relu",
-        name="stem",
+        name="backbone_stem",
         kernel_initializer=initial(0),
     )(x)
     # Frozen, as in the paper's networks: student and teacher share it.
-    x = keras.layers.BatchNormalization(name="norm", trainable=False)(x)
+    x = keras.layers.BatchNormalization(name="backbone_norm", trainable=False)(x)
     logits = keras.layers.Conv2D(
         NUM_CLASSES, 3, padding="same", name="classifier", kernel_initializer=initial(1)
     )(x)
@@ -82,7 +93,7 @@ def segmenter(
     """Creates a compiled trainer in its supervised phase; student and teacher differ."""
     student = network("student", seed=1)
     trainer = TRAINERS[settings.method.name]
-    teacher = network("teacher", seed=2) if trainer.uses_teacher else None
+    teacher = network("teacher", seed=2) if settings.needs.teacher else None
     model = trainer(student, teacher, NUM_CLASSES, settings)
     own = (
         adam()
@@ -107,7 +118,7 @@ def semi_batch(settings: Config, seed: int = 0) -> SemiBatch:
         tf.constant(rng.random((rows // size, 2 * size))),
         "cross_set" if mixing == "none" else mixing,
     )
-    return SemiBatch(
+    batch = SemiBatch(
         x=_blobs(rng, rows),
         y=y.astype(np.uint8),
         u_w=_blobs(rng, rows),
@@ -119,11 +130,14 @@ def semi_batch(settings: Config, seed: int = 0) -> SemiBatch:
         ).numpy(),
         seed=rng.integers(0, 2**31, (rows, 2)),
     )
+    if settings.needs.strong_views == 1:
+        return batch
+    return TwoViewBatch(u_s2=_blobs(rng, rows), **batch._asdict())
 
 
 def dataset(batches: list[SemiBatch], *, supervised: bool = False) -> tf.data.Dataset:
     """Serves batches in order, or their labeled half."""
-    stacked = SemiBatch(*map(np.stack, zip(*batches, strict=True)))
+    stacked = type(batches[0])(*map(np.stack, zip(*batches, strict=True)))
     served = tf.data.Dataset.from_tensor_slices(stacked)
     # Batched by the data set itself, so that a distribution strategy can cut the batch.
     served = served.unbatch().batch(len(batches[0].x), drop_remainder=True)
@@ -132,7 +146,7 @@ def dataset(batches: list[SemiBatch], *, supervised: bool = False) -> tf.data.Da
 
 def tensors(batch: SemiBatch) -> SemiBatch:
     """Turns a batch of arrays into tensors, as the pipeline gives them."""
-    return SemiBatch(*map(tf.constant, batch))
+    return type(batch)(*map(tf.constant, batch))
 
 
 def labeled(batch: SemiBatch) -> SupervisedBatch:

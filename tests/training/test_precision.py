@@ -43,7 +43,7 @@ def test_networks_compute_in_half_precision_and_keep_float32_weights(half):
     policy, model, _ = half
     expected = policy.removeprefix("mixed_")
     for network in (model.student, model.teacher):
-        assert network.get_layer("stem").compute_dtype == expected
+        assert network.get_layer("backbone_stem").compute_dtype == expected
         assert {weight.dtype for weight in network.weights} == {"float32"}
     assert model.thresholds.dtype == "float32"
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import loopback
+import reference_rivals
 
 SCRIPT = Path(__file__).parents[1] / "support" / "replica_run.py"
-ALL_RUNS = ("paper", "authors", "own keys", "float32", "jit")
+RIVALS = tuple(reference_rivals.STEPS)
+ALL_RUNS = ("paper", "authors", "own keys", "float32", "jit", *RIVALS)
 # Name: replicas per process, processes, runs.
 SETUPS = {
     "two": (2, 1, ALL_RUNS),
@@ -46,7 +48,7 @@ def run(repository, output, replicas, processes, runs):
         )
         for place in loopback.places(processes)
     ]
-    errors = [process.communicate(timeout=300)[1] for process in started]
+    errors = [process.communicate(timeout=600)[1] for process in started]
     assert not any(process.returncode for process in started), "\n".join(errors)
     return [dict(np.load(output.with_suffix(f".{index}.npz"))) for index in range(processes)]
 
@@ -81,6 +83,14 @@ def test_float64_agrees_with_the_authors_switches(outcomes):
     """From the supervised phase on, where they contrast already; oneself has a global id."""
     assert len(outcomes["one"][0]["authors/log/supervised_phase"]) == 2
     assert_equal(outcomes, "two", "authors", 1e-9)
+
+
+@pytest.mark.parametrize("method", RIVALS)
+def test_float64_agrees_for_the_rivals(outcomes, method):
+    logs = pick(outcomes["two"][0], f"{method}/log/")
+    for part in ("supervised", "consistency", "confident"):
+        assert (logs[f"{method}/log/{part}"] > 0).all()
+    assert_equal(outcomes, "two", method, 1e-9)
 
 
 def test_without_gathering_every_replica_contrasts_with_its_own_keys(outcomes):

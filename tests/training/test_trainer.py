@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tiny_segmenter
-from c3tf.training import step, trainer
+from c3tf.training import methods, trainer
 
 
 class MeanTeacher(trainer.SemiSupervisedTrainer):
@@ -25,7 +25,7 @@ class MeanTeacher(trainer.SemiSupervisedTrainer):
 
 @pytest.fixture
 def settings(monkeypatch):
-    monkeypatch.setitem(step.TRAINERS, "c3", MeanTeacher)
+    monkeypatch.setitem(methods.TRAINERS, "c3", MeanTeacher)
     return tiny_segmenter.config(supervised_steps=1, contrast_weight=0.0)
 
 

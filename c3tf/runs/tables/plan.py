@@ -135,9 +135,9 @@ def config_of(
         raise TableError(
             f"Table {table.name!r}, row {row!r}, column {column!r}: {error}"
         ) from error
-    if config.method.name == configs.BASELINE and table.rows[row].measure not in ("", STUDENT):
+    if not config.needs.teacher and table.rows[row].measure not in ("", STUDENT):
         raise TableError(
-            f"Table {table.name!r}, row {row!r}: the baseline has no teacher to measure."
+            f"Table {table.name!r}, row {row!r}: {config.method.name} has no teacher to measure."
         )
     return config
 
@@ -156,7 +156,7 @@ def _job(
         cell += f", seed {seed + 1} of {len(table.seeds)}"
     measures = {*table.measures, table.rows[row].measure}
     config = config.with_options(output=os.path.join(output, RUNS, name))
-    return Job(name, config, cell, confident=CONFIDENT in measures and not supervised)
+    return Job(name, config, cell, confident=CONFIDENT in measures and config.needs.teacher)
 
 
 def _name(config: Config) -> str:

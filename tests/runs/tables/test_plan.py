@@ -83,7 +83,7 @@ def test_flags_that_are_refused_name_their_cell(tmp_path):
         plan.make([table], "out")
     row = 'Baseline = { method = "supervised", measure = "teacher" }'
     text = tiny_tables.TEXT.replace('Baseline = { method = "supervised" }', row)
-    with pytest.raises(TableError, match="the baseline has no teacher to measure"):
+    with pytest.raises(TableError, match="supervised has no teacher to measure"):
         plan.make([tiny_tables.read(tmp_path, text)], "out")
 
 

@@ -1,0 +1,119 @@
+"""What the methods that c3 is compared with share: pseudo-labels, mixing, means, reports."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from c3tf.data.batch import SemiBatch
+from c3tf.method import confidence, mixing, schedules
+from c3tf.method.kernels.resize import bilinear
+from c3tf.method.reduction import at_least_float32
+from c3tf.training import distribution, statistics, teacher
+from c3tf.training.trainer import Logs, SemiSupervisedTrainer
+
+
+class PseudoLabels(NamedTuple):
+    """What a network says of unlabeled images; no gradient flows to it.
+
+    Attributes:
+        probabilities: `(B, H, W, C)` softmax.
+        confidence: `(B, H, W)`, the largest of them.
+        predicted: `(B, H, W)` int32, the class that has it.
+        valid: `(B, H, W)` bool, where a view shows its image and not padding.
+    """
+
+    probabilities: tf.Tensor
+    confidence: tf.Tensor
+    predicted: tf.Tensor
+    valid: tf.Tensor
+
+
+class RivalTrainer(SemiSupervisedTrainer):
+    """A method that mixes unlabeled images with each other and believes what is confident.
+
+    There is no supervised phase and no ramp. Means are over the pixels of the global batch.
+    """
+
+    # Whether the teacher begins as the true average of its students.
+    ema_warmup = False
+
+    def full_size(self, logits: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """Resizes logits to the size of `like` `(B, H, W)`, in at least float32."""
+        aligned = self.config.network.align_corners
+        return bilinear(at_least_float32(logits), *like.shape[1:], align_corners=aligned)
+
+    def pseudo_labels(self, logits: tf.Tensor, valid: tf.Tensor) -> PseudoLabels:
+        """Takes logits of unlabeled images for the truth."""
+        probabilities = tf.nn.softmax(tf.stop_gradient(self.full_size(logits, valid)))
+        return PseudoLabels(probabilities, *confidence.most_probable(probabilities), valid)
+
+    def next_image(self, maps: tf.Tensor) -> tf.Tensor:
+        """Returns in the place of every unlabeled image the one that it is mixed with."""
+        return mixing.next_of_group(maps, self.options.mix_group)
+
+    def student_logits(self, batch: SemiBatch, mixed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Runs the student on labeled and mixed images; returns the logits of either at full size.
+
+        Both go through the network together, which makes no difference while batch norm is frozen.
+        """
+        logits = self.run(self.student, tf.concat([batch.x, mixed], axis=0))["logits"]
+        count = batch.x.shape[0]
+        return tuple(self.full_size(part, batch.y) for part in (logits[:count], logits[count:]))
+
+    def mean(self, loss: tf.Tensor, used: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
+        """Adds up a loss over some pixels and divides by the number of others.
+
+        Args:
+            loss: `(B, H, W)`.
+            used: `(B, H, W)` bool, the pixels that are added up.
+            among: `(B, H, W)` bool, the pixels of the global batch that are counted.
+
+        Returns:
+            This replica's part, a scalar.
+        """
+        total = distribution.global_sum(_count(among, loss.dtype))
+        return tf.reduce_sum(tf.where(used, loss, 0)) / tf.maximum(total, 1)
+
+    def share(self, chosen: tf.Tensor, among: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """Returns the share of the global batch's pixels `among` that are `chosen`, a scalar."""
+        counts = tf.stack([_count(chosen & among, dtype), _count(among, dtype)])
+        part, whole = tf.unstack(distribution.global_sum(counts))
+        return part / tf.maximum(whole, 1)
+
+    def update_teacher(self) -> None:
+        """Moves the teacher towards the student that this step has made."""
+        dtype = self.thresholds.dtype
+        alpha = schedules.ema_decay(
+            self.phase_step - 1, self.options.ema_decay, self.ema_warmup, dtype
+        )
+        teacher.update(self.teacher, self.student, alpha)
+
+    def report(self, loss: tf.Tensor, logs: Logs, pseudo: PseudoLabels) -> tuple[Logs, Logs]:
+        """Adds up the losses over the replicas, and counts what is confident, see `totals`."""
+        thresholds = tf.cast(tf.convert_to_tensor(self.thresholds), pseudo.confidence.dtype)
+        confident = confidence.confident_region(
+            thresholds, pseudo.confidence, pseudo.predicted, pseudo.valid
+        )
+        counted = {
+            "confident": tf.math.count_nonzero(confident, dtype=tf.int32),
+            "valid": tf.math.count_nonzero(pseudo.valid, dtype=tf.int32),
+        }
+        counts = statistics.class_counts(
+            pseudo.predicted, confident, pseudo.valid, self.num_classes
+        )
+        logs, counts = self.totals(loss, logs | counted, counts)
+        logs["confident"] /= tf.maximum(logs.pop("valid"), 1)
+        return logs, counts
+
+
+def uniform(seeds: tf.Tensor, shape: list[int], stream: int = 0) -> tf.Tensor:
+    """Draws `(B, *shape)` uniform numbers, each image's from its own seed and a stream's number."""
+    return tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(shape, tf.random.fold_in(seed, stream)),
+        seeds,
+        fn_output_signature=tf.TensorSpec(shape, tf.float32),
+    )
+
+
+def _count(mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(mask, dtype))
