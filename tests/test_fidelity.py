@@ -5,7 +5,8 @@ import re
 import pytest
 
 import flag_files
-from c3tf.config import SECTIONS, Config
+from c3tf.config import OPTIONS, SECTIONS, Config
+from c3tf.config.methods import C3
 
 pytestmark = pytest.mark.smoke
 
@@ -70,6 +71,11 @@ def test_options_exist_and_their_first_value_is_the_default(repository, rows):
         assert config == Config(), f"--{name}: the first value named is not the default"
 
 
+def _is_rivals(field):
+    methods = field.metadata["methods"]
+    return bool(methods) and C3 not in methods
+
+
 def test_every_option_of_the_presets_has_a_row(repository, rows):
     in_rows = {name for row in rows for name, _ in OPTION.findall(row[3])}
     for preset in ("paper", "authors_code"):
@@ -81,6 +87,8 @@ def test_every_option_of_the_presets_has_a_row(repository, rows):
             "consistency_ramp_steps",
             "backbone_weights",
             "mix_group",
+            # The rivals' own.
+            *(name for name, (_, field) in OPTIONS.items() if _is_rivals(field)),
         }
 
 
