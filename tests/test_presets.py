@@ -176,7 +176,7 @@ def test_the_baseline_keeps_the_averaging_and_its_groups():
 
 
 def test_the_baseline_of_a_rival_has_its_supervised_loss():
-    rival = Config().with_options(method="classmix", classmix_weight=2.0)
+    rival = Config().with_options(method="classmix", classmix_weight=2.0, class_weights="w.json")
     assert configs.baseline_of(rival).method == MethodConfig(
-        name="supervised", loss_averaging="batch"
+        name="supervised", loss_averaging="batch", class_weights="w.json"
     )

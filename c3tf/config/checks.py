@@ -19,6 +19,10 @@ def check_combination(config: Sections) -> None:
             "`--labeled_list` names the labeled images, so `--labeled` must not be given as well. "
             f"Received: --labeled_list={data.labeled_list} --labeled={data.labeled}"
         )
+    if not method.class_weights:
+        raise ConfigError(
+            "`--class_weights` must be none, inverse_frequency or a JSON file. Received: nothing"
+        )
     _check_sources(config)
     _check_views(config)
     if training.evaluate_every % training.checkpoint_every:

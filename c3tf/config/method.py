@@ -5,6 +5,9 @@ import dataclasses
 from c3tf.config.methods import C3, CLASSMIX, CUTMIX_MEAN_TEACHER, METHODS, UNIMATCH
 from c3tf.config.option import Resume, group
 
+# Values of `--class_weights` that are no file.
+UNWEIGHTED, INVERSE_FREQUENCY = "none", "inverse_frequency"
+
 _method = group("Method")
 _own = group("Method", methods=(C3,))
 _consistency = group("Consistency loss and DCRS", methods=(C3,))
@@ -68,6 +71,12 @@ class MethodConfig:
         "group and then over groups (authors' code, where a group is one GPU's images); or over "
         "all valid pixels of the batch.",
         choices=("image", "group", "batch"),
+    )
+    class_weights: str = _method(
+        UNWEIGHTED,
+        "Weights of the classes in the supervised loss: `none`, `inverse_frequency` (by the pixels "
+        "of all training labels; their mean over these pixels is 1), or a JSON file with a weight "
+        "for every class by name.",
     )
     consistency_weight: float = _consistency(
         50.0,

@@ -1,5 +1,6 @@
 """Supervised loss (Eq. 1) and consistency loss (Eq. 2)."""
 
+import numpy as np
 import tensorflow as tf
 
 from c3tf.labels import IGNORE
@@ -13,6 +14,7 @@ def supervised(
     num_images: int,
     averaging: str = "image",
     group_size: int = 1,
+    class_weights: np.ndarray | None = None,
     global_sum: GlobalSum = local,
 ) -> tf.Tensor:
     """Computes the cross-entropy of labeled pixels (Eq. 1).
@@ -25,15 +27,20 @@ def supervised(
             `"group"` for the same over groups of images (authors' code: a GPU's share);
             `"batch"` for one mean over all valid pixels of the batch.
         group_size: images per group for `"group"`, neighbours in the batch; it divides B.
+        class_weights: `(C,)` factors on the loss of the pixels of each class; the means still
+            count pixels. None for 1.
         global_sum: adds up a tensor over all replicas.
 
     Returns:
         This replica's part of the loss, a scalar. An image without valid pixels adds nothing.
     """
     valid = labels != IGNORE
+    classes = tf.where(valid, tf.cast(labels, tf.int32), 0)
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.where(valid, tf.cast(labels, tf.int32), 0), logits=at_least_float32(logits)
+        labels=classes, logits=at_least_float32(logits)
     )
+    if class_weights is not None:
+        loss *= tf.gather(tf.constant(class_weights, loss.dtype), classes)
     return average(
         loss,
         valid,

@@ -25,6 +25,7 @@ def baseline_of(settings: Config) -> Config:
     # What the supervised loss reads.
     own: dict[str, Any] = {
         "loss_averaging": settings.averaging,
+        "class_weights": settings.method.class_weights,
     }
     if settings.averaging == "group":
         own["mix_group"] = settings.method.mix_group

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from c3tf.config import Config, ConfigError, environment
-from c3tf.data import judgement, labeled_images, pipeline, record_check
+from c3tf.data import class_weights, judgement, labeled_images, pipeline, record_check
 from c3tf.data import manifest as manifests
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
@@ -67,12 +67,13 @@ class Run:
         self.label_map = self.manifest.label_map
         self.split = setup.open_split(self.manifest, config)
         self._doubtful = judgement.refuse_undefined(self.manifest).doubtful
+        self.class_weights = class_weights.of(config, self.manifest)
         val_dataset(config.data.data)
         self.data = open_training_data(self.manifest, self.split, config)
         self._doubtful += labeled_images.judge(self.data.labeled, self.manifest)
         distribution.check_divisible(config, self.devices.num_replicas)
         with self.devices.strategy.scope():
-            self.model = builder.build_model(config, self.label_map)
+            self.model = builder.build_model(config, self.label_map, self.class_weights)
         self._store = CheckpointStore(self.output, config.training.keep_checkpoints)
         self._journal = Journal(self.output)
         self._log = RunLog(config, title, self.label_map, self.is_chief)
@@ -160,6 +161,7 @@ class Run:
         setup.check_continues(self.config, step, facts is not None and facts["has_teacher"])
         if facts is None:
             return step
+        setup.check_class_weights(self.config, facts.get("class_weights"), self.class_weights)
         self._best = facts.get("best", self._best)
         if facts["has_teacher"]:
             self.model.begin_semi_supervised(copy_student=False)
@@ -282,7 +284,9 @@ class Run:
     def _facts(self) -> dict[str, Any]:
         """Returns what a checkpoint has to say about itself."""
         facts = checkpoints.describe(self.model, self.config, self.label_map)
-        return {**facts, "split": self.split.hash, "best": self._best}
+        weights = None if self.class_weights is None else self.class_weights.tolist()
+        own = {"split": self.split.hash, "best": self._best, "class_weights": weights}
+        return {**facts, **own}
 
     def _with_evidence(self, error: nonfinite.NonFiniteError) -> nonfinite.NonFiniteError:
         """Writes down the step that went wrong; returns the error with the path in it."""

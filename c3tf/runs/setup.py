@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from c3tf.config import Config, ConfigError, parse_labeled
 from c3tf.data import manifest as manifests
@@ -76,6 +79,28 @@ def check_continues(config: Config, step: int, has_teacher: bool) -> None:
         raise ConfigError(
             f"`--supervised_steps`{times} must be at most {step}: the run's teacher has begun. "
             f"Received: --supervised_steps={method.supervised_steps}{share}"
+        )
+
+
+def check_class_weights(
+    config: Config, before: Sequence[float] | None, now: np.ndarray | None
+) -> None:
+    """Refuses a file of class weights whose contents are not those the run was begun with.
+
+    Args:
+        config: the run's configuration.
+        before: the weights of the checkpoint that the run goes on from.
+        now: those of today.
+
+    Raises:
+        ConfigError: they differ, and `--allow_changed_flags` does not allow it.
+    """
+    same = now is None if before is None else now is not None and list(before) == now.tolist()
+    if not same and not config.training.allow_changed_flags:
+        raise ConfigError(
+            "`--class_weights` must be those that the run was begun with, or go with "
+            "`--allow_changed_flags`; the weights have changed. "
+            f"Received: --class_weights={config.method.class_weights}"
         )
 
 

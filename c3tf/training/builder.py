@@ -1,6 +1,7 @@
 """The builder of student, teacher and optimizer from a run's configuration."""
 
 import keras
+import numpy as np
 
 from c3tf.config import Config
 from c3tf.labels import LabelMap
@@ -10,12 +11,15 @@ from c3tf.training.methods import TRAINERS
 from c3tf.training.trainer import SemiSupervisedTrainer
 
 
-def build_model(config: Config, label_map: LabelMap) -> SemiSupervisedTrainer:
+def build_model(
+    config: Config, label_map: LabelMap, class_weights: np.ndarray | None = None
+) -> SemiSupervisedTrainer:
     """Builds student, teacher and optimizer, to be called inside the strategy's scope.
 
     Args:
         config: the run's configuration.
         label_map: the classes.
+        class_weights: `(C,)` their weights in the supervised loss; None weighs all alike.
 
     Returns:
         The compiled model in its supervised phase.
@@ -43,6 +47,7 @@ def build_model(config: Config, label_map: LabelMap) -> SemiSupervisedTrainer:
         # The same description without the weights: those are copied when the teacher begins.
         teacher = keras.Model.from_config({**student.get_config(), "name": "teacher"})
     model = TRAINERS[config.method.name](student, teacher, label_map.num_classes, config)
+    model.class_weights = class_weights
     adam = optimizer.build(config, deeplab.is_backbone, deeplab.is_projection)
     adam.build(student.trainable_variables)
     # The networks alone are compiled with XLA, and the optimizer scales gradients itself.

@@ -7,6 +7,7 @@ the paper's. A run knows no more of a method than what stands here and in `c3tf.
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from c3tf.config import Config
@@ -44,6 +45,8 @@ class SemiSupervisedTrainer(keras.Model):
         self.config = config
         self.options = config.method
         self.num_classes = num_classes
+        # `(C,)` weights of the classes in L_sup; None weighs all alike.
+        self.class_weights: np.ndarray | None = None
         self.student = student
         self.teacher = teacher
         self._forward = {
@@ -135,6 +138,7 @@ class SemiSupervisedTrainer(keras.Model):
             num_images=self.config.labeled_batch_size,
             averaging=self.config.averaging,
             group_size=self.options.mix_group,
+            class_weights=self.class_weights,
             global_sum=distribution.global_sum,
         )
 

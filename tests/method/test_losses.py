@@ -89,6 +89,41 @@ def test_groups_of_one_and_of_all_are_the_other_averagings():
         np.testing.assert_allclose(group, same, rtol=1e-12)
 
 
+@pytest.mark.parametrize("averaging", ["image", "group", "batch"])
+def test_class_weights_scale_the_pixels_of_their_class(averaging):
+    labels, logits, _, _ = random_case(num_images=4)
+    options = {"num_images": 4, "averaging": averaging, "group_size": 2}
+    weights = np.array([0.0, 0.5, 1.0, 2.5, 7.0])
+
+    def loss(labels, weights):
+        return with_gradient(
+            lambda x: losses.supervised(labels, x, class_weights=weights, **options), logits
+        )
+
+    found, gradient = loss(labels, weights)
+    # The loss is linear in the weights: a sum over the classes, each alone.
+    parts = [loss(labels, np.eye(NUM_CLASSES)[c]) for c in range(NUM_CLASSES)]
+    np.testing.assert_allclose(found, weights @ [part for part, _ in parts], rtol=1e-12)
+    np.testing.assert_allclose(
+        gradient, np.tensordot(weights, [g for _, g in parts], 1), rtol=0, atol=1e-14
+    )
+    # One class alone is the reference without the other labels' terms, but with their pixels.
+    targets = references.one_hot(labels, NUM_CLASSES)
+    targets[..., [0, 1, 2, 4]] = 0
+    expected, own = references.masked_cross_entropy(targets, logits, labels != IGNORE, averaging, 2)
+    np.testing.assert_allclose(parts[3][0], expected, rtol=1e-12)
+    np.testing.assert_allclose(parts[3][1], own, rtol=0, atol=1e-14)
+
+
+def test_weights_of_one_change_no_bit():
+    labels, logits, _, _ = random_case()
+    plain, ones = (
+        losses.supervised(labels, tf.constant(logits), num_images=3, class_weights=weights)
+        for weights in (None, np.ones(NUM_CLASSES))
+    )
+    np.testing.assert_array_equal(plain, ones)
+
+
 @pytest.mark.parametrize("case", ["c0", "c1"])
 def test_authors_numbers(authors, case):
 

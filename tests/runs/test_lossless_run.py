@@ -223,6 +223,18 @@ def test_durations_that_the_run_has_left_behind_are_refused(data, stopped, optio
     assert (stopped / "config.json").read_bytes() == before
 
 
+def test_a_file_of_class_weights_must_stay_what_it_was(data, tmp_path):
+    path = tmp_path / "weights.json"
+    config = settings(data, tmp_path / "run", class_weights=str(path), checkpoint_every=1)
+    path.write_text(json.dumps(dict.fromkeys(tiny_command.LABEL_MAP.class_names, 2)))
+    stopped_at(config, 1)
+    facts = checkpoints.read(checkpoints.find(config.training.output))[0]
+    assert facts["class_weights"] == [2.0] * 5
+    path.write_text(path.read_text().replace("2", "3", 1))
+    with pytest.raises(ConfigError, match="`--class_weights` must be those that the run was begun"):
+        Run(config, "c3").train()
+
+
 def test_a_run_whose_checkpoints_are_all_damaged_says_so(data, stopped):
     config = settings(data, stopped)
     for name in saved_files(stopped):

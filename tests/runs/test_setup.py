@@ -1,9 +1,11 @@
 """What is ready before a run: which commands make the embedded data, and when none does."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from c3tf.config import Config
@@ -115,3 +117,19 @@ def test_a_supervised_phase_that_is_over_is_refused_in_the_users_own_numbers():
     )
     with pytest.raises(UserError, match=r"^`--supervised_steps` must be .*steps=2500$"):
         setup.check_continues(Config(), 2000, has_teacher=True)
+
+
+def test_class_weights_whose_file_has_changed_are_refused():
+    config = Config().with_options(class_weights="w.json")
+    weights = np.array([0.1, 1 / 3, 2.0])
+    # As a checkpoint keeps them.
+    stored = json.loads(json.dumps(weights.tolist()))
+    setup.check_class_weights(config, stored, weights)
+    setup.check_class_weights(config, None, None)
+    for before, now in ((stored, weights * 2), (stored, None), (None, weights)):
+        with pytest.raises(
+            UserError, match=r"^`--class_weights` must be .* --class_weights=w.json$"
+        ):
+            setup.check_class_weights(config, before, now)
+        allowed = config.with_options(allow_changed_flags=True)
+        setup.check_class_weights(allowed, before, now)

@@ -106,12 +106,13 @@ def _pair(seed):
     return image, label
 
 
-def build_model(config, label_map) -> SemiSupervisedTrainer:
+def build_model(config, label_map, class_weights=None) -> SemiSupervisedTrainer:
     """Stands in for `builder.build_model`."""
     student = tiny_segmenter.network("student", seed=1)
     trainer = TRAINERS[config.method.name]
     teacher = tiny_segmenter.network("teacher", seed=2) if config.needs.teacher else None
     model = trainer(student, teacher, label_map.num_classes, config)
+    model.class_weights = class_weights
     adam = optimizer.build(config, lambda v: "stem" in v.path, lambda v: "projection" in v.path)
     adam.build(student.trainable_variables)
     model.compile(optimizer=adam, jit_compile=False)

@@ -223,6 +223,34 @@ def test_supervised_phase_trains_the_segmentation_alone():
     np.testing.assert_array_equal(model.thresholds, np.float32(settings.method.dcrs_start))
 
 
+@pytest.mark.parametrize("method", ["c3", "classmix"])
+def test_class_weights_are_of_the_supervised_loss_alone(method):
+    settings = small() if method == "c3" else small(method=method)
+    batch = tiny_segmenter.semi_batch(settings)
+    plain, model = prepared(settings), prepared(settings)
+    model.class_weights = np.array([2.0, 0.0, 0.5, 1.0, 3.0])
+    before, logs = step(plain, batch), step(model, batch)
+    targets = references.one_hot(batch.y, NUM_CLASSES) * model.class_weights
+    student = tiny_segmenter.network("student", seed=1)
+    if method == "c3":
+        order = batch.mix_order.reshape(-1, 4), batch.mix_boxes.reshape(-1, 2, 4)
+        mixed = references.mix_groups(batch.x, batch.u_s, *order)
+        source = references.sources(*order, batch.y.shape[1], batch.y.shape[2])
+        logits = references.take_apart(reference_step.full_size_logits(student, mixed), source)
+        logits = logits[: len(batch.x)]
+    else:
+        logits = reference_step.full_size_logits(student, batch.x)
+    expected, _ = references.masked_cross_entropy(
+        targets, logits, batch.y != IGNORE, settings.averaging
+    )
+    assert logs["supervised"] == pytest.approx(expected, rel=1e-9)
+    assert logs["supervised"] != pytest.approx(before["supervised"], rel=1e-3)
+    for name in before.keys() - {"loss", "supervised"}:
+        assert logs[name] == before[name], name
+    change = logs["supervised"] - before["supervised"]
+    assert logs["loss"] - before["loss"] == pytest.approx(change, rel=1e-9)
+
+
 @pytest.mark.parametrize("aligned", [False, True])
 def test_supervised_phase_with_the_authors_contrast(aligned):
     settings = small(
