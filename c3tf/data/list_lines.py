@@ -68,6 +68,7 @@ class Parser:
         # What stands before a path may be an image, or the begin of a folder with a space.
         words = set(_slashes(" ".join(used)).rpartition("/")[0].split()[:-1])
         words |= {word for text in rest for word in (text, *text.split())}
+        words |= {word.strip("\"'") for word in words}
         folder = PurePosixPath(_slashes(fields[0])).parent
         joined = " ".join(rest)
         if PurePosixPath(_slashes(joined)).parent == folder:

@@ -247,7 +247,7 @@ def test_pickled_content_is_refused_and_never_run(saved, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: a.pop("student/stem/kernel"), "it lacks student/stem/kernel"),
+        (lambda a: a.pop("student/backbone_stem/kernel"), "it lacks student/backbone_stem/kernel"),
         (
             lambda a: a.update({"teacher/classifier/bias": np.zeros(7)}),
             r"teacher/classifier/bias has shape \(7,\), expected \(5,\)",
