@@ -32,7 +32,7 @@ def test_ten_thousand_requests_beside_a_thousand_clients_that_never_read(reposit
         tmp_path / "expected.npz",
         lambda data: serve(image_bytes=tf.constant([data]))["class_map"].numpy()[0],
     )
-    health, silent = 0.0, 0
+    health, by_clock, silent = 0.0, 0.0, 0
     with http_server.serving_at(model, repository, tmp_path / "log", **LIMITS) as (process, port):
         peak = before = http_server.resident_bytes(process)
         command = [sys.executable, http_load.__file__, f"--port={port}", f"--requests={REQUESTS}"]
@@ -42,15 +42,21 @@ def test_ten_thousand_requests_beside_a_thousand_clients_that_never_read(reposit
             command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}, text=True
         )
         while load.poll() is None:
-            began = time.monotonic()
+            began, stolen = time.monotonic(), http_server.seconds_without_processor(process)
             silent += 1
             with contextlib.suppress(OSError):
                 silent -= hostile_http.request(port, "GET", "/healthz").status == 200
-            health = max(health, time.monotonic() - began)
+            took = time.monotonic() - began
+            stolen = http_server.seconds_without_processor(process) - stolen
+            # Other programs of this machine are not the server's doing.
+            health, by_clock = max(health, took - stolen), max(by_clock, took)
             peak = max(peak, http_server.resident_bytes(process))
             time.sleep(0.5)
     found = json.loads(load.stdout.read())
-    print(f"{found}; health {health:.2f} s; {(peak - before) >> 20} MiB more")
+    print(
+        f"{found}; health {health:.2f} s ({by_clock:.2f} s by the clock); "
+        f"{(peak - before) >> 20} MiB more"
+    )
     assert load.returncode == 0
     assert not found["problems"]
     assert not silent

@@ -52,6 +52,12 @@ def resident_bytes(process):
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def seconds_without_processor(process):
+    """Time in which the server's connections, or this thread, waited for others to run."""
+    paths = (f"/proc/{process.pid}/schedstat", "/proc/thread-self/schedstat")
+    return sum(int(Path(path).read_text().split()[1]) for path in paths) / 1e9
+
+
 def metric(port, name, **labels):
     """Reads one number of the server's metrics; 0 where it was never counted."""
     return metric_in(hostile_http.request(port, "GET", "/metrics").body.decode(), name, **labels)
