@@ -6,12 +6,13 @@ import shutil
 import uuid
 
 from c3tf.io import locks
+from c3tf.io.names import LONGEST
 
 # In the names of what is being made, and of what is set aside for it.
 _PARTIAL, _EARLIER = ".partial-", ".earlier-"
 _MADE_FOR = re.compile(r"\.partial-[0-9a-f]{32}-(.+)|\.(.+)\.earlier-[0-9a-f]{32}", re.DOTALL)
 # Of a file's name. What stands around it in a leftover's has 42 bytes.
-_MOST_BYTES = 255 - 42
+_MOST_BYTES = LONGEST - 42
 
 
 def partial_name(path: str) -> str:

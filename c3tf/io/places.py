@@ -3,9 +3,7 @@
 import os
 
 from c3tf.errors import UserError
-
-# Of a part of a path, on the file systems in use.
-_MOST_BYTES = 255
+from c3tf.io import names
 
 
 def problem(name: str) -> str | None:
@@ -22,8 +20,8 @@ def problem(name: str) -> str | None:
         return "it leads up"
     if not set(parts) - {"", os.curdir} or parts[-1] in ("", os.curdir):
         return "it names no file"
-    if any(len(os.fsencode(part)) > _MOST_BYTES for part in parts):
-        return f"a part of it is longer than {_MOST_BYTES} bytes"
+    if any(len(os.fsencode(part)) > names.LONGEST for part in parts):
+        return f"a part of it is longer than {names.LONGEST} bytes"
     return None
 
 

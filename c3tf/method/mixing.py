@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from c3tf.method.kernels import rearrange
+
 
 def next_of_group(maps: tf.Tensor, group: int) -> tf.Tensor:
     """Returns in the place of every image the next one of its mix group, the first after the last.
@@ -43,9 +45,8 @@ def rectangles(boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
         `(B, height, width)` bool, True inside.
     """
     top, left, box_height, box_width = tf.unstack(boxes[:, None], axis=2)
-    row, column = tf.range(height), tf.range(width)
-    rows = (row >= top) & (row < top + box_height)
-    columns = (column >= left) & (column < left + box_width)
+    rows = rearrange.within(tf.range(height), top, box_height)
+    columns = rearrange.within(tf.range(width), left, box_width)
     return rows[:, :, None] & columns[:, None, :]
 
 

@@ -6,9 +6,7 @@ import tensorflow as tf
 
 from c3tf.data.batch import SemiBatch
 from c3tf.method import confidence, mixing, schedules
-from c3tf.method.kernels.resize import bilinear
-from c3tf.method.reduction import at_least_float32
-from c3tf.training import distribution, statistics, teacher
+from c3tf.training import distribution, teacher
 from c3tf.training.trainer import Logs, SemiSupervisedTrainer
 
 
@@ -37,14 +35,9 @@ class RivalTrainer(SemiSupervisedTrainer):
     # Whether the teacher begins as the true average of its students.
     ema_warmup = False
 
-    def full_size(self, logits: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """Resizes logits to the size of `like` `(B, H, W)`, in at least float32."""
-        aligned = self.config.network.align_corners
-        return bilinear(at_least_float32(logits), *like.shape[1:], align_corners=aligned)
-
     def pseudo_labels(self, logits: tf.Tensor, valid: tf.Tensor) -> PseudoLabels:
         """Takes logits of unlabeled images for the truth."""
-        probabilities = tf.nn.softmax(tf.stop_gradient(self.full_size(logits, valid)))
+        probabilities = tf.nn.softmax(tf.stop_gradient(self.upsample(logits, valid)))
         return PseudoLabels(probabilities, *confidence.most_probable(probabilities), valid)
 
     def next_image(self, maps: tf.Tensor) -> tf.Tensor:
@@ -58,7 +51,7 @@ class RivalTrainer(SemiSupervisedTrainer):
         """
         logits = self.run(self.student, tf.concat([batch.x, mixed], axis=0))["logits"]
         count = batch.x.shape[0]
-        return tuple(self.full_size(part, batch.y) for part in (logits[:count], logits[count:]))
+        return tuple(self.upsample(part, batch.y) for part in (logits[:count], logits[count:]))
 
     def mean(self, loss: tf.Tensor, used: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
         """Adds up a loss over some pixels and divides by the number of others.
@@ -89,21 +82,12 @@ class RivalTrainer(SemiSupervisedTrainer):
         teacher.update(self.teacher, self.student, alpha)
 
     def report(self, loss: tf.Tensor, logs: Logs, pseudo: PseudoLabels) -> tuple[Logs, Logs]:
-        """Adds up the losses over the replicas, and counts what is confident, see `totals`."""
+        """Adds up the losses over the replicas, and counts what is confident."""
         thresholds = tf.cast(tf.convert_to_tensor(self.thresholds), pseudo.confidence.dtype)
         confident = confidence.confident_region(
             thresholds, pseudo.confidence, pseudo.predicted, pseudo.valid
         )
-        counted = {
-            "confident": tf.math.count_nonzero(confident, dtype=tf.int32),
-            "valid": tf.math.count_nonzero(pseudo.valid, dtype=tf.int32),
-        }
-        counts = statistics.class_counts(
-            pseudo.predicted, confident, pseudo.valid, self.num_classes
-        )
-        logs, counts = self.totals(loss, logs | counted, counts)
-        logs["confident"] /= tf.maximum(logs.pop("valid"), 1)
-        return logs, counts
+        return self.totals_of_labels(loss, logs, {}, pseudo.predicted, confident, pseudo.valid)
 
 
 def uniform(seeds: tf.Tensor, shape: list[int], stream: int = 0) -> tf.Tensor:

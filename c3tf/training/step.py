@@ -64,13 +64,10 @@ class C3Trainer(SemiSupervisedTrainer):
                 logs |= _contrast_logs(contrast)
                 counts = self._anchor_counts(contrast)
         self.descend(tape, loss)
-        logs |= {"confident": _count(pseudo.confident), "valid": _count(batch.u_valid)}
-        counts |= statistics.class_counts(
-            pseudo.predicted, pseudo.confident, batch.u_valid, self.num_classes
-        )
         counts |= statistics.agreement(seen.predicted_u, seen.teacher_u, seen.valid_u)
-        logs, counts = self.totals(loss, logs, counts)
-        logs["confident"] /= tf.maximum(logs.pop("valid"), 1)
+        logs, counts = self.totals_of_labels(
+            loss, logs, counts, pseudo.predicted, pseudo.confident, batch.u_valid
+        )
         return logs | {"lambda1": lambda1}, counts
 
     def supervised_step(self, batch: SupervisedBatch) -> tuple[Logs, Logs]:
@@ -181,7 +178,3 @@ def _contrast_logs(contrast: ContrastResult) -> Logs:
         "anchors": tf.reduce_sum(contrast.anchors_per_class),
         "hard_anchors": contrast.hard_anchors,
     }
-
-
-def _count(mask: tf.Tensor) -> tf.Tensor:
-    return tf.math.count_nonzero(mask, dtype=tf.int32)

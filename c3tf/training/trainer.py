@@ -189,6 +189,31 @@ class SemiSupervisedTrainer(keras.Model):
         }
         return {name: sums[name] for name in ("loss", *logs)}, {name: sums[name] for name in counts}
 
+    def totals_of_labels(
+        self,
+        loss: tf.Tensor,
+        logs: Logs,
+        counts: Logs,
+        predicted: tf.Tensor,
+        confident: tf.Tensor,
+        valid: tf.Tensor,
+    ) -> tuple[Logs, Logs]:
+        """Adds up as `totals` does, and with it what was labeled by a network.
+
+        Args:
+            loss: as for `totals`.
+            logs: likewise.
+            counts: likewise.
+            predicted: `(B, H, W)` int32, the classes of unlabeled images.
+            confident: `(B, H, W)` bool, where they are believed.
+            valid: `(B, H, W)` bool, where a view shows its image; "confident" is a share of it.
+        """
+        logs = logs | {"confident": _count(confident), "valid": _count(valid)}
+        counts = counts | statistics.class_counts(predicted, confident, valid, self.num_classes)
+        logs, counts = self.totals(loss, logs, counts)
+        logs["confident"] /= tf.maximum(logs.pop("valid"), 1)
+        return logs, counts
+
 
 class SupervisedTrainer(SemiSupervisedTrainer):
     """The baseline: the supervised phase and nothing after it."""
@@ -201,6 +226,10 @@ def compiled(forward: Callable, jit: bool) -> Callable:
     exchange sums, neither of which XLA takes.
     """
     return tf.function(forward, jit_compile=True, autograph=False) if jit else forward
+
+
+def _count(mask: tf.Tensor) -> tf.Tensor:
+    return tf.math.count_nonzero(mask, dtype=tf.int32)
 
 
 def _forward(network: keras.Model, jit: bool) -> Callable[[tf.Tensor], Outputs]:

@@ -47,8 +47,8 @@ class UniMatch(RivalTrainer):
         with tf.GradientTape() as tape:
             logits_x, logits_w, logits_fp = self.weak_streams(batch)
             weak = self.pseudo_labels(logits_w, batch.u_valid)
-            supervised = self.supervised_loss(batch.y, self.full_size(logits_x, batch.y))
-            feature = self.consistency(weak, self.full_size(logits_fp, batch.y))
+            supervised = self.supervised_loss(batch.y, self.upsample(logits_x, batch.y))
+            feature = self.consistency(weak, self.upsample(logits_fp, batch.y))
             strong = tf.add_n(
                 [
                     self.consistency(self.mix_labels(weak, mask), logits)
@@ -91,7 +91,7 @@ class UniMatch(RivalTrainer):
         views = batch.u_s, batch.u_s2
         mixed = [self.mix(view, mask) for view, mask in zip(views, masks, strict=True)]
         logits = self.run(self.student, tf.concat(mixed, axis=0))["logits"]
-        return [self.full_size(part, batch.y) for part in tf.split(logits, len(views))]
+        return [self.upsample(part, batch.y) for part in tf.split(logits, len(views))]
 
     def mixed_images(self, batch: TwoViewBatch) -> tf.Tensor:
         """Mixes the first strong view of every image with that of the next."""

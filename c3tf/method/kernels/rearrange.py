@@ -26,11 +26,11 @@ def exchanged(
     top, left, box_height, box_width = tf.unstack(tf.reshape(boxes, [-1, 4])[:, None], axis=2)
     column = tf.range(width)
     plain = own + column
-    crossing = tf.where(_within(column, left, box_width), partner, own) + column
+    crossing = tf.where(within(column, left, box_width), partner, own) + column
     # Rows of an image are of these two kinds; looking them up is cheaper than masks of its size.
     kinds = tf.reshape(tf.stack([plain, crossing], axis=1), [-1, width])
     row = tf.range(height)
-    crosses = tf.cast(_within(row, top, box_height), tf.int32)
+    crosses = tf.cast(within(row, top, box_height), tf.int32)
     kind = 2 * tf.range(tf.shape(own)[0])[:, None] + crosses
     return tf.gather(kinds, kind) + row[:, None] * width
 
@@ -75,8 +75,8 @@ def unmix_resized(
     """
     number, low, _, channels = mixed.shape
     top, left, box_height, box_width = tf.unstack(boxes[:, None], axis=2)
-    crosses = tf.cast(_within(tf.range(height), top, box_height), mixed.dtype)[..., None]
-    inside = _within(tf.repeat(tf.range(width), channels), left, box_width)[:, None]
+    crosses = tf.cast(within(tf.range(height), top, box_height), mixed.dtype)[..., None]
+    inside = within(tf.repeat(tf.range(width), channels), left, box_width)[:, None]
 
     columns = interpolation_matrix(mixed.shape[2], width, align_corners)
     columns = tf.constant(columns, mixed.dtype)
@@ -115,5 +115,6 @@ def _rearrange(
     return gather(maps)
 
 
-def _within(pixel: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+def within(pixel: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """Tells which rows or columns lie in a rectangle's side, `start` to `start + length - 1`."""
     return (pixel >= start) & (pixel < start + length)
