@@ -52,6 +52,7 @@ EXPERIMENTS = {
 # Cells in which the paper's own gain is not the difference of its own numbers.
 MISPRINTS = {
     ("cityscapes_table1", "C3-SemiSeg", "1/30 (100)"),
+    ("cityscapes_rivals", "C3-SemiSeg", "1/30 (100)"),
     ("cityscapes_table1", "C3-SemiSeg", "full (2975)"),
     ("cityscapes_table4", "D_U, aware", "1/4 (744)"),
     ("cityscapes_table4", "D_L + D_U, aware", "1/4 (744)"),
@@ -121,7 +122,10 @@ def test_every_table_of_the_paper_is_there_for_every_data_set(repository):
     numbers = [*range(3, 8)]
     expected = {f"{data}_table{n}" for data in SETS for n in numbers}
     expected |= {f"{data}_supplement_table2" for data in SETS}
-    assert names == expected | {"cityscapes_table1", "bdd_table2", "camvid_table1"}
+    expected |= {"cityscapes_table1", "bdd_table2", "camvid_table1"}
+    # Beside the paper's tables.
+    assert names - expected == {"cityscapes_rivals", "camvid_rivals", "camvid_class_weights"}
+    assert expected < names
     for name in names:
         first, *_ = (repository / FOLDER / f"{name}.toml").read_text().splitlines()
         words = f"# c3tf tables --table={FOLDER}/{name}.toml --output=runs/tables"
@@ -131,7 +135,32 @@ def test_every_table_of_the_paper_is_there_for_every_data_set(repository):
         # The paper has numbers where it has the table, and then all of them.
         has = name.startswith("cityscapes") or name == "bdd_table2"
         cells = {(row, column) for row, cells in held.paper.items() for column in cells}
-        assert cells == ({(r, c) for r in held.rows for c in held.columns} if has else set())
+        in_the_paper = [row for row in held.rows if row != "UniMatch"]
+        assert cells == ({(r, c) for r in in_the_paper for c in held.columns} if has else set())
+
+
+RIVALS = {
+    "CutMix mean teacher": "cutmix_mean_teacher",
+    "ClassMix": "classmix",
+    "UniMatch": "unimatch",
+}
+
+
+@pytest.mark.parametrize("data", ["cityscapes", "camvid"])
+def test_cells_of_the_rivals_are_those_of_their_flag_files(data):
+    held = read(f"{data}_rivals")
+    assert list(held.rows) == ["Baseline", *RIVALS, "C3-SemiSeg"]
+    for column, file in zip(held.columns, EXPERIMENTS[data], strict=False):
+        for row, method in RIVALS.items():
+            own = config(f"rivals/{method}_{file}", export_weights="student")
+            assert changes(own, plan.config_of(held, row, column)) == {}
+        assert changes(config(file), plan.config_of(held, "C3-SemiSeg", column)) == {}
+
+
+def test_the_rivals_stand_beside_the_paper_as_in_its_first_table():
+    rivals, first = read("cityscapes_rivals").paper, read("cityscapes_table1").paper
+    for row in ("Baseline", "C3-SemiSeg"):
+        assert rivals[row] == {column: first[row][column] for column in rivals[row]}
 
 
 def test_gains_as_printed_are_differences_of_the_numbers_as_printed(repository):
@@ -139,7 +168,9 @@ def test_gains_as_printed_are_differences_of_the_numbers_as_printed(repository):
     seen = set()
     for path in sorted((repository / FOLDER).glob("*.toml")):
         held = table_file.read(str(path))
-        for row, cells in held.paper.items():
+        # The gains of the rivals are over baselines of their own.
+        rows = set(held.paper) - set(RIVALS)
+        for row, cells in ((row, held.paper[row]) for row in rows):
             for column, cell in cells.items():
                 gain = re.search(r"\(([+-].*)\)", cell)
                 assert bool(gain) == (
