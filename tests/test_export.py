@@ -340,6 +340,9 @@ def test_options_are_refused_at_the_start(formats, size, message):
 
 def test_options_are_read():
     assert export.parse_options(["keras"], False, None) == ExportOptions(["keras"], fold=False)
+    assert export.parse_options(["saved_model"], True, None, True).half
+    with pytest.raises(UserError, match="`--half` needs --format=saved_model"):
+        export.parse_options(["tflite"], True, "64x96", True)
     assert export.parse_options(["tflite"], True, "64x96").tflite_size == (64, 96)
     assert export.parse_options(["tflite"], True, None).tflite_size == serving_options.TFLITE_SIZE
 

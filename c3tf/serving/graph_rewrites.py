@@ -1,4 +1,4 @@
-"""Rewrites of a network that is served: folded batch norm, dilation as one operation each.
+"""Rewrites of a network that is served: folded batch norm, native dilation, half-size weights.
 
 At inference batch norm multiplies each channel by a constant and adds another. A convolution is
 linear, so the two together are one convolution with another kernel and a bias.
@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+
+from c3tf.serving.options import ServingError
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
@@ -75,6 +77,46 @@ def with_native_dilation(model: keras.Model) -> keras.Model:
     result = keras.models.clone_model(model, clone_function=clone)
     result.set_weights(model.get_weights())
     return result
+
+
+def with_half_weights(model: keras.Model) -> keras.Model:
+    """Builds the same network with variables in float16, which computes in float32.
+
+    Args:
+        model: a functional network of built-in Keras layers, or of those of `with_native_dilation`;
+            it is not changed.
+
+    Returns:
+        A new functional network with variables of its own under the same names, for tracing.
+
+    Raises:
+        ServingError: a weight is too large for half precision.
+    """
+    too_large = [
+        variable.path
+        for variable in model.weights
+        if np.abs(np.asarray(variable)).max(initial=0) > np.finfo(np.float16).max
+    ]
+    if too_large:
+        raise ServingError(
+            f"Weights of {', '.join(too_large[:3])} are beyond what half precision holds. Export "
+            "without --half."
+        )
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config({**layer.get_config(), "dtype": _HalfWeights()})
+
+    result = keras.models.clone_model(model, clone_function=clone)
+    result.set_weights(model.get_weights())
+    return result
+
+
+class _HalfWeights(keras.DTypePolicy):
+    """Variables in float16, computation in float32: layers cast what they read."""
+
+    def __init__(self) -> None:
+        super().__init__("float32")
+        self._variable_dtype = "float16"
 
 
 def _foldable(model: keras.Model) -> dict[str, str]:

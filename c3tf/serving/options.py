@@ -22,17 +22,24 @@ class ExportOptions:
         formats: some of `FORMATS`.
         fold: folds batch norm into the convolutions.
         tflite_size: height and width of the images that the TensorFlow Lite files take.
+        half: stores the SavedModel's weights in float16; it computes in float32.
     """
 
     formats: Sequence[str] = (SAVED_MODEL,)
     fold: bool = True
     tflite_size: tuple[int, int] = TFLITE_SIZE
+    half: bool = False
 
     def __post_init__(self) -> None:
         if not self.formats or not set(self.formats) <= set(FORMATS):
             raise ServingError(
                 f"`--format` must list some of {', '.join(FORMATS)}. "
                 f"Received: --format={','.join(self.formats)}"
+            )
+        if self.half and SAVED_MODEL not in self.formats:
+            raise ServingError(
+                f"`--half` needs --format={SAVED_MODEL}. Received: --half "
+                f"--format={','.join(self.formats)}"
             )
         if len(self.tflite_size) != 2 or min(self.tflite_size) < 1:
             raise ServingError(

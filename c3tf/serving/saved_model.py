@@ -178,7 +178,8 @@ def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
         keras_tflite.write_keras(network, folder / keras_tflite.KERAS_FILE)
     traced = graph_rewrites.with_native_dilation(network)
     if SAVED_MODEL in options.formats:
-        signatures.write(traced, folder)
+        stored = graph_rewrites.with_half_weights(traced) if options.half else traced
+        signatures.write(stored, folder)
     if TFLITE in options.formats:
         keras_tflite.write_tflite(traced, folder, options.tflite_size)
 
@@ -187,7 +188,11 @@ def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
     """Describes what `_write` writes, for the model card."""
     stride = output_stride(network)
     described = {
-        SAVED_MODEL: {"file": operations.GRAPH_FILE, "signatures": list(SIGNATURES)},
+        SAVED_MODEL: {
+            "file": operations.GRAPH_FILE,
+            "signatures": list(SIGNATURES),
+            "weights": "float16" if options.half else "float32",
+        },
         KERAS: {
             "file": keras_tflite.KERAS_FILE,
             "output": "float32 logits over `classes`",

@@ -135,6 +135,34 @@ def test_only_what_the_logits_need_is_inside(network, saved, tmp_path):
     assert b"projection" not in (saved / "saved_model.pb").read_bytes()
 
 
+def test_half_size_weights_are_the_rounded_ones_and_computed_in_float32(network, tmp_path):
+    half = ExportOptions(fold=False, half=True)
+    folder = saved_model.save(network, LABEL_MAP, tmp_path / "half", options=half)
+    rounded = tiny_network.build()
+    rounded.set_weights([w.astype(np.float16).astype(w.dtype) for w in network.get_weights()])
+    images = tiny_network.noise(3, 33, 48, 2)
+    served = saved_model.load(folder)
+    np.testing.assert_allclose(
+        served.probabilities(tf.constant(images)),
+        tf.nn.softmax(networks.logits_at(rounded, tf.constant(images))),
+        atol=1e-5,
+    )
+    checkpoint = tf.train.load_checkpoint(str(folder / "variables/variables"))
+    stored = checkpoint.get_variable_to_dtype_map().items()
+    assert {dtype for name, dtype in stored if name.startswith("weights")} == {tf.float16}
+    assert served.card["artifacts"]["saved_model"]["weights"] == "float16"
+
+
+def test_weights_beyond_half_precision_are_refused_and_nothing_is_left(tmp_path):
+    network = tiny_network.build()
+    network.weights[0].assign(np.full(network.weights[0].shape, 1e5))
+    with pytest.raises(ServingError, match="beyond what half precision holds"):
+        saved_model.save(
+            network, LABEL_MAP, tmp_path / "half", options=ExportOptions(fold=False, half=True)
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_label_map_and_model_card_lie_inside(saved):
     served = saved_model.load(saved)
     assert served.label_map == LABEL_MAP
