@@ -88,7 +88,8 @@ class Experiment:
         return preview(self.config, rows, at_step).sheet
 
     def train(
-        self, callbacks: Sequence[keras.callbacks.Callback] = ()
+        self,
+        callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = (),
     ) -> series.SeriesResult | None:
         """Trains, or goes on with what was begun, evaluates and exports to a SavedModel.
 
@@ -190,6 +191,9 @@ def _check_preview(config: Config, rows: int, step: int) -> None:
     """Refuses values that leave nothing to draw."""
     if not config.data.data:
         raise ConfigError("`--data` must name a converted data set. Received: nothing")
+    for name, value in {"rows": rows, "at_step": step}.items():
+        if not isinstance(value, int):
+            raise ConfigError(f"`--{name}` must be a whole number. Received: {value!r}")
     if rows < 1:
         raise ConfigError(f"`--rows` must be at least 1. Received: {rows}")
     if not 0 <= step < config.training.steps:

@@ -63,7 +63,7 @@ class TrainedModel:
         Raises:
             UserError: `images` is something else.
         """
-        images = _checked_images(images)
+        images, options = _checked_images(images), _checked(options, InferenceOptions)
         batch = images if images.ndim == 4 else images[np.newaxis]
         size = np.array(batch.shape[1:3], np.int32)
         compute = self._function(options or InferenceOptions(), probabilities)
@@ -89,6 +89,7 @@ class TrainedModel:
         Raises:
             UserError: data, split or options cannot be used, or the classes are others.
         """
+        options = _checked(options, EvaluationOptions)
         return evaluate_split(
             lambda: open_model(self.path, self._weights), os.fspath(data), split, options
         )
@@ -103,6 +104,15 @@ class TrainedModel:
                 else self._opened.predictor(options)
             )
         return self._functions[key]
+
+
+def _checked(options: Any, kind: type) -> Any:
+    """Returns options of a kind or None, or refuses them."""
+    if options is not None and not isinstance(options, kind):
+        raise UserError(
+            f"`options` must be a {kind.__module__}.{kind.__name__}. Received: {options!r}"
+        )
+    return options
 
 
 def _checked_images(images: Any) -> np.ndarray:
@@ -180,7 +190,7 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> Inference
     # Imported here because a SavedModel must do without what networks are built from.
     from c3tf.runs import checkpoints
 
-    check_run(path, "--model", _or_saved_model(path))
+    path = run_at(path, "--model", _or_saved_model(path))
     weights = weights or WEIGHTS[0]
     loaded = checkpoints.load_network(path, weights=weights)
     source = {
@@ -224,9 +234,10 @@ def export(
     """
     from c3tf.runs import checkpoints, run_dir
 
+    options = _checked(options, ExportOptions)
     saved_model.check_target(output, overwrite)
     writable.check_folder(output, whole=True)
-    check_run(model, "--model")
+    model = run_at(model, "--model")
     result = json_files.read(metrics) if metrics else None
     loaded = checkpoints.load_network(model, weights=weights)
     folder = os.path.abspath(model)
@@ -257,16 +268,19 @@ def export(
     )
 
 
-def check_run(path: str, flag: str, otherwise: str = "") -> None:
-    """Refuses what is neither a run's folder nor a checkpoint, and says what to name instead.
+def run_at(path: str, flag: str, otherwise: str = "") -> str:
+    """Finds the run that a user named; refuses what is none, and says what to name instead.
 
     Args:
         path: what the user named; whether it exists is not checked.
         flag: what the user named it with.
         otherwise: what else the flag takes.
 
+    Returns:
+        `path`, or the one run in it.
+
     Raises:
-        UserError: `path` is another kind of file, or the folder that runs lie in.
+        UserError: `path` is another kind of file, or the folder that several runs lie in.
     """
     from c3tf.runs import run_dir
 
@@ -276,11 +290,14 @@ def check_run(path: str, flag: str, otherwise: str = "") -> None:
             f"{otherwise}. Received: {flag}={path}"
         )
     runs = run_dir.below(path)
-    if runs and not os.path.isdir(os.path.join(path, run_files.CHECKPOINTS)):
+    if not runs or os.path.isdir(os.path.join(path, run_files.CHECKPOINTS)):
+        return path
+    if len(runs) > 1:
         raise UserError(
             f"`{flag}` must name one run, and {path} holds {len(runs)}: give "
             f"{' or '.join(f'{flag}={run}' for run in runs)}"
         )
+    return runs[0]
 
 
 def _or_saved_model(path: str) -> str:

@@ -116,9 +116,13 @@ def test_a_file_of_another_kind_is_told_what_is_wanted(tmp_path, suffix):
 
 
 def test_a_folder_of_runs_is_told_apart(tmp_path):
-    for name in ("c3", "supervised"):
-        run_dir.claim(str(tmp_path / name), Config(), "5b117", "da7a")
     one, other = tmp_path / "c3", tmp_path / "supervised"
+    run_dir.claim(str(one), Config(), "5b117", "da7a")
+    # A folder of one run is that run, and what is wrong is said of it.
+    assert models.run_at(str(tmp_path), "--model") == str(one)
+    with pytest.raises(UserError, match=f"No checkpoint at '{one}'"):
+        models.open_model(tmp_path)
+    run_dir.claim(str(other), Config(), "5b117", "da7a")
     with pytest.raises(UserError) as caught:
         models.open_model(tmp_path)
     assert str(caught.value) == (

@@ -90,6 +90,13 @@ def test_flag_files_and_options(tmp_path, monkeypatch):
     own.write_text("--flagfile=configs/demo.flags\n--noflip\n")
     config = c3tf.Experiment.from_flags(own, baseline=False).config
     assert (config.augment.flip, config.training.baseline) == (False, False)
+    assert c3tf.Experiment.from_flags(own, scales=np.array([0.5, 1.0])).config.augment.scales == (
+        0.5,
+        1.0,
+    )
+    # None is the default, also of what a file says.
+    config = c3tf.Experiment.from_flags("configs/demo.flags", output=None, labeled_list=None).config
+    assert (config.training.output, config.data.labeled_list) == ("", "")
     # The two of one process do not share flags.
     assert c3tf.Experiment.from_flags().config == c3tf.Config()
 
@@ -119,6 +126,8 @@ def test_preview_is_a_picture_of_so_many_rows(data, tmp_path):
         experiment.preview(rows=0)
     with pytest.raises(UserError, match="`--at_step` must be 0 to 19"):
         experiment.preview(at_step=20)
+    with pytest.raises(UserError, match=r"`--rows` must be a whole number\. Received: '2'"):
+        experiment.preview(rows="2")
 
 
 def test_training_returns_results_and_tells_callbacks(trained):
@@ -193,6 +202,20 @@ def test_images_of_two_sizes_are_refused(trained):
         c3tf.load(trained[0].output).predict(images)
 
 
+def test_options_of_another_kind_are_refused(trained, tmp_path):
+    experiment = trained[0]
+    model = c3tf.load(experiment.output)
+    image = np.zeros((8, 8, 3), np.uint8)
+    for call in (
+        lambda: model.predict(image, options={}),
+        lambda: model.evaluate(experiment.config.data.data, options={}),
+        lambda: experiment.export(tmp_path / "out", options={}),
+    ):
+        with pytest.raises(UserError, match=r"`options` must be a c3tf\..*Options. Received: {}"):
+            call()
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_says_what_it_is(trained):
     text = repr(c3tf.load(trained[0].output))
     assert trained[0].output in text
@@ -206,4 +229,13 @@ def test_what_is_no_configuration_or_callback_is_refused_before_anything_runs(da
     experiment = c3tf.Experiment(c3tf.Config().with_options(**options))
     with pytest.raises(ConfigError, match="`callbacks` must be Keras callbacks"):
         experiment.train(callbacks=[print])
+    with pytest.raises(ConfigError, match="`callbacks` must be Keras callbacks"):
+        experiment.train(callbacks=3)
+    for callback, instead in (
+        (keras.callbacks.EarlyStopping(), "EarlyStopping acts on it.* --steps"),
+        ([keras.callbacks.ModelCheckpoint("x.keras")], "ModelCheckpoint .* --checkpoint_every"),
+        ([keras.callbacks.TensorBoard()], "TensorBoard .* tensorboard/"),
+    ):
+        with pytest.raises(ConfigError, match=instead):
+            experiment.train(callbacks=callback)
     assert not (tmp_path / "run").exists()

@@ -64,7 +64,7 @@ def from_files(files: Iterable[str | os.PathLike], options: Mapping[str, Any]) -
 
     Args:
         files: flag files, the later ones winning, see `flag_files.expand`.
-        options: by the names of their flags; they win over the files.
+        options: by the names of their flags; they win over the files. None is the default.
 
     Raises:
         ConfigError: an option is unknown or its value is refused.
@@ -73,7 +73,9 @@ def from_files(files: Iterable[str | os.PathLike], options: Mapping[str, Any]) -
     values = flags.FlagValues()
     define_flags(values)
     words = [f"--flagfile={os.fspath(path)}" for path in files]
-    words += [f"--{name}={_as_text(value)}" for name, value in options.items()]
+    for name, value in options.items():
+        chosen = OPTIONS[name].field.default if value is None and name in OPTIONS else value
+        words.append(f"--{name}={_as_text(chosen)}")
     try:
         values(["c3tf", *flag_files.expand(words)])
     except flags.Error as error:
@@ -91,6 +93,8 @@ def explained(error: flags.Error, values: flags.FlagValues) -> str:
 
 
 def _as_text(value: Any) -> str:
+    if hasattr(value, "tolist"):  # an array or a number of NumPy's
+        value = value.tolist()
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
     return str(value)

@@ -53,17 +53,19 @@ def check(output: str, config: Config, **hashes: str) -> None:
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
     """Lists what decides a run's weights and is not what it was.
 
+    An option that came after the run has its default there, which is what c3tf did before.
+
     Args:
         before: the run's `"config"`, as `Config.to_dict` gives it, and the hashes of its
             `"split"` and its `"data"`.
         now: the same; a hash that is not known is left out.
     """
-    earlier = with_present_names(before["config"])
+    earlier, default = with_present_names(before["config"]), Config().to_dict()
     found = [
         Change(f"--{flag}", was, value)
         for flag, (section, field) in OPTIONS.items()
         if field.metadata["resume"] is not Resume.FREE
-        and (was := earlier.get(section, {}).get(field.name))
+        and (was := earlier.get(section, {}).get(field.name, default[section][field.name]))
         != (value := now["config"][section][field.name])
     ]
     return found + [

@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -62,7 +63,8 @@ class SeriesResult:
 
 
 def train(
-    config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()
+    config: Config,
+    callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = (),
 ) -> SeriesResult | None:
     """Trains the runs of an experiment, or goes on with them, and exports their networks.
 
@@ -78,8 +80,7 @@ def train(
         StorageError: something cannot be written.
         UserError: data, weights, devices or the output directory do not fit.
     """
-    if wrong := [c for c in callbacks if not isinstance(c, keras.callbacks.Callback)]:
-        raise ConfigError(f"`callbacks` must be Keras callbacks. Received: {wrong[0]!r}")
+    callbacks = _observers(callbacks)
     configs = configs_of(config)
     for run in configs:
         run_dir.check(run.training.output, run)
@@ -107,6 +108,43 @@ def train(
         finished=[run.method.name for run in configs if run not in left],
         predictions=results_sheet.draw(outputs, configs[-1].training.output),
     )
+
+
+# What a Keras callback would do to a training, and what does it here.
+_ACTING = {
+    "ModelCheckpoint": "--checkpoint_every; the best one is kept as best.npz",
+    "BackupAndRestore": "--checkpoint_every; the same command goes on from the newest checkpoint",
+    "EarlyStopping": "--steps; the best checkpoint is kept as best.npz",
+    "ReduceLROnPlateau": "--learning_rate and --poly_power",
+    "LearningRateScheduler": "--learning_rate and --poly_power",
+    "SwapEMAWeights": "--ema_decay; the teacher is the moving average",
+    "TensorBoard": "nothing; the run writes its own events to tensorboard/",
+    "TerminateOnNaN": "nothing; a loss that is not finite ends every run",
+}
+
+
+def _observers(callbacks: Any) -> Sequence[keras.callbacks.Callback]:
+    """Returns what was given as callbacks, one or several, or refuses it.
+
+    Raises:
+        ConfigError: it is no callback, or one of Keras' own that would act on the training.
+    """
+    if isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks]
+    try:
+        given = list(callbacks or ())
+    except TypeError:
+        given = [callbacks]
+    for callback in given:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ConfigError(f"`callbacks` must be Keras callbacks. Received: {callback!r}")
+        for name, instead in _ACTING.items():
+            if isinstance(callback, getattr(keras.callbacks, name)):
+                raise ConfigError(
+                    f"`callbacks` only observe a run, and {type(callback).__name__} acts on it. "
+                    f"Use in its place: {instead}."
+                )
+    return given
 
 
 def _make_ready(config: Config, cluster: distribution.Cluster, is_finished: bool) -> None:

@@ -107,9 +107,20 @@ def check_class_weights(
 def _run(module: str, *arguments: str) -> None:
     """Runs a command of this project, and prints how it was called."""
     print("$", "python -m", module, *arguments, flush=True)
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    command, environment = [sys.executable, "-m", module, *arguments], dict(os.environ)
-    environment["PYTHONPATH"] = path
-    done = subprocess.run(command, env=environment, stderr=native_log.past_the_log())
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, env=_environment(), stderr=native_log.past_the_log())
     if done.returncode:
         raise UserError(f"`python -m {module} {' '.join(arguments)}` failed; see above.")
+
+
+def _environment() -> dict[str, str]:
+    """Returns the environment of a process that is to find this project's modules.
+
+    Only a checkout has to be named. A folder of installed packages must not be: Python would look
+    there before its own library, which old backports (`typing`) then stand in for.
+    """
+    environment = dict(os.environ)
+    if (_ROOT / "pyproject.toml").is_file():
+        held = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), held]))
+    return environment

@@ -99,14 +99,15 @@ def test_all_differences_are_named_the_split_included(tmp_path):
     assert "--learning_rate" not in str(caught.value)
 
 
-def test_an_option_that_the_run_did_not_have_is_a_difference(tmp_path):
+def test_an_option_that_the_run_did_not_have_has_its_default(tmp_path):
     run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
     path = tmp_path / "config.json"
     written = json.loads(path.read_text())
     del written["config"]["method"]["temperature"]
     path.write_text(json.dumps(written))
-    with pytest.raises(RunDirError, match=r"--temperature: \(not set\) -> 0\.15"):
-        run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    assert run_dir.claim(str(tmp_path), CONFIG, "abc", "123") == []
+    with pytest.raises(RunDirError, match=r"--temperature: 0\.15 -> 0\.2"):
+        run_dir.claim(str(tmp_path), CONFIG.with_options(temperature=0.2), "abc", "123")
 
 
 def test_changed_flags_are_returned_when_asked_for_and_recorded_later(tmp_path):

@@ -67,6 +67,13 @@ def test_commands_find_the_project_from_any_directory(tmp_path, monkeypatch, com
         assert environment["PATH"] == os.environ["PATH"]
 
 
+def test_installed_packages_are_not_put_before_pythons_own_library(tmp_path, monkeypatch, commands):
+    monkeypatch.setattr(setup, "_ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    prepare(monkeypatch, tmp_path / "data", commands)
+    assert [environment["PYTHONPATH"] for environment in commands.environments] == ["mine"] * 2
+
+
 def test_scenes_that_are_there_are_only_converted(tmp_path, monkeypatch, commands):
     (tmp_path / "data_raw").mkdir()
     calls = prepare(monkeypatch, tmp_path / "data", commands)

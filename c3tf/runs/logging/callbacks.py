@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from c3tf.config import Config
+from c3tf.errors import UserError
 from c3tf.io import files
 from c3tf.runs import journal
 from c3tf.runs.nonfinite import NonFiniteError
@@ -140,8 +142,10 @@ class Followers:
     To them an interval of the log is an epoch, numbered by its last step:
     `on_train_begin`, then `on_epoch_begin` and `on_epoch_end` with the scalars of `metrics.jsonl`,
     `on_test_begin` and `on_test_end` with the mean IoU of each network, and `on_train_end` after
-    the last step. Single steps are not told: their scalars would have to leave the device. A
-    callback observes; `stop_training` is not read.
+    the last step. Single steps are not told: their scalars would have to leave the device.
+
+    A callback observes. A request to stop (`stop_training`) is told to the user once and passed
+    over: the learning rate and every phase are planned for the whole run.
     """
 
     def __init__(
@@ -151,31 +155,50 @@ class Followers:
         config: Config,
         step: int,
     ) -> None:
-        """Begins with the model as it stands at `step`."""
+        """Begins with the model as it stands at `step`.
+
+        Raises:
+            UserError: a callback fails, then or in any of the calls below; it is named.
+        """
         params = {"epochs": config.training.steps, "config": config.to_dict()}
-        self._callbacks = list(callbacks)
+        self._callbacks, self._model, self._asked = list(callbacks), model, False
         for callback in self._callbacks:
             callback.set_params({"verbose": 0, "steps": None, **params})
             callback.set_model(model)
-            callback.on_train_begin()
-            callback.on_epoch_begin(step)
+        self._tell("on_train_begin")
+        self._tell("on_epoch_begin", step)
 
     def __call__(self, step: int, scalars: Scalars) -> None:
         """Tells the scalars of an interval, and that the next one begins."""
-        for callback in self._callbacks:
-            callback.on_epoch_end(step, dict(scalars))
-            callback.on_epoch_begin(step)
+        self._tell("on_epoch_end", step, scalars)
+        self._tell("on_epoch_begin", step)
 
     def scores(self, mean_iou: dict[str, float]) -> None:
         """Tells what an evaluation has found."""
-        for callback in self._callbacks:
-            callback.on_test_begin()
-            callback.on_test_end({f"mean_iou_{name}": score for name, score in mean_iou.items()})
+        self._tell("on_test_begin")
+        self._tell("on_test_end", {f"mean_iou_{name}": score for name, score in mean_iou.items()})
 
     def end(self) -> None:
         """Tells that the last step is done."""
+        self._tell("on_train_end")
+
+    def _tell(self, event: str, *facts: int | Scalars) -> None:
         for callback in self._callbacks:
-            callback.on_train_end()
+            name = type(callback).__name__
+            own = [dict(fact) if isinstance(fact, dict) else fact for fact in facts]
+            try:
+                getattr(callback, event)(*own)
+            except Exception as error:
+                raise UserError(
+                    f"The callback {name} failed in {event}: {type(error).__name__}: {error}. "
+                    "Mend it or leave it out; training goes on from its newest checkpoint."
+                ) from error
+            if not getattr(self._model, "stop_training", False):  # a model in `fit` has it
+                continue
+            self._model.stop_training = False
+            if not self._asked:
+                print(f"{name} asks to stop; callbacks only observe a run.", file=sys.stderr)
+            self._asked = True
 
 
 class JsonLines:

@@ -12,6 +12,7 @@ import pytest
 
 from c3tf import progress
 from c3tf.config import Config
+from c3tf.errors import UserError
 from c3tf.runs.logging import callbacks
 from c3tf.runs.logging.callbacks import EveryNSteps, Followers, JsonLines, ScalarLog
 from c3tf.runs.logging.console import Console
@@ -251,6 +252,29 @@ def test_followers_are_told_of_intervals_as_of_epochs():
         ("on_test_end", {"mean_iou_student": 0.25}),
         ("on_train_end",),
     ]
+
+
+def test_a_follower_that_asks_to_stop_is_passed_over_and_named_once(capsys):
+    class Stops(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    model = keras.Sequential()
+    followers = Followers([Stops()], model, Config(), 0)
+    followers(10, {"loss": 1.0})
+    followers(20, {"loss": 1.0})
+    assert not model.stop_training
+    assert capsys.readouterr().err == "Stops asks to stop; callbacks only observe a run.\n"
+
+
+def test_a_follower_that_fails_is_named():
+    class Fails(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            return logs["accuracy"]
+
+    followers = Followers([Fails()], keras.Sequential(), Config(), 0)
+    with pytest.raises(UserError, match="callback Fails failed in on_epoch_end: KeyError"):
+        followers(10, {"loss": 1.0})
 
 
 def test_json_lines_are_appended_whole(tmp_path):
