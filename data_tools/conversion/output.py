@@ -12,7 +12,7 @@ from absl import logging
 
 from c3tf.data import manifest as manifests
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import files, leftovers
 from data_tools.conversion import notes
 
 _SHOWN = 5
@@ -93,6 +93,10 @@ def prepare(output: str, request: dict[str, Any]) -> bool:
     request_path = files.join(folder, _REQUEST)
     held = files.list_dir(output)
     begun = notes.read_json(request_path) if files.exists(request_path) else None
+    if begun is not None and begun != request and _nothing_done(output):
+        # As after a refusal: whoever mends an option need not delete anything.
+        clean_up(output)
+        held, begun = files.list_dir(output), None
     if begun is not None and begun != request:
         changed = [key for key in request if begun.get(key) != request[key]]
         raise DataError(
@@ -132,8 +136,14 @@ def forget_nothing_done(output: str) -> None:
 
     The refusal may ask for another option, with which the same directory must do.
     """
-    if set(files.list_dir(output)) == {manifests.INCOMPLETE_DIR}:
+    if _nothing_done(output):
         clean_up(output)
+
+
+def _nothing_done(output: str) -> bool:
+    """Whether a directory holds a work folder and nothing that was finished."""
+    names = files.list_dir(output)
+    return {n for n in names if not leftovers.is_leftover(n)} == {manifests.INCOMPLETE_DIR}
 
 
 def clean_up(output: str) -> None:

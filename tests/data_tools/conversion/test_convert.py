@@ -152,9 +152,9 @@ def test_a_stopped_run_continues_to_the_same_bytes(source, tmp_path, three_shard
     assert len(seen) == 12 - (3 * (stop // 3) if stop < 9 else stop)
 
 
-def test_a_stopped_run_with_other_options_is_refused(source, tmp_path):
+def test_a_stopped_run_with_other_options_is_refused(source, tmp_path, three_shards):
     with pytest.raises(_StoppedError):
-        _convert(source, tmp_path / "out", progress=_stop_after(2))
+        _convert(source, tmp_path / "out", progress=_stop_after(4))
     before = _contents(tmp_path / "out")
     with pytest.raises(DataError, match="stopped conversion with other height"):
         _convert(source, tmp_path / "out", options=dataclasses.replace(OPTIONS, height=6))
@@ -397,7 +397,9 @@ def test_damaged_notes_of_the_whole_run_are_named(source, tmp_path, three_shards
         _convert(source, tmp_path / "out")
 
 
-def test_other_software_does_not_continue_a_stopped_run(source, tmp_path, monkeypatch):
+def test_other_software_does_not_continue_a_stopped_run(
+    source, tmp_path, monkeypatch, three_shards
+):
     _stopped(source, tmp_path / "out")
     monkeypatch.setattr(convert.PIL, "__version__", "1.0")
     with pytest.raises(DataError, match="stopped conversion with other software"):

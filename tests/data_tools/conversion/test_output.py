@@ -1,11 +1,15 @@
 """One conversion at a time writes into a directory."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from c3tf.data import manifest as manifests
 from c3tf.errors import DataError
+from c3tf.io import leftovers
 from c3tf.labels import CAMVID
 from data_tools import camvid
 from data_tools.conversion import convert, output
@@ -67,3 +71,17 @@ def test_a_file_system_without_locks_only_warns(tmp_path, monkeypatch):
 def test_remote_directories_are_not_locked():
     with output.locked("ram://out"), output.locked("ram://out"):
         pass
+
+
+def test_a_stopped_conversion_that_has_finished_nothing_may_be_asked_for_otherwise(tmp_path):
+    folder = str(tmp_path)
+    output.prepare(folder, {"label_map": "wrong"})
+    # What a killed run leaves of a shard that it had not finished.
+    shard = tmp_path / "train-00000-of-00001.tfrecord"
+    Path(leftovers.partial_name(str(shard))).write_bytes(b"part")
+    assert not output.prepare(folder, {"label_map": "right"})
+    assert os.listdir(tmp_path) == [manifests.INCOMPLETE_DIR]
+    shard.write_bytes(b"whole")
+    with pytest.raises(DataError, match="stopped conversion with other label_map"):
+        output.prepare(folder, {"label_map": "wrong"})
+    assert shard.read_bytes() == b"whole"
