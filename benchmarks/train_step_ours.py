@@ -1,0 +1,117 @@
+"""The side of `train_step` that runs c3tf: the trainer's step, compiled as `fit` compiles it."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import train_step_side
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from c3tf import labels  # noqa: E402
+from c3tf.config import Config  # noqa: E402
+from c3tf.data.batch import SemiBatch  # noqa: E402
+from c3tf.method import cutmix  # noqa: E402
+from c3tf.nets import backbones  # noqa: E402
+from c3tf.training import (  # noqa: E402
+    builder,
+    statistics,
+    teacher,
+)
+from c3tf.training.trainer import SemiSupervisedTrainer  # noqa: E402
+
+LABEL_MAPS = {label_map.num_classes: label_map for label_map in labels.LABEL_MAPS.values()}
+STEPS_DONE = 10
+
+
+def build(case: dict) -> SemiSupervisedTrainer:
+    """Builds the segmenter of a case in its semi-supervised phase, thresholds at 0."""
+    config = Config().with_options(
+        backbone=case["backbone"],
+        backbone_weights="random",
+        output_stride=case["output_stride"],
+        global_batch_size=2 * case["pairs"],
+        mix_group=case["pairs"],
+        crop_height=case["height"],
+        crop_width=case["width"],
+        supervised_steps=STEPS_DONE,
+        steps=1000,
+        dcrs_start=0.0,
+        consistency_ramp_steps=0,
+        consistency_class_mean=False,
+        precision=case["precision"],
+    )
+    model = builder.build_model(config, LABEL_MAPS[case["num_classes"]])
+    model.begin_semi_supervised(copy_student=True)
+    model.optimizer.iterations.assign(STEPS_DONE)
+    return model
+
+
+def save_weights(model: SemiSupervisedTrainer, path: Path) -> None:
+    """Writes the student's weights, by `layer/variable` without the backbone's prefix."""
+    weights = {
+        f"{layer.name.removeprefix(backbones.PREFIX)}/{variable.name}": variable.numpy()
+        for layer in model.student.layers
+        for variable in layer.weights
+    }
+    layer = model.student.get_layer(f"{backbones.PREFIX}preprocess")
+    norm = next(x for x in model.student.layers if "Normalization" in type(x).__name__)
+    np.savez(
+        path, scale=layer.scale, offset=layer.offset, epsilon=np.float64(norm.epsilon), **weights
+    )
+
+
+def parts_of(model: SemiSupervisedTrainer, batch: SemiBatch) -> dict[str, float]:
+    """Times the parts of a step, each compiled by itself.
+
+    What a step costs beside networks, optimizer and moving average is `losses`, found by taking
+    these off: it holds mixing, targets, losses with their gradients, and what is counted.
+    """
+    images = cutmix.mix(batch.x, batch.u_s, batch.mix_plan(model.options.mix_group))
+    variables = model.student.trainable_variables
+
+    def gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            outputs = model.run(model.student, images)
+            loss = tf.add_n([tf.reduce_sum(output) for output in outputs.values()])
+        return tape.gradient(loss, [variable.value for variable in variables])
+
+    ones = [tf.fill(variable.shape, tf.constant(1e-6)) for variable in variables]
+    compiled = {
+        "teacher": lambda: model.teacher_outputs(batch),
+        "student forward": lambda: model.run(model.student, images),
+        "gradients": gradients,
+        "optimizer": lambda: model.optimizer.apply(ones, variables),
+        "rest": lambda: teacher.update(model.teacher, model.student, tf.constant(0.99)),
+        "whole": lambda: model.train_step(batch)[statistics.NAME],
+    }
+    seconds = {}
+    for name, function in compiled.items():
+        seconds[name] = train_step_side.least(tf.function(function, autograph=False))
+    both, whole = seconds.pop("gradients"), seconds.pop("whole")
+    seconds["backward"] = both - seconds["student forward"]
+    seconds["losses"] = whole - both - sum(seconds[k] for k in ("teacher", "optimizer", "rest"))
+    return seconds
+
+
+def main() -> None:
+    """Serves one case."""
+    _, _, case, folder = sys.argv
+    model = build(json.loads(case))
+    save_weights(model, Path(folder) / "weights.npz")
+    with np.load(Path(folder) / "batch.npz") as arrays:
+        batch = SemiBatch(*(tf.constant(arrays[name]) for name in SemiBatch._fields))
+    compiled = tf.function(model.train_step, autograph=False)
+
+    def step() -> dict[str, float]:
+        logs = compiled(batch)
+        return {name: float(v) for name, v in logs.items() if name != statistics.NAME}
+
+    train_step_side.serve(step, lambda: parts_of(model, batch))
+
+
+if __name__ == "__main__":
+    main()
