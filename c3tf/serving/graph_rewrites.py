@@ -1,20 +1,13 @@
-"""Rewrites of a network that is served: folded batch norm, native dilation, half-size weights.
+"""Rewrites of a network that is served: folded batch norm, native dilation, half-size weights."""
 
-At inference batch norm multiplies each channel by a constant and adds another. A convolution is
-linear, so the two together are one convolution with another kernel and a bias.
-"""
-
-import collections
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from c3tf.nets import folding
 from c3tf.serving.options import ServingError
-
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
@@ -31,7 +24,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         A new functional network of built-in layers with variables of its own, equal to `model`
         at inference up to rounding.
     """
-    norm_of = _foldable(model)
+    norm_of = folding.foldable(model)
     folded_norms = set(norm_of.values())
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -49,7 +42,10 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
             continue
         original = model.get_layer(layer.name)
         if layer.name in norm_of:
-            layer.set_weights(_folded(original, model.get_layer(norm_of[layer.name])))
+            norm = model.get_layer(norm_of[layer.name])
+            # In float64, so that only the result is rounded.
+            folded = folding.kernel_and_bias(original, norm, "float64")
+            layer.set_weights([part.numpy() for part in folded])
         else:
             layer.set_weights(original.get_weights())
     return result
@@ -117,72 +113,6 @@ class _HalfWeights(keras.DTypePolicy):
     def __init__(self) -> None:
         super().__init__("float32")
         self._variable_dtype = "float16"
-
-
-def _foldable(model: keras.Model) -> dict[str, str]:
-    """Maps each convolution that can take up a batch norm to that batch norm, by name."""
-    config = model.get_config()
-    inputs = {layer["name"]: list(_tensors(layer["inbound_nodes"])) for layer in config["layers"]}
-    readers = collections.Counter(name for names in inputs.values() for name in names)
-    readers.update(_names(config["output_layers"]))
-    norm_of = {}
-    for layer in model.layers:
-        if not isinstance(layer, keras.layers.BatchNormalization):
-            continue
-        source, *others = inputs[layer.name]
-        convolution = model.get_layer(source)
-        if not others and readers[source] == 1 and _takes_up(convolution, layer):
-            norm_of[source] = layer.name
-    return norm_of
-
-
-def _takes_up(layer: keras.layers.Layer, norm: keras.layers.BatchNormalization) -> bool:
-    """Whether a layer is a linear convolution and batch norm acts on its channels."""
-    if not isinstance(layer, _CONVOLUTIONS) or layer.activation is not keras.activations.linear:
-        return False
-    channel_axis = 3 if layer.data_format == "channels_last" else 1
-    return norm.axis % 4 == channel_axis
-
-
-def _folded(
-    convolution: keras.layers.Layer, norm: keras.layers.BatchNormalization
-) -> list[np.ndarray]:
-    """Computes the kernel and the bias, in float64 so that only the result is rounded."""
-    kernel, *bias = (np.asarray(w, np.float64) for w in convolution.get_weights())
-    mean, variance = (np.asarray(v, np.float64) for v in (norm.moving_mean, norm.moving_variance))
-    scale = 1.0 / np.sqrt(variance + norm.epsilon)
-    if norm.gamma is not None:
-        scale = scale * np.asarray(norm.gamma, np.float64)
-    shift = -mean if not bias else bias[0] - mean
-    shift = shift * scale
-    if norm.beta is not None:
-        shift = shift + np.asarray(norm.beta, np.float64)
-    # A depthwise kernel ends in (input channel, multiplier), which together count its channels.
-    depthwise = isinstance(convolution, keras.layers.DepthwiseConv2D)
-    return [kernel * (scale.reshape(kernel.shape[2:]) if depthwise else scale), shift]
-
-
-def _tensors(node: Any) -> Iterator[str]:
-    """Yields the layer behind every tensor in a serialised call."""
-    if isinstance(node, dict):
-        if node.get("class_name") == "__keras_tensor__":
-            yield node["config"]["keras_history"][0]
-        else:
-            yield from _tensors(list(node.values()))
-    elif isinstance(node, list | tuple):
-        for part in node:
-            yield from _tensors(part)
-
-
-def _names(outputs: Any) -> Iterator[str]:
-    """Yields the layers of serialised outputs, a nest of `[layer name, node, tensor]`."""
-    if isinstance(outputs, dict):
-        outputs = list(outputs.values())
-    if outputs and isinstance(outputs[0], str):
-        yield outputs[0]
-        return
-    for part in outputs:
-        yield from _names(part)
 
 
 def _is_dilated(layer: keras.layers.Layer) -> bool:

@@ -15,6 +15,7 @@ from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.method import losses, schedules
 from c3tf.method.kernels.resize import bilinear
 from c3tf.method.reduction import at_least_float32
+from c3tf.nets import execution
 from c3tf.training import distribution, statistics, teacher
 from c3tf.training.optimizer import LossScaledAdam
 
@@ -234,8 +235,9 @@ def _count(mask: tf.Tensor) -> tf.Tensor:
 
 def _forward(network: keras.Model, jit: bool) -> Callable[[tf.Tensor], Outputs]:
     """Returns a network in training mode as a function of uint8 images."""
+    run = execution.fast(network)
 
     def forward(images: tf.Tensor) -> Outputs:
-        return network(tf.cast(images, network.input.dtype), training=True)
+        return run(tf.cast(images, network.input.dtype))
 
     return compiled(forward, jit)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from c3tf.config import Config
 from c3tf.data.batch import TwoViewBatch
 from c3tf.method import mixing
-from c3tf.nets import parts
+from c3tf.nets import execution, parts
 from c3tf.training.rival import PseudoLabels, RivalTrainer, uniform
 from c3tf.training.trainer import Logs, compiled
 
@@ -35,10 +35,10 @@ class UniMatch(RivalTrainer):
         """Creates the trainer, see `SemiSupervisedTrainer`; there is no teacher."""
         super().__init__(student, teacher, num_classes, config)
         # The same layers and weights as the student's: what is saved and exported is as ever.
-        g, h = parts.split(student)
+        g, h = map(execution.fast, parts.split(student))
         dtype, jit = student.input.dtype, config.training.jit
-        self._g = compiled(lambda images: g(tf.cast(images, dtype), training=True), jit)
-        self._h = compiled(lambda features: h(features, training=True)["logits"], jit)
+        self._g = compiled(lambda images: list(g(tf.cast(images, dtype)).values()), jit)
+        self._h = compiled(lambda features: h(features)["logits"], jit)
 
     def semi_supervised_step(self, batch: TwoViewBatch) -> tuple[Logs, Logs]:
         """Minimises L = 1/2 (L_x + lambda L_fp + mu/2 (L_s1 + L_s2))."""
@@ -76,7 +76,7 @@ class UniMatch(RivalTrainer):
         features = self._g(tf.concat([batch.x, batch.u_w], axis=0))
         with_dropped = [
             tf.concat([part, self.drop(part[count:], batch.seed, place)], axis=0)
-            for place, part in enumerate(keras.tree.flatten(features))
+            for place, part in enumerate(features)
         ]
         return tuple(tf.split(self._h(with_dropped), 3))
 

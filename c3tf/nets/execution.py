@@ -1,0 +1,211 @@
+"""A functional network as training runs it: frozen batch norm folded, dilation rearranged.
+
+Keras runs a network layer by layer. Two things of that cost passes over activations, forward and
+backward, that nothing needs:
+
+- A frozen batch norm multiplies each channel by a constant and adds another. Here the constant goes
+  into the kernel of the convolution before it, and the other becomes that convolution's bias, which
+  TensorFlow computes in one operation together with the activation.
+- A dilated convolution goes through `tf.nn.convolution`, which rearranges the image into a batch of
+  smaller ones that are convolved without dilation, and back. Layers that act on each position by
+  itself do not care how positions are arranged, so here they stay rearranged from the first to the
+  last dilated layer.
+
+The variables are the network's own, gradients flow to them, and results are equal up to rounding.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from c3tf.nets import folding
+
+# How the positions of a map are arranged: factors by which it was cut into interleaved smaller
+# maps, one cut after the other. Their product is the dilation that a plain kernel then has.
+Cuts = tuple[int, ...]
+
+_POINTWISE = (keras.layers.Activation, keras.layers.ReLU, keras.layers.Add)
+
+
+@dataclasses.dataclass
+class _Value:
+    """A map by its arrangements; the others are made when they are asked for.
+
+    Attributes:
+        cuts: of the arrangement in which it was computed.
+        maps: what has been made.
+    """
+
+    cuts: Cuts
+    maps: dict[Cuts, tf.Tensor]
+
+    def arranged(self, cuts: Cuts) -> tf.Tensor:
+        """Returns the map in an arrangement."""
+        if cuts not in self.maps:
+            common = len(cuts) if self.cuts[: len(cuts)] == cuts else 0
+            if cuts[: len(self.cuts)] == self.cuts:
+                common = len(self.cuts)
+            x = self.maps[self.cuts]
+            for factor in reversed(self.cuts[common:]):
+                x = tf.batch_to_space(x, [factor, factor], [[0, 0], [0, 0]])
+            for factor in cuts[common:]:
+                x = tf.space_to_batch(x, [factor, factor], [[0, 0], [0, 0]])
+            self.maps[cuts] = x
+        return self.maps[cuts]
+
+
+def fast(network: keras.Model) -> Callable[[tf.Tensor | list[tf.Tensor]], dict]:
+    """Returns a network in training mode as a function of images.
+
+    Args:
+        network: functional; its layers are called once each.
+
+    Returns:
+        Maps `(B, H, W, 3)` of the network's input dtype and of static size, or what else the
+        network takes, to its outputs by their names, or by their numbers where they have none. A
+        network that trains batch norm, or has other convolutions than `c3tf.nets.deeplab` builds,
+        is run as it is.
+    """
+    if not all(map(_can_be_fast, network.layers)):
+        return lambda inputs: _by_name(network(inputs, training=True))
+    graph = folding.graph_of(network)
+    norm_of = {
+        convolution: network.get_layer(norm)
+        for convolution, norm in folding.foldable(network).items()
+    }
+    folded = {norm.name for norm in norm_of.values()}
+
+    def run(inputs: tf.Tensor | list[tf.Tensor]) -> dict:
+        given = keras.tree.flatten(inputs)
+        values = {name: _Value((), {(): x}) for name, x in zip(graph.arguments, given, strict=True)}
+        for layer in network.layers:
+            if layer.name in values:
+                continue
+            sources = [values[name] for name in graph.inputs[layer.name]]
+            if layer.name in folded:
+                values[layer.name] = sources[0]
+            else:
+                values[layer.name] = _call(layer, sources, norm_of.get(layer.name))
+        return {name: values[layer].arranged(()) for name, layer in graph.outputs.items()}
+
+    return run
+
+
+def _by_name(outputs: Any) -> dict:
+    """Returns outputs by their names, or by their numbers where they have none."""
+    return outputs if isinstance(outputs, dict) else dict(enumerate(keras.tree.flatten(outputs)))
+
+
+def _can_be_fast(layer: keras.layers.Layer) -> bool:
+    """Whether what is done here instead of a layer's own call is equal to it."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return not layer.trainable
+    if isinstance(layer, folding.CONVOLUTIONS):
+        return type(layer) in folding.CONVOLUTIONS and layer.data_format == "channels_last"
+    return True
+
+
+def _call(layer: keras.layers.Layer, sources: list[_Value], norm: Any) -> _Value:
+    """Runs one layer in the arrangement that suits it."""
+    if isinstance(layer, folding.CONVOLUTIONS):
+        return _convolve(layer, sources[0], norm)
+    cuts = max((x.cuts for x in sources), key=math.prod) if type(layer) in _POINTWISE else ()
+    inputs = [x.arranged(cuts) for x in sources]
+    outputs = layer(inputs[0] if len(inputs) == 1 else inputs, training=True)
+    return _Value(cuts, {cuts: outputs})
+
+
+def _convolve(layer: keras.layers.Layer, source: _Value, norm: Any) -> _Value:
+    """Runs a convolution, with its batch norm where it has one."""
+    kernel, bias = folding.kernel_and_bias(layer, norm)
+    kernel = tf.cast(kernel, layer.compute_dtype)
+    if _has_few_outputs(layer):
+        cuts, x = (), _shift_and_add(layer, source, kernel)
+    else:
+        cuts = _cuts_for(layer, source)
+        x = tf.cast(source.arranged(cuts), layer.compute_dtype)
+        x = _operation(layer, x, kernel, (1, 1) if cuts else layer.dilation_rate)
+    if bias is not None:
+        x = tf.nn.bias_add(x, tf.cast(bias, x.dtype))
+    return _Value(cuts, {cuts: layer.activation(x)})
+
+
+def _operation(
+    layer: keras.layers.Layer, x: tf.Tensor, kernel: tf.Tensor, dilations: tuple[int, int]
+) -> tf.Tensor:
+    """Convolves as a layer does, but with the given kernel and dilation."""
+    padding = layer.padding.upper()
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        strides = [1, *layer.strides, 1]
+        return tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=dilations)
+    # Not `tf.nn.conv2d`: TensorFlow has no gradient of a dilated convolution on every processor.
+    return tf.nn.convolution(x, kernel, layer.strides, padding, dilations=dilations)
+
+
+def _cuts_for(layer: keras.layers.Layer, source: _Value) -> Cuts:
+    """Chooses the arrangement in which a convolution needs no dilation, where there is one."""
+    if max(layer.strides) > 1:
+        return ()
+    if max(layer.kernel_size) == 1:
+        return source.cuts
+    if layer.padding != "same":
+        return ()
+    dilation, done = layer.dilation_rate[0], math.prod(source.cuts)
+    rows, columns = source.maps[source.cuts].shape[1:3]
+    if dilation == 1 or set(layer.dilation_rate) != {dilation} or not _is_centred(layer):
+        return ()
+    # A map that the cuts do not divide would need a margin of zeros kept zero.
+    if rows * done % dilation or columns * done % dilation:
+        return ()
+    further, left = divmod(dilation, done)
+    if left:
+        return (dilation,)
+    return source.cuts if further == 1 else (*source.cuts, further)
+
+
+def _has_few_outputs(layer: keras.layers.Layer) -> bool:
+    """Whether a dilated kernel makes fewer maps, over all its taps, than it reads."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D) or layer.padding != "same":
+        return False
+    rows, columns, inputs, outputs = layer.kernel.shape
+    dilated = max(layer.dilation_rate) > 1 and max(layer.strides) == 1
+    one_group = layer.groups == 1 and _is_centred(layer)
+    return dilated and one_group and rows * columns * outputs < inputs
+
+
+def _is_centred(layer: keras.layers.Layer) -> bool:
+    """Whether padding is the same on both sides of a position."""
+    return all(size % 2 for size in layer.kernel_size)
+
+
+def _shift_and_add(layer: keras.layers.Layer, source: _Value, kernel: tf.Tensor) -> tf.Tensor:
+    """Convolves with a dilated kernel: its taps as one product of each position, then shifted.
+
+    The shifts move the few maps that come out, where rearranging would move the many that go in.
+    """
+    rows, columns, inputs, outputs = kernel.shape
+    taps = tf.reshape(kernel, [rows * columns, inputs, outputs])
+    taps = tf.reshape(tf.transpose(taps, [1, 0, 2]), [1, 1, inputs, -1])
+    x = tf.cast(source.arranged(source.cuts), kernel.dtype)
+    products = _Value(source.cuts, {source.cuts: tf.nn.conv2d(x, taps, 1, "VALID")}).arranged(())
+    height, width = products.shape[1:3]
+    parts = []
+    for tap, product in enumerate(tf.split(products, rows * columns, axis=3)):
+        down = (tap // columns - rows // 2) * layer.dilation_rate[0]
+        right = (tap % columns - columns // 2) * layer.dilation_rate[1]
+        if abs(down) < height and abs(right) < width:
+            parts.append(_shifted(product, down, right))
+    return tf.add_n(parts)
+
+
+def _shifted(x: tf.Tensor, down: int, right: int) -> tf.Tensor:
+    """Returns the map whose position p shows position p + (down, right), zeros from outside."""
+    height, width = x.shape[1:3]
+    top, left = max(down, 0), max(right, 0)
+    part = x[:, top : height + min(down, 0), left : width + min(right, 0)]
+    margins = [[max(-down, 0), top], [max(-right, 0), left]]
+    return tf.pad(part, [[0, 0], *margins, [0, 0]])

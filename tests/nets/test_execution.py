@@ -1,0 +1,205 @@
+"""What training runs of a network computes what Keras runs of it, gradients included."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tiny_segmenter
+from c3tf.nets import backbones, deeplab, execution, folding, parts
+
+CASES = [
+    pytest.param("small", 4, (32, 64), id="small, cut in four and in sixteen"),
+    pytest.param("small", 4, (36, 40), id="small, cut in four alone"),
+    pytest.param("resnet50", 8, (64, 32), id="resnet, cut alike", marks=pytest.mark.slow),
+    pytest.param("efficientnet_lite0", 16, (48, 80), id="lite0"),
+    pytest.param("resnet50", 8, (72, 88), id="resnet, odd feature grid", marks=pytest.mark.slow),
+    pytest.param("resnet50", 16, (64, 64), id="resnet, stride 16", marks=pytest.mark.slow),
+    pytest.param("efficientnet_lite0", 8, (64, 64), id="lite0, dilated", marks=pytest.mark.slow),
+]
+
+
+def small():
+    """A network of few layers, of every kind that is run in its own way."""
+    x = images = keras.Input((None, None, 3), name="image")
+    names = (f"layer_{number}" for number in itertools.count())
+
+    def convolution(x, filters, size=3, layer=keras.layers.Conv2D, **options):
+        filters = {} if layer is keras.layers.DepthwiseConv2D else {"filters": filters}
+        options |= {"padding": "same", "use_bias": False, "name": next(names)} | filters
+        x = layer(kernel_size=size, **options)(x)
+        return keras.layers.BatchNormalization(trainable=False, name=next(names))(x)
+
+    for _ in range(2):
+        x = keras.layers.ReLU()(convolution(x, 32, strides=2))
+    for dilation in (2, 2, 4):
+        branch = keras.layers.ReLU()(convolution(x, 32, dilation_rate=dilation))
+        x = keras.layers.Add()([x, convolution(branch, 32, 1)])
+    depthwise = keras.layers.DepthwiseConv2D
+    embedding = convolution(x, 32, layer=depthwise, dilation_rate=4)
+    embedding = keras.layers.Conv2D(6, 1, name="projection")(keras.layers.ReLU()(embedding))
+    few = [
+        keras.layers.Conv2D(3, 3, padding="same", dilation_rate=rate, name=next(names))(x)
+        for rate in (3, 24)
+    ]
+    return keras.Model(images, {"logits": keras.layers.Add()(few), "embedding": embedding})
+
+
+def build(backbone, output_stride, **options):
+    """A network whose batch norms do something."""
+    if backbone == "small":
+        network = small()
+    else:
+        network = deeplab.build(backbone, 4, output_stride, 6, "random", **options)
+    rng = np.random.default_rng(0)
+    for weight in network.weights:
+        kind = weight.path.split("/")[-1]
+        if kind in ("gamma", "moving_variance"):
+            weight.assign(rng.uniform(0.7, 1.3, weight.shape))
+        elif kind in ("beta", "moving_mean", "bias"):
+            weight.assign(rng.normal(0, 0.2, weight.shape))
+    return network
+
+
+def images(size, dtype):
+    x = np.random.default_rng(1).integers(0, 256, (2, *size, 3))
+    return tf.constant(x, dtype)
+
+
+def outputs_and_gradients(run, network, x):
+    variables = [variable.value for variable in network.trainable_variables]
+
+    @tf.function(autograph=False)
+    def compiled():
+        with tf.GradientTape() as tape:
+            outputs = run(x)
+            loss = tf.add_n([tf.reduce_sum(tf.sin(output)) for output in outputs.values()])
+        return outputs, tape.gradient(loss, variables)
+
+    outputs, gradients = compiled()
+    paths = [variable.path for variable in network.trainable_variables]
+    return outputs | dict(zip(paths, gradients, strict=True))
+
+
+def assert_equal(network, x, tolerance):
+    expected = outputs_and_gradients(lambda x: network(x, training=True), network, x)
+    found = outputs_and_gradients(execution.fast(network), network, x)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        scale = np.abs(value).max()
+        assert scale > 0, name
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+@pytest.mark.parametrize(("backbone", "output_stride", "size"), CASES)
+def test_outputs_and_gradients_are_those_of_the_network(backbone, output_stride, size):
+    with tiny_segmenter.precision("float64"):
+        network = build(backbone, output_stride)
+        assert_equal(network, images(size, "float64"), 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "output_stride"),
+    [
+        ("small", 4),
+        pytest.param("resnet50", 8, marks=pytest.mark.slow),
+        pytest.param("efficientnet_lite0", 16, marks=pytest.mark.slow),
+    ],
+)
+def test_float32_rounds_no_worse_than_the_network(backbone, output_stride):
+    network = build(backbone, output_stride)
+    x = images((64, 64), "float32")
+    ways = (execution.fast(network), lambda x: network(x, training=True))
+    found, of_keras = (outputs_and_gradients(way, network, x) for way in ways)
+    with tiny_segmenter.precision("float64"):
+        twin = build(backbone, output_stride)
+        twin.set_weights(network.get_weights())
+        exact = outputs_and_gradients(execution.fast(twin), twin, tf.cast(x, "float64"))
+        exact = {name: value.numpy() for name, value in exact.items()}
+    assert {value.dtype for value in found.values()} == {tf.float32}
+    # The median: where rounding moves one unit over ReLU's edge, a few gradients jump, on any side.
+    error, keras_error = (
+        np.median(
+            [np.abs(way[name].numpy() - x).max() / np.abs(x).max() for name, x in exact.items()]
+        )
+        for way in (found, of_keras)
+    )
+    assert error < 2 * keras_error < 1e-4
+
+
+def operations(run, x):
+    """Kinds of operations of a forward pass on maps, as TensorFlow is given them."""
+    graph = tf.function(run, autograph=False).get_concrete_function(x).graph
+    outputs = [output for operation in graph.get_operations() for output in operation.outputs]
+    # Kernels have four axes too, but an odd number of rows.
+    return [y.op.type for y in outputs if y.shape.rank == 4 and y.shape[0] % 2 == 0]
+
+
+def test_no_batch_norm_is_left_and_maps_are_rearranged_once():
+    network = build("resnet50", 8)
+    x = images((64, 64), "float32")
+    kinds = operations(execution.fast(network), x)
+    of_keras = operations(lambda x: network(x, training=True), x)
+    norms = [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
+    # One is of the images.
+    assert kinds.count("Mul") == 1
+    assert of_keras.count("Mul") == 1 + len(norms)
+    # Into a quarter, into a sixteenth, each for the branch and for its shortcut.
+    assert kinds.count("SpaceToBatchND") == 4
+
+
+def test_variables_are_the_networks_own():
+    network = build("efficientnet_lite0", 16)
+    run = execution.fast(network)
+    x = images((64, 64), "float32")
+    before = run(x)["logits"].numpy()
+    kernel = network.get_layer(f"{backbones.PREFIX}stem_conv").kernel
+    kernel.assign(2 * kernel)
+    assert np.abs(run(x)["logits"] - before).max() > 0
+    np.testing.assert_allclose(run(x)["logits"], network(x)["logits"], atol=1e-4)
+
+
+def test_encoder_and_decoder_are_the_network():
+    network = build("efficientnet_lite0", 16)
+    x = images((64, 64), "float32")
+    whole = execution.fast(network)(x)
+    encoder, decoder = map(execution.fast, parts.split(network))
+    features = encoder(x)
+    assert features.keys() == {0}
+    found = decoder(list(features.values()))
+    assert found.keys() == whole.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_trained_batch_norm_is_left_alone():
+    network = build("efficientnet_lite0", 16, train_batch_norm=True)
+    x = images((64, 64), "float32")
+    norm = next(x for x in network.layers if isinstance(x, keras.layers.BatchNormalization))
+    before = norm.moving_mean.numpy()
+    execution.fast(network)(x)
+    assert np.abs(norm.moving_mean - before).max() > 0
+
+
+def test_half_precision_rounds_the_folded_kernel_once():
+    with tiny_segmenter.precision("mixed_bfloat16"):
+        network = build("efficientnet_lite0", 16)
+    x = images((64, 64), "float32")
+    outputs = execution.fast(network)(x)
+    assert {output.dtype for output in outputs.values()} == {tf.float32}
+    with tiny_segmenter.precision("float32"):
+        exact = build("efficientnet_lite0", 16)(x)["logits"].numpy()
+    error, keras_error = (
+        np.abs(way(x)["logits"] - exact).mean() for way in (execution.fast(network), network)
+    )
+    assert error < 2 * keras_error
+
+
+def test_kernel_and_bias_without_a_norm_are_the_layers_own():
+    layer = keras.layers.Conv2D(3, 1, use_bias=False)
+    layer.build((None, 4, 4, 2))
+    kernel, bias = folding.kernel_and_bias(layer, None)
+    assert bias is None
+    np.testing.assert_array_equal(kernel, layer.kernel)
