@@ -216,6 +216,9 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
     grid = tf.zeros([*low, 2], tf.int32)
     plan = random_plan(rng, images // 2, height, width)
 
+    def full(parts: tuple) -> tuple:
+        return tuple(part.full() for part in parts)
+
     def run(take_apart: Callable) -> tuple:
         with tf.GradientTape() as tape:
             tape.watch(logits)
@@ -223,7 +226,7 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
         return apart, tape.gradient(apart, logits, upstream) if backward else None
 
     def ours() -> tuple:
-        apart = run(lambda: cutmix.unmix_resized(logits, plan, height, width))
+        apart = run(lambda: full(cutmix.unmix_resized(logits, plan, height, width)))
         return (
             apart,
             cutmix.mix(labeled, unlabeled, plan),
@@ -240,5 +243,5 @@ def mixing(images: int, height: int, width: int, num_classes: int, backward: boo
         ours=ours,
         bare=lambda: [_copy(x) for x in (labeled, unlabeled, grid, *large)],
         plain=with_masks,
-        anyway=lambda: run(lambda: cutmix.unmix_resized(logits, None, height, width)),
+        anyway=lambda: run(lambda: full(cutmix.unmix_resized(logits, None, height, width))),
     )

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from c3tf.data.batch import SemiBatch
 from c3tf.method import mixing
+from c3tf.method.kernels import dense
+from c3tf.method.kernels.dense import Wide
 from c3tf.training.rival import PseudoLabels, RivalTrainer, uniform
 from c3tf.training.trainer import Logs
 
@@ -35,16 +37,16 @@ class ClassMix(RivalTrainer):
         return self.report(loss, {"supervised": supervised, "consistency": consistency}, teacher)
 
     def consistency(
-        self, artificial: tf.Tensor, certainty: tf.Tensor, logits: tf.Tensor, valid: tf.Tensor
+        self, artificial: tf.Tensor, certainty: tf.Tensor, logits: Wide, valid: tf.Tensor
     ) -> tf.Tensor:
         """Computes the cross-entropy with the artificial labels Y_A, the mean over all pixels.
 
         One number scales it: the share of pixels on which the teacher is confident.
         """
-        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(artificial, logits)
+        cross_entropy = dense.cross_entropy(logits, artificial, valid)
         confident = certainty >= self.options.classmix_threshold
         share = self.share(confident, valid, cross_entropy.dtype)
-        return share * self.mean(cross_entropy, valid, valid)
+        return share * self.mean(cross_entropy, valid)
 
     def mixed_images(self, batch: SemiBatch) -> tf.Tensor:
         """Pastes half of the classes of every unlabeled image onto the next one."""

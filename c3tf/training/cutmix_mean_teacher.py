@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from c3tf.data.batch import SemiBatch
 from c3tf.method import mixing
+from c3tf.method.kernels.dense import Wide
 from c3tf.training.rival import RivalTrainer
 from c3tf.training.trainer import Logs
 
@@ -35,17 +36,18 @@ class CutMixMeanTeacher(RivalTrainer):
         return self.report(loss, {"supervised": supervised, "consistency": consistency}, teacher)
 
     def consistency(
-        self, target: tf.Tensor, certainty: tf.Tensor, logits: tf.Tensor, valid: tf.Tensor
+        self, target: tf.Tensor, certainty: tf.Tensor, logits: Wide, valid: tf.Tensor
     ) -> tf.Tensor:
         """Computes L_cons: the squared distance, summed over classes, as mean over all pixels.
 
         One number scales it in place of a ramp: the share of pixels on which the teacher, mixed
         as the images are, is confident.
         """
-        distance = tf.reduce_sum(tf.square(tf.nn.softmax(logits) - target), axis=-1)
+        distance = tf.reduce_sum(tf.square(tf.nn.softmax(logits.full()) - target), axis=-1)
+        sums = tf.reduce_sum(tf.where(valid, distance, 0), axis=(1, 2))
         every = tf.ones_like(valid)
         confident = certainty >= self.options.mean_teacher_threshold
-        return self.share(confident, every, distance.dtype) * self.mean(distance, valid, every)
+        return self.share(confident, every, sums.dtype) * self.mean(sums, every)
 
     def mixed_images(self, batch: SemiBatch) -> tf.Tensor:
         """Pastes the next image's rectangle of half the area into every unlabeled image."""

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from c3tf.data.batch import SemiBatch
 from c3tf.method import confidence, mixing, schedules
+from c3tf.method.kernels.dense import Wide
 from c3tf.training import distribution, teacher
 from c3tf.training.trainer import Logs, SemiSupervisedTrainer
 
@@ -37,15 +38,15 @@ class RivalTrainer(SemiSupervisedTrainer):
 
     def pseudo_labels(self, logits: tf.Tensor, valid: tf.Tensor) -> PseudoLabels:
         """Takes logits of unlabeled images for the truth."""
-        probabilities = tf.nn.softmax(tf.stop_gradient(self.upsample(logits, valid)))
+        probabilities = tf.nn.softmax(tf.stop_gradient(self.upsample(logits, valid).full()))
         return PseudoLabels(probabilities, *confidence.most_probable(probabilities), valid)
 
     def next_image(self, maps: tf.Tensor) -> tf.Tensor:
         """Returns in the place of every unlabeled image the one that it is mixed with."""
         return mixing.next_of_group(maps, self.options.mix_group)
 
-    def student_logits(self, batch: SemiBatch, mixed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Runs the student on labeled and mixed images; returns the logits of either at full size.
+    def student_logits(self, batch: SemiBatch, mixed: tf.Tensor) -> tuple[Wide, Wide]:
+        """Runs the student on labeled and mixed images; prepares the logits of either at full size.
 
         Both go through the network together, which makes no difference while batch norm is frozen.
         """
@@ -53,19 +54,18 @@ class RivalTrainer(SemiSupervisedTrainer):
         count = batch.x.shape[0]
         return tuple(self.upsample(part, batch.y) for part in (logits[:count], logits[count:]))
 
-    def mean(self, loss: tf.Tensor, used: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
-        """Adds up a loss over some pixels and divides by the number of others.
+    def mean(self, sums: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
+        """Divides a loss that was added up over some pixels by the number of others.
 
         Args:
-            loss: `(B, H, W)`.
-            used: `(B, H, W)` bool, the pixels that are added up.
+            sums: `(B,)`, of each image.
             among: `(B, H, W)` bool, the pixels of the global batch that are counted.
 
         Returns:
             This replica's part, a scalar.
         """
-        total = distribution.global_sum(_count(among, loss.dtype))
-        return tf.reduce_sum(tf.where(used, loss, 0)) / tf.maximum(total, 1)
+        total = distribution.global_sum(_count(among, sums.dtype))
+        return tf.reduce_sum(sums) / tf.maximum(total, 1)
 
     def share(self, chosen: tf.Tensor, among: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Returns the share of the global batch's pixels `among` that are `chosen`, a scalar."""

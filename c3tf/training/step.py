@@ -10,6 +10,8 @@ import tensorflow as tf
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.method import confidence, cutmix, losses, schedules
 from c3tf.method.contrast import ContrastResult
+from c3tf.method.kernels import dense
+from c3tf.method.kernels.dense import Wide
 from c3tf.method.reduction import at_least_float32
 from c3tf.training import contrast_step, distribution, statistics
 from c3tf.training.trainer import Logs, Outputs, SemiSupervisedTrainer
@@ -19,7 +21,7 @@ class PseudoLabels(NamedTuple):
     """What the teacher says of the unlabeled images.
 
     Attributes:
-        probabilities: `(B, H, W, C)` softmax.
+        probabilities: `(B, H, C, W)` softmax.
         predicted: `(B, H, W)` int32, the most probable class.
         confident: `(B, H, W)` bool, the region that DCRS keeps.
     """
@@ -101,8 +103,7 @@ class C3Trainer(SemiSupervisedTrainer):
 
     def pseudo_labels(self, logits: tf.Tensor, valid: tf.Tensor) -> PseudoLabels:
         """Updates the thresholds (Eq. 6) and selects the confident region (Section 3.4)."""
-        probabilities = tf.nn.softmax(self.upsample(logits, valid))
-        highest, predicted = confidence.most_probable(probabilities)
+        probabilities, highest, predicted = dense.softmax(self.upsample(logits, valid))
         thresholds = confidence.update_thresholds(
             tf.convert_to_tensor(self.thresholds),
             highest,
@@ -116,7 +117,7 @@ class C3Trainer(SemiSupervisedTrainer):
         confident = confidence.confident_region(thresholds, highest, predicted, valid)
         return PseudoLabels(probabilities, predicted, confident)
 
-    def consistency_loss(self, pseudo: PseudoLabels, logits: tf.Tensor) -> tf.Tensor:
+    def consistency_loss(self, pseudo: PseudoLabels, logits: Wide) -> tf.Tensor:
         """Computes L_consist (Eq. 2) over the confident region."""
         return losses.consistency(
             pseudo.probabilities,

@@ -13,7 +13,8 @@ import tensorflow as tf
 from c3tf.config import Config
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.method import losses, schedules
-from c3tf.method.kernels.resize import bilinear
+from c3tf.method.kernels import dense
+from c3tf.method.kernels.dense import Wide
 from c3tf.method.reduction import at_least_float32
 from c3tf.nets import execution
 from c3tf.training import distribution, statistics, teacher
@@ -131,7 +132,7 @@ class SemiSupervisedTrainer(keras.Model):
         """The network that says what unlabeled images show: the teacher, where there is one."""
         return self.student if self.teacher is None else self.teacher
 
-    def supervised_loss(self, y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    def supervised_loss(self, y: tf.Tensor, logits: tf.Tensor | Wide) -> tf.Tensor:
         """Computes L_sup (Eq. 1) of labels `(B, H, W)` and logits of their size."""
         return losses.supervised(
             y,
@@ -159,10 +160,10 @@ class SemiSupervisedTrainer(keras.Model):
         """Applies a network in training mode to uint8 images."""
         return self._forward[network.name](images)
 
-    def upsample(self, logits: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """Brings logits to the size of `like` `(B, H, W)`, in at least float32."""
+    def upsample(self, logits: tf.Tensor, like: tf.Tensor) -> Wide:
+        """Prepares logits at the size of `like` `(B, H, W)`, in at least float32."""
         aligned = self.config.network.align_corners
-        return bilinear(at_least_float32(logits), *like.shape[1:], align_corners=aligned)
+        return dense.resized(at_least_float32(logits), *like.shape[1:], align_corners=aligned)
 
     def descend(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """Applies this replica's gradients; the optimizer adds up those of all replicas."""

@@ -12,6 +12,8 @@ import tensorflow as tf
 from c3tf.config import Config
 from c3tf.data.batch import TwoViewBatch
 from c3tf.method import mixing
+from c3tf.method.kernels import dense
+from c3tf.method.kernels.dense import Wide
 from c3tf.nets import execution, parts
 from c3tf.training.rival import PseudoLabels, RivalTrainer, uniform
 from c3tf.training.trainer import Logs, compiled
@@ -61,11 +63,11 @@ class UniMatch(RivalTrainer):
         logs = {"supervised": supervised, "consistency": consistency}
         return self.report(loss, {**logs, "feature": feature, "strong": strong / 2}, weak)
 
-    def consistency(self, labels: PseudoLabels, logits: tf.Tensor) -> tf.Tensor:
+    def consistency(self, labels: PseudoLabels, logits: Wide) -> tf.Tensor:
         """Computes 1[max p_w >= tau] H(p_w, p), with hard labels, as the mean over valid pixels."""
-        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels.predicted, logits)
         confident = labels.confidence >= self.options.unimatch_threshold
-        return self.mean(cross_entropy, confident & labels.valid, labels.valid)
+        cross_entropy = dense.cross_entropy(logits, labels.predicted, confident & labels.valid)
+        return self.mean(cross_entropy, labels.valid)
 
     def weak_streams(self, batch: TwoViewBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns logits of h(g(x)), of p_w = h(g(x_w)) and of p_fp = h(P(g(x_w))).
@@ -86,8 +88,8 @@ class UniMatch(RivalTrainer):
         draws = uniform(seeds, [features.shape[-1]], _FEATURES + place)[:, None, None, :]
         return tf.where(draws < rate, tf.zeros_like(features), features / (1 - rate))
 
-    def strong_streams(self, batch: TwoViewBatch, masks: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Returns full-size logits of p_s1 = f(CutMix(x_s1)) and p_s2 = f(CutMix(x_s2))."""
+    def strong_streams(self, batch: TwoViewBatch, masks: list[tf.Tensor]) -> list[Wide]:
+        """Prepares full-size logits of p_s1 = f(CutMix(x_s1)) and p_s2 = f(CutMix(x_s2))."""
         views = batch.u_s, batch.u_s2
         mixed = [self.mix(view, mask) for view, mask in zip(views, masks, strict=True)]
         logits = self.run(self.student, tf.concat(mixed, axis=0))["logits"]

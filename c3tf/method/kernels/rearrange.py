@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from c3tf.method.kernels import dense
+from c3tf.method.kernels.dense import Wide
 from c3tf.method.kernels.resize import interpolation_matrix
 
 
@@ -55,8 +57,8 @@ def unmix_resized(
     height: int,
     width: int,
     align_corners: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resizes mixed maps bilinearly and takes them apart at the new size.
+) -> tuple[Wide, Wide]:
+    """Prepares resizing mixed maps bilinearly and taking them apart at the new size.
 
     Once the columns are resized, the rows of a result are rows of two kinds, those that cross the
     rectangle and those that do not, and the product that resizes the rows chooses between them.
@@ -71,29 +73,22 @@ def unmix_resized(
         align_corners: as for `resize.bilinear`.
 
     Returns:
-        `(N / 2, height, width, K)` twice.
+        Two times `N / 2` maps.
     """
-    number, low, _, channels = mixed.shape
     top, left, box_height, box_width = tf.unstack(boxes[:, None], axis=2)
     crosses = tf.cast(within(tf.range(height), top, box_height), mixed.dtype)[..., None]
-    inside = within(tf.repeat(tf.range(width), channels), left, box_width)[:, None]
-
-    columns = interpolation_matrix(mixed.shape[2], width, align_corners)
-    columns = tf.constant(columns, mixed.dtype)
-    wide = tf.reshape(tf.matmul(columns, mixed), [number, low, width * channels])
+    inside = within(tf.range(width), left, box_width)[:, None, None]
+    wide = dense.widen(mixed, width, align_corners)
 
     def rearranged(index: tf.Tensor) -> tf.Tensor:
         return _rearrange(wide, lambda: index, lambda: tf.math.invert_permutation(index))
 
     plain, other = rearranged(own), rearranged(partner)
     crossing = tf.where(inside, other, plain)
-    rows = tf.constant(interpolation_matrix(low, height, align_corners), mixed.dtype)
+    rows = tf.constant(interpolation_matrix(mixed.shape[1], height, align_corners), mixed.dtype)
     chosen = tf.concat([rows * (1 - crosses), rows * crosses], axis=2)
     kinds = tf.concat([plain, crossing], axis=1)
-    return tuple(
-        tf.reshape(tf.matmul(*half), [number // 2, height, width, channels])
-        for half in zip(tf.split(chosen, 2), tf.split(kinds, 2), strict=True)
-    )
+    return tuple(Wide(*half) for half in zip(tf.split(chosen, 2), tf.split(kinds, 2), strict=True))
 
 
 def _rearrange(
