@@ -56,7 +56,31 @@ class LayerwiseAdam(keras.optimizers.Adam):
             step = tf.cast(self.iterations + 1, learning_rate.dtype)
             seen = step - tf.cast(unseen, step.dtype)
             learning_rate *= self._correction(seen) / self._correction(step)
-        super().update_step(gradient, variable, learning_rate)
+        self._apply_adam(gradient, variable, index, learning_rate)
+
+    def _apply_adam(
+        self, gradient: tf.Tensor, variable: tf.Variable, index: int, learning_rate: tf.Tensor
+    ) -> None:
+        """Updates a variable and its moments in one pass, where Keras' own Adam makes a dozen."""
+        dtype = variable.dtype
+        step = tf.cast(self.iterations + 1, dtype)
+        # As Keras takes the powers: of decays that have been rounded to float32.
+        beta1_power, beta2_power = (
+            tf.pow(keras.ops.cast(beta, dtype), step) for beta in (self.beta_1, self.beta_2)
+        )
+        # Handles and not variables: each replica updates its own copies, by the same gradient.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=beta1_power,
+            beta2_power=beta2_power,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=tf.constant(self.beta_1, dtype),
+            beta2=tf.constant(self.beta_2, dtype),
+            epsilon=tf.constant(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
+        )
 
     def steps_not_taken(self) -> tf.Tensor | int:
         """Returns how many of the steps so far have changed nothing."""

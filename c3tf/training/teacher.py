@@ -23,7 +23,11 @@ def update(teacher: keras.Model, student: keras.Model, decay: tf.Tensor) -> None
     moving = {id(variable) for variable in changing_weights(student)}
     for target, source in zip(teacher.weights, student.weights, strict=True):
         if id(source) in moving:
-            target.assign_sub((1 - tf.cast(decay, target.dtype)) * (target - source))
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=target.value.handle,
+                alpha=1 - tf.cast(decay, target.dtype),
+                delta=tf.convert_to_tensor(target) - source,
+            )
 
 
 def changing_weights(network: keras.Model) -> list[keras.Variable]:
