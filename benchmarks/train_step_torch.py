@@ -113,7 +113,7 @@ class Step:
             loss.backward()
         with self._part("optimizer"):
             self.optimizer.step()
-        return {"supervised": float(supervised), "consistency": float(consistency)}
+        return {"supervised": supervised.item(), "consistency": consistency.item()}
 
     def parts(self) -> dict[str, float]:
         """Returns the least seconds of each part over a few steps."""
