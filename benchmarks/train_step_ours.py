@@ -14,13 +14,10 @@ sys.path.insert(0, str(REPOSITORY))
 from c3tf import labels  # noqa: E402
 from c3tf.config import Config  # noqa: E402
 from c3tf.data.batch import SemiBatch  # noqa: E402
+from c3tf.io import memory  # noqa: E402
 from c3tf.method import cutmix  # noqa: E402
 from c3tf.nets import backbones  # noqa: E402
-from c3tf.training import (  # noqa: E402
-    builder,
-    statistics,
-    teacher,
-)
+from c3tf.training import builder, statistics, teacher  # noqa: E402
 from c3tf.training.trainer import SemiSupervisedTrainer  # noqa: E402
 
 LABEL_MAPS = {label_map.num_classes: label_map for label_map in labels.LABEL_MAPS.values()}
@@ -100,6 +97,7 @@ def parts_of(model: SemiSupervisedTrainer, batch: SemiBatch) -> dict[str, float]
 def main() -> None:
     """Serves one case."""
     _, _, case, folder = sys.argv
+    memory.keep_freed()
     model = build(json.loads(case))
     save_weights(model, Path(folder) / "weights.npz")
     with np.load(Path(folder) / "batch.npz") as arrays:

@@ -13,7 +13,7 @@ from c3tf.evaluation import metrics
 from c3tf.evaluation.options import LABEL_SIZES, ORIGINAL, EvaluationOptions
 from c3tf.inference import test_time_flags
 from c3tf.inference.options import WEIGHTS
-from c3tf.io import json_files, writable
+from c3tf.io import json_files, memory, writable
 
 
 def define_flags() -> None:
@@ -76,6 +76,7 @@ def main() -> None:
         writable.check_file(values.output, replace=values.overwrite)
     if options.error_maps:
         writable.check_folder(options.error_maps, "--error_maps")
+    memory.keep_freed()
     from c3tf import models
     from c3tf.evaluation.split import evaluate_split
 

@@ -10,7 +10,7 @@ from absl import flags
 from c3tf import cli
 from c3tf.errors import UserError
 from c3tf.evaluation.options import EvaluationOptions
-from c3tf.io import files, json_files, run_files, writable
+from c3tf.io import files, json_files, memory, run_files, writable
 from c3tf.reporting import page
 from c3tf.reporting import tables as layout
 from c3tf.runs import run_dir
@@ -90,6 +90,7 @@ def _listing(made: Plan) -> str:
 
 def _train(made: Plan, output: str) -> dict[str, str]:
     """Trains what is missing; every run that ends shows in the tables at once."""
+    memory.keep_freed()
     from c3tf.experiment import Experiment
     from c3tf.training import distribution
 

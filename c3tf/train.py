@@ -7,7 +7,7 @@ import os
 
 from c3tf import cli
 from c3tf.config import absl_flags
-from c3tf.io import run_files
+from c3tf.io import memory, run_files
 
 # What people set first; the help shows these, `--helpfull` all.
 FIRST = (
@@ -28,6 +28,7 @@ def main() -> None:
     """Trains as the flags say and prints what came out."""
     config = absl_flags.from_flags()
     cli.need(data=config.data.data, output=config.training.output)
+    memory.keep_freed()
     from c3tf.experiment import Experiment
 
     trained = Experiment(config).train()

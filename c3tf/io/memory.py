@@ -1,5 +1,6 @@
-"""The memory that is left, and the refusal of what cannot fit."""
+"""The memory that is left, the refusal of what cannot fit, and what becomes of freed memory."""
 
+import ctypes
 import math
 import os
 
@@ -11,6 +12,34 @@ _CGROUP_FILES = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
+
+# glibc's names (malloc.h) for what these do, and values that keep it from giving memory back.
+_MALLOC = {
+    "M_TRIM_THRESHOLD": (-1, -1),
+    "M_TOP_PAD": (-2, 64 * 2**20),
+    "M_MMAP_MAX": (-4, 0),
+}
+
+
+def keep_freed() -> bool:
+    """Makes this process keep the memory of freed arrays for the next ones.
+
+    By default glibc gives large arrays back to the system when they are freed. A train step frees
+    and takes the same ones every time, and each page that comes back has to be cleared first, which
+    costs large temporaries up to four times their price. To be called before threads are started.
+
+    Returns:
+        Whether it does; not where another allocator than glibc's serves the process, or where the
+        user has set variables of it.
+    """
+    if any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ:
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return False
+    mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
+    return all(mallopt(*setting) == 1 for setting in _MALLOC.values())
 
 
 def available() -> float:
