@@ -19,6 +19,7 @@ DATA_COMMANDS = {
     "bdd100k": ("data_tools.bdd100k", "convert BDD100K"),
     "camvid": ("data_tools.camvid", "convert CamVid"),
     "folder": ("data_tools.folder", "convert your own images and masks"),
+    "polygons": ("data_tools.polygons", "draw masks from annotation tools' files"),
     "street_scenes": ("data_tools.street_scenes", "draw the street scenes of the demo"),
     "splits": ("data_tools.splits", "draw and list a labeled/unlabeled split"),
     "inspect": ("data_tools.inspect", "show on one page what a data set holds"),

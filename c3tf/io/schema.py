@@ -109,7 +109,8 @@ def listed(inner: Check, least: int = 0, most: int | None = None) -> Check:
         if not isinstance(value, list):
             raise _error(where, "a list", value)
         if len(value) < least or (most is not None and len(value) > most):
-            raise _error(f"{where}, {len(value)} entries,", f"of {least} to {most} entries", value)
+            allowed = f"of {least} to {most}" if most is not None else f"of at least {least}"
+            raise _error(f"{where}, {len(value)} entries,", f"{allowed} entries", value)
         for place, held in enumerate(value):
             inner(held, f"{where}[{place}]")
 

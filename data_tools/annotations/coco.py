@@ -1,0 +1,110 @@
+"""COCO's JSON for instances and stuff: polygons and run-length codes, one file for all images.
+
+The format is described at cocodataset.org/#format-data.
+"""
+
+import collections
+from collections.abc import Iterator
+from typing import Any
+
+from c3tf.io import json_files, schema
+from data_tools.annotations import runs
+from data_tools.annotations.shapes import (
+    AnnotationError,
+    Bitmap,
+    Drawing,
+    Polygon,
+    Shape,
+    points_of,
+    size_of,
+)
+
+_FILE = schema.record(
+    {
+        "images": schema.listed(
+            schema.record(
+                {"id": schema.anything, "file_name": schema.text},
+                {"height": schema.integer(), "width": schema.integer()},
+            )
+        ),
+        "annotations": schema.listed(
+            schema.record({"image_id": schema.anything, "category_id": schema.anything})
+        ),
+        "categories": schema.listed(schema.record({"id": schema.anything, "name": schema.text})),
+    }
+)
+
+
+def read(path: str) -> Iterator[Drawing]:
+    """Reads one drawing per image that has annotations.
+
+    Shapes are drawn in the order of the file. A crowd (`iscrowd`) is of its class like any other.
+
+    Raises:
+        UserError: the file cannot be read.
+        AnnotationError: it holds something else than the format's.
+    """
+    data = json_files.read(path, check=_FILE, error=AnnotationError)
+    names = {_key(entry["id"]): entry["name"] for entry in data["categories"]}
+    images = {_key(entry["id"]): entry for entry in data["images"]}
+    shapes: dict[Any, list[Shape]] = collections.defaultdict(list)
+    opened: dict[Any, collections.Counter] = collections.defaultdict(collections.Counter)
+    for place, entry in enumerate(data["annotations"]):
+        where = f"{path}, annotation {entry.get('id', place)}"
+        image, name = _key(entry["image_id"]), names.get(_key(entry["category_id"]))
+        if image not in images:
+            raise AnnotationError(f"{where} is of image {image!a}, which is not in the file.")
+        if name is None:
+            raise AnnotationError(
+                f"{where} is of category {entry['category_id']!a}, which is not in the file."
+            )
+        drawn = _shapes(entry.get("segmentation"), name, images[image], where)
+        shapes[image] += drawn
+        if not drawn:
+            opened[image]["box without a segmentation"] += 1
+    for image, entry in images.items():
+        if shapes[image] or opened[image]:
+            size = _size(entry, path)
+            yield Drawing(entry["file_name"], path, size, shapes[image], opened[image])
+
+
+def _key(value: Any) -> Any:
+    """Makes a key of an id, which some tools write as a number and some as text."""
+    return str(value)
+
+
+def _size(entry: dict[str, Any], path: str) -> tuple[int, int] | None:
+    if "height" not in entry or "width" not in entry:
+        return None
+    return size_of(entry["height"], entry["width"], f"{path}, image {entry['file_name']!a}")
+
+
+def _shapes(segmentation: Any, name: str, image: dict[str, Any], where: str) -> list[Shape]:
+    if isinstance(segmentation, list):
+        for outline in segmentation:
+            try:
+                schema.listed(schema.number())(outline, "segmentation")
+            except schema.SchemaError as error:
+                raise AnnotationError(f"{where}: {error}.") from error
+        return [Polygon(name, points_of(outline, where)) for outline in segmentation]
+    if segmentation is None:
+        return []
+    try:
+        schema.record({"counts": schema.anything, "size": schema.listed(schema.integer(), 2, 2)})(
+            segmentation, "segmentation"
+        )
+        counts = segmentation["counts"]
+        if not isinstance(counts, str):
+            schema.listed(schema.integer())(counts, "segmentation.counts")
+    except schema.SchemaError as error:
+        raise AnnotationError(f"{where}: {error}.") from error
+    size = size_of(*segmentation["size"], where)
+    noted = _size(image, where)
+    if noted not in (None, size):
+        raise AnnotationError(
+            f"{where}: its mask is of {size[1]} x {size[0]} pixels, its image of {noted[1]} x "
+            f"{noted[0]}."
+        )
+    if isinstance(counts, str):
+        counts = runs.counts_of_text(counts, where)
+    return [Bitmap(name, runs.pixels_of_counts(counts, *size, where))]

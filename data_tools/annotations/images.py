@@ -1,0 +1,99 @@
+"""The photos that annotations are of: found by name, with the size that they are drawn at."""
+
+import collections
+import io
+import unicodedata
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from c3tf.errors import DataError
+from c3tf.io import decoding, files, image_bytes, orientation
+from c3tf.io.image_bytes import ImageBytesError
+from data_tools.annotations.shapes import AnnotationError, Drawing
+from data_tools.conversion import listing
+from data_tools.conversion.images import TurnedError
+from data_tools.conversion.listing import Naming
+
+
+class Photos:
+    """A folder of photos, searched once."""
+
+    def __init__(self, folder: str, exif: str) -> None:
+        """Lists the photos.
+
+        Args:
+            folder: subfolders are searched too.
+            exif: what becomes of rotations that a camera notes, one of `orientation.RULES`.
+
+        Raises:
+            DataError: there are none.
+        """
+        root, _, last = files.absolute(folder).rstrip("/").rpartition("/")
+        found = listing.find_images(root or "/", last, naming=Naming(with_folders=True))
+        self._folder, self._exif = folder, exif
+        self.paths = sorted(path.removeprefix(f"{last}/") for path in found.named.values())
+        self._ends: dict[tuple[str, ...], list[str]] = collections.defaultdict(list)
+        self._whole: dict[tuple[str, ...], str] = {}
+        for path in self.paths:
+            for end in _ends(path):
+                self._ends[end].append(path)
+            self._whole[end] = path
+
+    def find(self, name: str) -> str | None:
+        """Finds the photo that an annotation names: one of both paths ends in the other.
+
+        Args:
+            name: a path or a file name; how it ends (.jpg) does not matter.
+
+        Returns:
+            The path below the folder; None where there is none.
+
+        Raises:
+            AnnotationError: several photos have that name.
+        """
+        *shorter, whole = _ends(name.replace("\\", "/"))
+        matching = self._ends.get(whole, [])
+        if len(matching) > 1:
+            raise AnnotationError(
+                f"{self._folder}: {' and '.join(matching[:2])} may both be {name!a}."
+            )
+        if matching:
+            return matching[0]
+        # The annotation may name folders above the photos'.
+        return next((self._whole[end] for end in reversed(shorter) if end in self._whole), None)
+
+    def size(self, path: str, drawing: Drawing) -> tuple[int, int]:
+        """Returns height and width of a mask for a photo.
+
+        Raises:
+            DataError: the photo cannot be read, notes a rotation that is refused, or is of another
+                size than the one that was drawn on.
+        """
+        whole = files.join(self._folder, path)
+        try:
+            encoded = decoding.read(whole)
+            header = image_bytes.check(encoded)
+            with Image.open(io.BytesIO(encoded)) as image:
+                turned = orientation.of(image, header)
+        except (OSError, ImageBytesError) as error:
+            raise DataError(f"{whole} {error}.") from error
+        if orientation.is_turned(turned) and self._exif == "refuse":
+            raise TurnedError(f"{whole} {orientation.refusal(turned)}.")
+        size = header.height, header.width
+        if self._exif == "apply" and orientation.swaps_sides(turned):
+            size = size[::-1]
+        if drawing.size not in (None, size):
+            raise AnnotationError(
+                f"{drawing.source}: {drawing.image!a} was drawn on as {drawing.size[1]} x "
+                f"{drawing.size[0]} pixels, and {whole} has {size[1]} x {size[0]}."
+            )
+        return size
+
+
+def _ends(path: str) -> Sequence[tuple[str, ...]]:
+    """Returns the last part of a path without its ending, the last two, and so on."""
+    normal = PurePosixPath(unicodedata.normalize("NFC", path))
+    parts = (*normal.parts[:-1], normal.stem)
+    return [parts[-count:] for count in range(1, len(parts) + 1)]

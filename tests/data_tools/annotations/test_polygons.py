@@ -1,0 +1,157 @@
+"""The command that draws masks: photos and annotations matched, classes, what is left."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from c3tf.errors import DataError
+from data_tools import folder, polygons
+from data_tools.annotations.images import Photos
+from data_tools.annotations.shapes import AnnotationError
+from data_tools.conversion import convert, images, label_map_file
+from data_tools.conversion.example import ConversionOptions
+from data_tools.conversion.runners import LocalRunner
+
+CLASSES = {
+    "classes": [
+        {"name": "road", "id": 1, "color": "#804080"},
+        {"name": "car", "id": 4, "color": "#00008e"},
+    ],
+    "ignore": {"ids": [0]},
+}
+SQUARE = [[1, 1], [4, 1], [4, 3], [1, 3]]
+
+
+def photo(path, size=(6, 8), orientation=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.effect_noise(size[::-1], 90).convert("RGB").save(path, exif=exif)
+
+
+def annotate(root, name, *shapes, size=(6, 8)):
+    held = [{"label": "car", "points": SQUARE, "shape_type": "polygon", **s} for s in shapes]
+    data = {"imagePath": f"{name}.jpg", "shapes": held}
+    data |= {"imageHeight": size[0], "imageWidth": size[1]}
+    root.mkdir(exist_ok=True)
+    (root / f"{name}.json").write_text(json.dumps(data))
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "classes.json").write_text(json.dumps(CLASSES))
+    for name in ("a", "b", "c"):
+        photo(tmp_path / "photos" / f"{name}.jpg")
+    return tmp_path
+
+
+def draw(root, exif="refuse", kind="labelme", annotations="drawn", **pen):
+    held = polygons.Pen(label_map_file.read(str(root / "classes.json")), **pen)
+    photos = Photos(str(root / "photos"), exif)
+    return polygons.draw(kind, str(root / annotations), photos, held, str(root / "out"))
+
+
+def test_masks_are_drawn_and_convert(root):
+    annotate(root / "drawn", "a", {"label": "road", "points": [[0, 0], [7, 0], [7, 5]]}, {})
+    annotate(root / "drawn", "b", {"label": "sky"}, {"points": [[2, 2]], "shape_type": "point"})
+    annotate(root / "drawn", "elsewhere", {})
+    drawn = draw(root, ignored=["sky"], skip_open=True)
+    assert (drawn.masks, drawn.missing, drawn.without) == (2, ["elsewhere.jpg"], 1)
+    assert (dict(drawn.shapes), dict(drawn.open_shapes)) == (
+        {"road": 1, "car": 1, "sky": 1}, {"point": 1},
+    )  # fmt: skip
+    mask = images.read_ids(str(root / "out/masks/a.png"))
+    assert (mask[1:4, 1:5] == 4).all()
+    assert mask[0].tolist() == [1] * 8
+    assert mask[5].tolist() == [0] * 7 + [1]
+    assert not images.read_ids(str(root / "out/masks/b.png")).any()
+    # What came out is what the converter of folders takes.
+    described = label_map_file.read(str(root / "out/label_map.json"))
+    assert described.label_map.raw_ids == (1, 4)
+    annotate(root / "drawn", "b", {})
+    annotate(root / "drawn", "c", {})
+    (root / "out").rename(root / "first")
+    draw(root, ignored=["sky"], skip_open=True)
+    found = folder.discover(
+        str(root / "photos"), str(root / "out/masks"), folder.Validation(fraction=0.4)
+    )
+    options = ConversionOptions("own", described.label_map, "raw", image_format="png")
+    convert.convert(found, str(root / "data"), options, converter="tests", runner=LocalRunner(1))
+
+
+def test_background_is_a_class_and_the_ids_of_no_class_are_free(root):
+    annotate(root / "drawn", "a", {})
+    annotate(root / "drawn", "b")
+    draw(root, background="road")
+    mask = images.read_ids(str(root / "out/masks/a.png"))
+    assert sorted(np.unique(mask)) == [1, 4]
+    assert (images.read_ids(str(root / "out/masks/b.png")) == 1).all()
+    text = json.dumps({"classes": [{**CLASSES["classes"][0], "id": 255}]})
+    (root / "classes.json").write_text(text)
+    assert polygons.Pen(label_map_file.read(str(root / "classes.json"))).no_class == 254
+
+
+@pytest.mark.parametrize(
+    ("shapes", "pen", "said"),
+    [
+        ([{"label": "tree"}], {}, r"a\.json: 'a\.jpg' has a shape of 'tree', which is no class"),
+        ([{"shape_type": "line"}], {}, r"a\.json: 'a\.jpg' has 1 x line.* --skip_open"),
+        ([], {}, "nothing was drawn on any photo"),
+        ([{}], {"background": "grass"}, "`--background` must be a class"),
+        ([{}], {"ignored": ["car"]}, "names 'car', which is a class"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_and_leaves_nothing(root, shapes, pen, said):
+    annotate(root / "drawn", "a", *shapes)
+    before = sorted(path.name for path in root.iterdir())
+    with pytest.raises(DataError, match=said):
+        draw(root, **pen)
+    assert sorted(path.name for path in root.iterdir()) == before
+
+
+def test_sizes_and_rotations_are_those_of_the_photos(root):
+    annotate(root / "drawn", "a", {}, size=(7, 8))
+    with pytest.raises(AnnotationError, match=r"drawn on as 8 x 7 pixels, and .*a\.jpg has 8 x 6"):
+        draw(root)
+    photo(root / "photos/a.jpg", orientation=6)
+    annotate(root / "drawn", "a", {}, size=(8, 6))
+    with pytest.raises(images.TurnedError, match="--exif=apply"):
+        draw(root)
+    with pytest.raises(AnnotationError, match="drawn on as 6 x 8"):
+        draw(root, exif="ignore")
+    draw(root, exif="apply")
+    assert images.read_ids(str(root / "out/masks/a.png")).shape == (8, 6)
+
+
+def test_photos_are_found_by_as_much_of_the_path_as_both_have(tmp_path):
+    for path in ("one/0.jpg", "two/0.jpg", "two/1.jpg"):
+        photo(tmp_path / path)
+    photos = Photos(str(tmp_path), "refuse")
+    assert photos.find("two/0.png") == "two/0.jpg"
+    assert photos.find("set\\two\\0.jpg") == "two/0.jpg"
+    assert photos.find("1.jpg") == "two/1.jpg"
+    # Neither of the two that are there.
+    assert photos.find("three/0.jpg") is None
+    with pytest.raises(AnnotationError, match=r"one/0\.jpg and two/0\.jpg may both be '0\.jpg'"):
+        photos.find("0.jpg")
+
+
+def test_two_files_of_one_photo_are_refused(root):
+    annotate(root / "drawn", "a", {})
+    text = (root / "drawn/a.json").read_text()
+    (root / "drawn/again.json").write_text(text)
+    with pytest.raises(AnnotationError, match=r"a\.jpg was drawn on in .*a\.json as well"):
+        draw(root)
+    (root / "empty").mkdir()
+    with pytest.raises(DataError, match=r"holds no labelme file \(\*\.json\)"):
+        draw(root, annotations="empty")
+
+
+def test_a_photo_that_is_none_is_named(root):
+    annotate(root / "drawn", "a", {})
+    (root / "photos/a.jpg").write_bytes(io.BytesIO(b"\xff\xd8\xff none").getvalue())
+    with pytest.raises(DataError, match=r"a\.jpg .*"):
+        draw(root)
