@@ -156,8 +156,10 @@ def unmix_resized(
         The parts of the labeled and of the unlabeled images, B each, yet to be made.
     """
     if plan is None:
-        parts = tf.split(mixed, 2, axis=0)
-        return tuple(dense.resized(part, height, width, align_corners) for part in parts)
+        labeled, unlabeled = (
+            dense.resized(part, height, width, align_corners) for part in tf.split(mixed, 2, axis=0)
+        )
+        return labeled, unlabeled
     return rearrange.unmix_resized(mixed, *_mixed_rows(plan), height, width, align_corners)
 
 

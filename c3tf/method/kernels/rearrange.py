@@ -88,7 +88,8 @@ def unmix_resized(
     rows = tf.constant(interpolation_matrix(mixed.shape[1], height, align_corners), mixed.dtype)
     chosen = tf.concat([rows * (1 - crosses), rows * crosses], axis=2)
     kinds = tf.concat([plain, crossing], axis=1)
-    return tuple(Wide(*half) for half in zip(tf.split(chosen, 2), tf.split(kinds, 2), strict=True))
+    (first_rows, second_rows), (first, second) = tf.split(chosen, 2), tf.split(kinds, 2)
+    return Wide(first_rows, first), Wide(second_rows, second)
 
 
 def _rearrange(
