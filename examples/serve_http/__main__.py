@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from serve_http.limits import Limits
+from serve_http.orientation import RULES as EXIF_RULES
 
 # Of the kernel, for each connection; what a client does not read beyond it is the server's.
 _SEND_BUFFER_BYTES = 256 * 1024
@@ -21,10 +22,16 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="folder of a SavedModel of c3tf.export")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
     parser.add_argument("--port", type=int, default=8080, help="port to listen at")
+    parser.add_argument(
+        "--exif",
+        choices=EXIF_RULES,
+        default=EXIF_RULES[0],
+        help="what becomes of images whose metadata (EXIF) say that they are to be turned",
+    )
     for field in dataclasses.fields(Limits):
         parser.add_argument(f"--{field.name}", type=field.type, default=field.default)
     values = vars(parser.parse_args())
-    model, host, port = (values.pop(name) for name in ("model", "host", "port"))
+    model, host, port, exif = (values.pop(name) for name in ("model", "host", "port", "exif"))
     for needed in ("saved_model.pb", "model_card.json"):
         if not (Path(model) / needed).is_file():
             parser.error(f"--model must be a SavedModel of c3tf.export; {model} has no {needed}")
@@ -36,7 +43,7 @@ def main() -> int:
         listener = _listen(host, port)
     except (ValueError, OSError, OverflowError) as error:
         parser.error(str(error))
-    _serve(model, limits, listener)
+    _serve(model, limits, listener, exif)
     # TensorFlow cannot be stopped while it computes what nobody waits for any more.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -62,7 +69,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(model: str, limits: Limits, listener: socket.socket) -> None:
+def _serve(model: str, limits: Limits, listener: socket.socket, exif: str) -> None:
     # These import TensorFlow, which a wrong command line need not wait for.
     import uvicorn
 
@@ -71,7 +78,7 @@ def _serve(model: str, limits: Limits, listener: socket.socket) -> None:
 
     metrics = Metrics()
     config = uvicorn.Config(
-        app.create(model, limits, metrics),
+        app.create(model, limits, metrics, exif),
         loop="asyncio",
         http=connections.bounded(limits, metrics),
         ws="none",

@@ -22,18 +22,19 @@ from serve_http.segmenter import Segmenter
 _Result = TypeVar("_Result")
 
 
-def create(model: str, limits: Limits, metrics: Metrics) -> Starlette:
+def create(model: str, limits: Limits, metrics: Metrics, exif: str) -> Starlette:
     """Makes the application.
 
     Args:
         model: folder of a SavedModel.
         limits: what it accepts.
         metrics: where it counts.
+        exif: what becomes of rotations that images' metadata note, one of `orientation.RULES`.
 
     Returns:
         An ASGI application; it begins to load the model when the server starts it.
     """
-    handlers = _Handlers(Segmenter(model, limits, metrics), limits, metrics)
+    handlers = _Handlers(Segmenter(model, limits, metrics, exif), limits, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

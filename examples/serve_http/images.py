@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from serve_http import orientation
 from serve_http.limits import Limits, RefusedError
 
 TYPES = ("image/jpeg", "image/png")
@@ -53,12 +54,16 @@ def parse_batch(body: bytes, limits: Limits) -> list[bytes]:
         raise bad from error
 
 
-def check(images: Sequence[bytes], limits: Limits) -> None:
+def check(images: Sequence[bytes], limits: Limits, exif: str) -> list[int]:
     """Refuses images that are no JPEG or PNG, too large together, or of different sizes.
 
     Args:
         images: encoded images.
         limits: allowed number of images and pixels.
+        exif: what becomes of rotations that metadata note, one of `orientation.RULES`.
+
+    Returns:
+        The orientation that each is to be turned from, 1 where it stays as it is.
 
     Raises:
         RefusedError: with status 400 or 413.
@@ -79,12 +84,45 @@ def check(images: Sequence[bytes], limits: Limits) -> None:
             "too_many_pixels",
             f"A request holds at most {limits.pixels} pixels. Received: {pixels}",
         )
-    if len(set(sizes)) > 1:
+    found = [_orientation(data, exif) for data in images]
+    turned = [
+        size[::-1] if orientation.swaps_sides(one) else size
+        for size, one in zip(sizes, found, strict=True)
+    ]
+    if len(set(turned)) > 1:
         raise RefusedError(
             400,
             "different_sizes",
-            f"The images of a request must be of one size. Received (width, height): {sizes}",
+            f"The images of a request must be of one size. Received (width, height): {turned}",
         )
+    return found
+
+
+def upright(images: Sequence[bytes], orientations: Sequence[int]) -> np.ndarray:
+    """Decodes images, as the SavedModel does it, and turns them.
+
+    Returns:
+        `(B, H, W, 3)` uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: one cannot be decoded.
+    """
+    decoded = (
+        tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+        for data in images
+    )
+    return np.stack(
+        [orientation.apply(image, one) for image, one in zip(decoded, orientations, strict=True)]
+    )
+
+
+def _orientation(data: bytes, exif: str) -> int:
+    if exif == "ignore":
+        return orientation.UPRIGHT
+    noted = orientation.noted(data)
+    if exif == "refuse" and noted != orientation.UPRIGHT:
+        raise orientation.refusal(noted)
+    return noted
 
 
 def _in_cells(side: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from serve_http import images, operations
+from serve_http import images, operations, orientation
 from serve_http.limits import Limits, busy
 from serve_http.metrics import Metrics
 
@@ -29,8 +29,9 @@ class Segmenter:
     other and hold twice the memory.
     """
 
-    def __init__(self, model: str, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, model: str, limits: Limits, metrics: Metrics, exif: str) -> None:
         self._path, self._limits, self._metrics = Path(model), limits, metrics
+        self._exif = exif
         self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="segmenter")
         self._pending = 0
         self._module: Any = None
@@ -101,9 +102,14 @@ class Segmenter:
         Raises:
             RefusedError: the images are unfit.
         """
-        images.check(encoded, self._limits)
+        orientations = images.check(encoded, self._limits, self._exif)
+        signatures = self._module.signatures
         try:
-            answer = self._module.signatures["image_bytes"](image_bytes=tf.constant(encoded))
+            if any(one != orientation.UPRIGHT for one in orientations):
+                upright = tf.constant(images.upright(encoded, orientations))
+                answer = signatures["serving_default"](images=upright)
+            else:
+                answer = signatures["image_bytes"](image_bytes=tf.constant(encoded))
         except tf.errors.InvalidArgumentError as error:
             raise images.unreadable() from error
         return answer["class_map"].numpy()

@@ -1,6 +1,7 @@
 """The HTTP example: right answers to good requests, refusals of all others, flat memory."""
 
 import concurrent.futures
+import importlib
 import json
 import random
 import shutil
@@ -18,7 +19,10 @@ import tensorflow as tf
 
 import hostile_http
 import http_server
+import image_files
 import tiny_network
+from c3tf.inference import reading
+from c3tf.inference.image_files import Input
 from c3tf.serving import saved_model
 
 REQUESTS, CLIENTS, BODY_BYTES = 500, 8, 200_000
@@ -114,6 +118,38 @@ def test_it_says_what_it_serves(server):
     }
 
 
+@pytest.mark.parametrize("exif", ["refuse", "apply", "ignore"])
+def test_an_image_that_notes_a_rotation_is_read_as_predict_reads_it(
+    model, repository, tmp_path, monkeypatch, exif
+):
+    monkeypatch.syspath_prepend(repository / "examples")
+    limits, metrics, segmenter = (
+        importlib.import_module(f"serve_http.{name}") for name in ("limits", "metrics", "segmenter")
+    )
+    served = segmenter.Segmenter(str(model), limits.Limits(), metrics.Metrics(), exif)
+    served._load()
+    pixels = tiny_network.noise(3, 33, 47)
+    files = [image_files.turned(pixels, kind, 6) for kind in ("JPEG", "PNG")]
+    (tmp_path / "image").write_bytes(files[0])
+    (loaded,) = next(reading.batches([Input(tmp_path / "image", "image")], 1, exif=exif))
+    if exif == "refuse":
+        assert "EXIF orientation 6" in loaded.problem
+        with pytest.raises(limits.RefusedError, match="EXIF orientation 6"):
+            served.class_maps(files)
+        return
+    by_predict = tf.saved_model.load(str(model)).signatures["serving_default"]
+    wanted = by_predict(images=tf.constant(loaded.image[None]))["class_map"].numpy()
+    np.testing.assert_array_equal(served.class_maps(files[:1]), wanted)
+    sides = (47, 33) if exif == "apply" else (33, 47)
+    assert wanted.shape[1:] == sides
+    upright = image_files.encode(np.zeros((*sides, 3), np.uint8), "PNG")
+    assert served.class_maps([*files, upright]).shape == (3, *sides)
+    with pytest.raises(limits.RefusedError, match="must be of one size"):
+        served.class_maps(
+            [files[0], image_files.encode(np.zeros((*sides[::-1], 3), np.uint8), "PNG")]
+        )
+
+
 def test_more_than_it_can_do_is_refused_with_a_time_to_come_back(server, expected):
     _, port, _ = server
     case = max(hostile_http.good_cases(), key=lambda case: sum(map(len, case.images)))
@@ -175,6 +211,7 @@ def test_a_model_that_cannot_be_loaded_is_told_by_health(model, repository, tmp_
     ("arguments", "message"),
     [
         (["--model=nowhere"], "nowhere has no saved_model.pb"),
+        (["--exif=up"], "argument --exif: invalid choice: 'up'"),
         (["--batch=0"], "`batch` must be positive"),
         (["--header_seconds=-1"], "`header_seconds` must be positive"),
         (["--write_seconds=inf"], "`write_seconds` must be positive"),

@@ -352,7 +352,7 @@ def test_dropped_work_is_forgotten_while_that_before_it_is_computed(repository, 
     limits, metrics, segmenter = (
         importlib.import_module(f"serve_http.{name}") for name in ("limits", "metrics", "segmenter")
     )
-    model = segmenter.Segmenter("nowhere", limits.Limits(queue=1), metrics.Metrics())
+    model = segmenter.Segmenter("nowhere", limits.Limits(queue=1), metrics.Metrics(), "refuse")
     monkeypatch.setattr(segmenter.Segmenter, "ready", True)
     computing = threading.Event()
 

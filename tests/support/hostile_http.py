@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+import image_files
 import tiny_network
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -168,6 +169,7 @@ def bad_cases(body_bytes):
         "markers": (b"\xff\xd8" + b"\xff\xe0\0\2" * (body_bytes // 5), 400),
         "scans": (scans(64, 96, body_bytes // 12), 413),
         "16 bits": (png(64, 96, bits=16), 400),
+        "turned": (image_files.turned(image, "jpeg", 6), 400),
         "too many bytes": (bytes(body_bytes + 1), 413),
     }
     cases = [
