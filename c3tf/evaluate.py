@@ -24,6 +24,9 @@ def define_flags() -> None:
     flags.DEFINE_string("data", None, "Folder of a data set that a converter made.", required=True)
     flags.DEFINE_string("split", "val", "Split of the data set; all its images need labels.")
     flags.DEFINE_enum("weights", None, WEIGHTS, "Which network of a checkpoint [student].")
+    flags.DEFINE_string(
+        "label_map", None, "Classes (label_map.json) of a SavedModel without a model card."
+    )
     flags.DEFINE_integer(
         "batch_size", 1, "Images at once; more than one needs images of one size.", lower_bound=1
     )
@@ -81,7 +84,10 @@ def main() -> None:
     from c3tf.evaluation.split import evaluate_split
 
     result = evaluate_split(
-        lambda: models.open_model(values.model, values.weights), values.data, values.split, options
+        lambda: models.open_model(values.model, values.weights, values.label_map),
+        values.data,
+        values.split,
+        options,
     )
     rule = values.averaging
     if values.output:

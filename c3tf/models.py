@@ -19,7 +19,7 @@ from c3tf.inference.networks import Predictor
 from c3tf.inference.options import WEIGHTS, InferenceOptions
 from c3tf.io import json_files, leftovers, run_files, writable
 from c3tf.labels import LabelMap
-from c3tf.serving import model_card, saved_model
+from c3tf.serving import model_card, saved_model, without_card
 from c3tf.serving.options import SAVED_MODEL, ExportOptions
 
 
@@ -151,17 +151,20 @@ def load(path: str | os.PathLike, weights: str | None = None) -> TrainedModel:
     return TrainedModel(path, weights)
 
 
-def open_model(path: str | os.PathLike, weights: str | None = None) -> InferenceModel:
+def open_model(
+    path: str | os.PathLike, weights: str | None = None, label_map: str | None = None
+) -> InferenceModel:
     """Opens a run's folder, a checkpoint or a SavedModel.
 
     Args:
         path: what to open.
         weights: one of `WEIGHTS`, for runs and checkpoints only; the student when absent.
+        label_map: file that says what the classes are, for a SavedModel without a card only.
 
     Raises:
         UserError: there is nothing at `path`, it is something else, it holds several runs, it
-            cannot be read, it was exported in other formats alone, or `weights` is named for a
-            SavedModel, which holds one network.
+            cannot be read, it was exported in other formats alone, `weights` is named for a
+            SavedModel, which holds one network, or `label_map` for what says so itself.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
@@ -174,14 +177,12 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> Inference
                 f"`--weights` chooses within a checkpoint, but {path} is a SavedModel, which "
                 f"holds one network. Received: --weights={weights}"
             )
-        served = saved_model.load(path)
-        source = {
-            "model": path,
-            "kind": "saved_model",
-            "sha256": model_card.digest(served.card),
-            "exported_from": served.card["source"],
-        }
-        return InferenceModel(served.predict, served.probabilities, served.label_map, source)
+        return _open_saved_model(path, label_map)
+    if label_map is not None:
+        raise UserError(
+            "`--label_map` is for a SavedModel without a model card. "
+            f"Received: --label_map={label_map}, and {path} is no SavedModel"
+        )
     if os.path.isfile(os.path.join(path, saved_model.MODEL_CARD_FILE)):
         raise UserError(
             f"{path} was exported without a SavedModel. Export it again with "
@@ -207,6 +208,20 @@ def open_model(path: str | os.PathLike, weights: str | None = None) -> Inference
         source,
         loaded.thresholds,
     )
+
+
+def _open_saved_model(path: str, label_map: str | None) -> InferenceModel:
+    if label_map is None:
+        served = saved_model.load(path)
+        facts = {
+            "sha256": model_card.digest(served.card),
+            "exported_from": served.card["source"],
+        }
+    else:
+        served = without_card.load(path, label_map)
+        facts = {"sha256": served.card["sha256"]}
+    source = {"model": path, "kind": "saved_model", **facts}
+    return InferenceModel(served.predict, served.probabilities, served.label_map, source)
 
 
 def export(

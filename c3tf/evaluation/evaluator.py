@@ -310,12 +310,12 @@ def _read(dataset: Iterable) -> Iterator[dict[str, tf.Tensor]]:
         except StopIteration:
             return
         except tf.errors.OpError as error:
-            advice = ""
+            advice = "`python -m data_tools.verify --data=...` names what is wrong."
             if any(said in error.message for said in _MIXED_SIZES):
-                advice = ". Its images or labels have several sizes: use --batch_size=1"
+                # Nothing is wrong with it.
+                advice = "Its images or labels have several sizes: use --batch_size=1."
             raise EvaluationError(
-                f"The data set cannot be read after {last}: {_reason(error)}{advice}. "
-                "`python -m data_tools.verify --data=...` names what is wrong."
+                f"The data set cannot be read after {last}: {_reason(error)}. {advice}"
             ) from error
         last = record.decode_name(np.asarray(batch["name"])[-1])
         yield batch

@@ -1,16 +1,20 @@
 """The operations that an exported SavedModel may consist of: arithmetic on images and weights.
 
 A SavedModel is a program, and TensorFlow runs whatever it says: some operations read and write
-files, call back into Python, or open connections. This module reads the graph, without loading it,
-and refuses every operation that our exports do not contain.
+files, call back into Python, or open connections. This module reads the graph, before it is loaded,
+and refuses every operation that neither our exports contain nor what Keras exports of a
+`model.keras` that was trained further.
 
 It needs TensorFlow alone; `examples/serve_http` holds a copy, which a test keeps equal.
 """
 
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
@@ -20,22 +24,25 @@ GRAPH_FILE = "saved_model.pb"
 # The graph of ResNet-101 has 5 MB; weights are not in it.
 MOST_GRAPH_BYTES = 256 << 20
 
-# What the four signatures of an export consist of. None reaches outside the process.
+# What the signatures of exports consist of. None reaches outside the process.
 COMPUTING = frozenset(
     (
         "AddV2",
         "All",
         "ArgMax",
         "Assert",
+        "AvgPool",
         "BatchToSpaceND",
         "BiasAdd",
         "Cast",
+        "ConcatV2",
         "Const",
         "Conv2D",
         "DecodeJpeg",
         "DepthwiseConv2dNative",
         "EnsureShape",
         "Equal",
+        "ExpandDims",
         "FloorDiv",
         "FloorMod",
         "GatherV2",
@@ -69,6 +76,7 @@ COMPUTING = frozenset(
         "TensorListReserve",
         "TensorListSetItem",
         "TensorListStack",
+        "Tile",
         "While",
     )
 )
@@ -92,19 +100,57 @@ _SAVING = frozenset(
 _NOTES = frozenset(("_construction_context", "_input_shapes"))
 # Types of constants that are more than numbers and text.
 _HANDLES = frozenset((types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT))
-# What stands outside of functions: the weights, and calls.
+# What stands outside of functions: the weights, their first values, and calls.
 _OUTSIDE = frozenset(
-    ("Const", "NoOp", "Placeholder", "ReadVariableOp", "StatefulPartitionedCall", "VarHandleOp")
+    (
+        "AssignVariableOp",
+        "Const",
+        "NoOp",
+        "Placeholder",
+        "ReadVariableOp",
+        "StatefulPartitionedCall",
+        "VarHandleOp",
+        "VarIsInitializedOp",
+    )
 )
-_OBJECTS = frozenset(("bare_concrete_function", "user_object", "variable"))
+_OBJECTS = frozenset(("bare_concrete_function", "function", "user_object", "variable"))
 # Kinds of Python objects that TensorFlow makes anew; others could be registered by a library.
-_CONTAINERS = frozenset(("_generic_user_object", "signature_map", "trackable_dict_wrapper"))
+_CONTAINERS = frozenset(
+    (
+        "_generic_user_object",
+        "signature_map",
+        "trackable_dict_wrapper",
+        "trackable_list_wrapper",
+    )
+)
 # Other forms of a graph, which some versions of TensorFlow may prefer.
 _OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")
+# What TensorFlow takes for a pattern of names, when it looks for the weights.
+_PATTERN = frozenset("*?[]{}\\")
 
 
 class OperationError(ValueError):
     """A SavedModel may do more than exported ones do; the message names what."""
+
+
+def load(folder: str | os.PathLike) -> Any:
+    """Loads the SavedModel in a folder, after checking it.
+
+    Returns:
+        What `tf.saved_model.load` returns.
+
+    Raises:
+        OperationError: as `check` says.
+        OSError: it cannot be read.
+        tf.errors.OpError: TensorFlow cannot load it.
+    """
+    check(folder)
+    if not _PATTERN & set(os.fspath(folder)):
+        return tf.saved_model.load(os.fspath(folder))
+    with tempfile.TemporaryDirectory(prefix="c3tf-") as beside:
+        plain = os.path.join(beside, "model")
+        os.symlink(os.path.abspath(folder), plain)
+        return tf.saved_model.load(plain)
 
 
 def check(folder: str | os.PathLike) -> None:
@@ -164,6 +210,9 @@ def _check_functions(graph: MetaGraphDef) -> None:
         for item in graph.object_graph_def.nodes
         if item.HasField("bare_concrete_function")
     }
+    for item in graph.object_graph_def.nodes:
+        if item.HasField("function"):
+            called |= set(item.function.concrete_functions)
     for name, body in bodies.items():
         _check_listed(body, COMPUTING | _SAVING, name)
         called |= _called(body)

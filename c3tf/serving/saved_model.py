@@ -143,11 +143,15 @@ def load(path: str | os.PathLike) -> ServedModel:
     path = Path(path)
     if not is_saved_model(path):
         raise ServingError(f"{path} is no SavedModel: it holds no {operations.GRAPH_FILE}.")
+    if not (path / MODEL_CARD_FILE).exists():
+        raise ServingError(
+            f"SavedModel {path} holds no {MODEL_CARD_FILE}. Where Keras exported it of a trained "
+            f"`model.keras`, `python -m c3tf.evaluate --label_map={LABEL_MAP_FILE}` measures it."
+        )
     try:
         card = model_card.read(path)
         label_map = LabelMap.from_json(json_files.read(path / LABEL_MAP_FILE))
-        operations.check(path)
-        module = tf.saved_model.load(str(path))
+        module = operations.load(path)
     except operations.OperationError as error:
         raise ServingError(
             f"SavedModel {path} is not loaded: {error}. A SavedModel is a program; only what "

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from c3tf.labels import IGNORE, LabelMap
+from c3tf.visualization import lettering
 
 # What people read where a pixel is `IGNORE`.
 NO_LABEL = "no label"
@@ -14,7 +15,7 @@ _INK = (25, 25, 25)
 _RIGHT = (205, 205, 205)
 _WRONG = (215, 25, 28)
 _GAP = 8
-_FONT_SIZE = 14
+_FONT_SIZE = lettering.FONT_SIZE
 _LINE = _FONT_SIZE + 8
 
 
@@ -114,14 +115,14 @@ def sheet(
     canvas = Image.new("RGB", (width, height + (key.height if key else 0)), _BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     for column, title in enumerate(column_titles):
-        _text(draw, (_GAP + column * (cell_width + _GAP), _GAP), title, cell_width)
+        lettering.write(draw, (_GAP + column * (cell_width + _GAP), _GAP), title, cell_width, _INK)
     top = _GAP + _LINE
     for index, (row, row_height) in enumerate(zip(grid, heights, strict=True)):
         texts = captions[index] if captions else ()
         for column, text in enumerate(texts):
             free = next((c for c in range(column + 1, len(texts)) if texts[c]), len(texts))
             room = (free - column) * (cell_width + _GAP) - _GAP
-            _text(draw, (_GAP + column * (cell_width + _GAP), top), text, room)
+            lettering.write(draw, (_GAP + column * (cell_width + _GAP), top), text, room, _INK)
         for column, picture in enumerate(row):
             if picture is None:
                 continue
@@ -145,10 +146,9 @@ def legend(label_map: LabelMap, width: int, overlaid: bool = False) -> Image.Ima
     Returns:
         An RGB Pillow image of that width.
     """
-    font = _font()
     side = _FONT_SIZE
     named = legend_entries(label_map, overlaid)
-    name_width = max(int(font.getlength(name)) + 1 for name, _ in named)
+    name_width = max(lettering.width(name) for name, _ in named)
     name_width = min(name_width, width - 2 * _GAP - side - 6)
     entry = side + 6 + name_width
     columns = max(1, (width - _GAP) // (entry + 2 * _GAP))
@@ -159,7 +159,7 @@ def legend(label_map: LabelMap, width: int, overlaid: bool = False) -> Image.Ima
         line, column = divmod(index, columns)
         left, top = _GAP + column * (entry + 2 * _GAP), line * _LINE
         draw.rectangle((left, top, left + side, top + side), fill=color, outline=_INK)
-        _text(draw, (left + side + 6, top), name, name_width)
+        lettering.write(draw, (left + side + 6, top), name, name_width, _INK)
     return image
 
 
@@ -207,19 +207,6 @@ def _scaled(picture: np.ndarray, side: int) -> Image.Image:
     # Averaging keeps thin objects in sight when a picture shrinks; growing invents no colours.
     resample = Image.Resampling.BOX if side < max(image.size) else Image.Resampling.NEAREST
     return image.resize(size, resample)
-
-
-def _text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int) -> None:
-    """Writes one line, cut to `width` pixels with an ellipsis."""
-    font = _font()
-    cut = text
-    while cut and font.getlength(cut + ("" if cut == text else "...")) > width:
-        cut = cut[:-1]
-    draw.text(at, cut if cut == text else cut + "...", fill=_INK, font=font)
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=_FONT_SIZE)
 
 
 def _ids(values: np.ndarray, name: str) -> np.ndarray:

@@ -31,6 +31,10 @@ _NOT_STARTED = (
     '--num_workers. Or a program of your own calls this without `if __name__ == "__main__":`, '
     "which starting processes needs."
 )
+_NO_MEMORY_TO_SHARE = (
+    "Worker processes cannot be started: they need memory that processes share (/dev/shm), and the "
+    "system gives none ({reason}). Use --num_workers=1, or make /dev/shm writable."
+)
 # Options of glibc's `mallopt` and our values in bytes. Arrays below the first come from memory that
 # the process keeps, of which up to the second may lie idle.
 _M_MMAP_THRESHOLD, _OWN_PAGES = -3, 32 << 20
@@ -44,7 +48,11 @@ def available_cores() -> int:
 
 @contextlib.contextmanager
 def pool(num_workers: int) -> Iterator["Mapper"]:
-    """Opens a mapper over `num_workers` processes; 1 works in this process, 0 uses all cores."""
+    """Opens a mapper over `num_workers` processes; 1 works in this process, 0 uses all cores.
+
+    Raises:
+        DataError: the system lets no processes work together.
+    """
     if num_workers < 0:
         raise ValueError(f"`num_workers` must be 0 or more. Received: num_workers={num_workers}")
     count = num_workers or available_cores()
@@ -52,7 +60,11 @@ def pool(num_workers: int) -> Iterator["Mapper"]:
         yield Mapper(None, 1)
         return
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+    try:
+        executor = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+    except (OSError, ImportError) as error:
+        # Python makes locks of it, or says on import that the system has none.
+        raise DataError(_NO_MEMORY_TO_SHARE.format(reason=error)) from error
     try:
         yield Mapper(executor, count)
     finally:

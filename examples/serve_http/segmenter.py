@@ -130,8 +130,7 @@ class Segmenter:
         try:
             self.card = json.loads((self._path / "model_card.json").read_text(encoding="utf-8"))
             # A SavedModel is a program; only the operations of exported models are run.
-            operations.check(self._path)
-            module = tf.saved_model.load(str(self._path))
+            module = operations.load(self._path)
             warm_up = tf.io.encode_png(_WARM_UP)[tf.newaxis]
             module.signatures["image_bytes"](image_bytes=warm_up)
             self._module = module

@@ -172,7 +172,7 @@ def test_mixed_sizes_in_a_batch_are_refused_with_a_reason(tmp_path):
     tiny_data.write(tmp_path, {"a": tiny_data.pair(1, (24, 40)), "b": tiny_data.pair(2, (16, 16))})
     dataset = validation.val_dataset(str(tmp_path), batch_size=2)
     with pytest.raises(
-        EvaluationError, match=r"cannot be read after the start: .*batch.*use --batch_size=1"
+        EvaluationError, match=r"cannot be read after the start: .*batch.*use --batch_size=1\.$"
     ):
         evaluate(tiny_network.build(), dataset, LABEL_MAP)
 

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +14,7 @@ import tiny_network
 from c3tf.errors import UserError
 from c3tf.labels import LabelMap
 from c3tf.nets import deeplab
-from c3tf.serving import model_card, operations, saved_model
+from c3tf.serving import keras_tflite, model_card, operations, saved_model
 from c3tf.serving.operations import OperationError
 
 THREE = LabelMap("three", tuple("abc"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)), (0, 1, 2))
@@ -45,13 +46,23 @@ def changed(exported, tmp_path):
     return change
 
 
+def operations_of(folder):
+    return {
+        node.op
+        for function in graph_of(folder).meta_graphs[0].graph_def.library.function
+        if "traced" not in function.signature.name
+        for node in function.node_def
+    }
+
+
 @pytest.mark.slow
 def test_what_is_allowed_is_what_exports_of_all_kinds_consist_of(exported, tmp_path):
     """No more, or the list would not be read; no less, or an export would be refused."""
     fold = saved_model.ExportOptions()
     unfold = saved_model.ExportOptions(fold=False)
     exports = {
-        "lite": ("efficientnet_lite0", {"align_corners": True}, fold),
+        "lite": ("efficientnet_lite0", {}, fold),
+        "aligned": ("efficientnet_lite0", {"align_corners": True}, fold),
         "resnet": ("resnet50", {"max_pool_ceil": True}, fold),
         "trained": ("efficientnet_lite0", {"train_batch_norm": True, "output_stride": 16}, unfold),
     }
@@ -60,12 +71,14 @@ def test_what_is_allowed_is_what_exports_of_all_kinds_consist_of(exported, tmp_p
         network = deeplab.build(backbone, 3, backbone_weights="random", **options)
         folder = saved_model.save(network, THREE, tmp_path / name, options=how)
         operations.check(folder)
-        found |= {
-            node.op
-            for function in graph_of(folder).meta_graphs[0].graph_def.library.function
-            if "traced" not in function.signature.name
-            for node in function.node_def
-        }
+        found |= operations_of(folder)
+        if name == "lite":
+            network = saved_model.logits_network(network)
+            keras_tflite.write_keras(network, tmp_path / "model.keras")
+            folder = tmp_path / "tuned"
+            keras.saving.load_model(tmp_path / "model.keras").export(folder, verbose=False)
+            operations.check(folder)
+            found |= operations_of(folder) - operations._SAVING
     operations.check(exported)
     assert found == operations.COMPUTING
 

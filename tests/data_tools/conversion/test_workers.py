@@ -1,5 +1,7 @@
 """The pool of conversion workers."""
 
+import errno
+import multiprocessing.synchronize
 import os
 import platform
 import resource
@@ -30,6 +32,22 @@ def test_workers_that_cannot_start_are_explained():
         pytest.raises(DataError, match=r"before its first result.*--num_workers.*__main__"),
     ):
         list(mapper.map(os._exit, [9] * 20))
+
+
+def test_a_system_without_shared_memory_is_explained(monkeypatch):
+    """`/dev/shm` is read-only in some containers; the output has nothing to do with it."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(multiprocessing.synchronize._multiprocessing, "SemLock", refuse)
+    with (
+        pytest.raises(DataError, match=r"/dev/shm.*Read-only file system.*--num_workers=1"),
+        workers.pool(2),
+    ):
+        pass
+    with workers.pool(1) as mapper:
+        assert list(mapper.map(abs, [-1])) == [1]
 
 
 def test_workers_that_died_between_two_maps_are_explained():
