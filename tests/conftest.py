@@ -13,6 +13,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser):
+    """Adds how thorough the slow tests of kills and of damaged files are."""
+    parser.addoption("--kills", type=int, default=20, help="SIGKILLs of tests/test_kills.py")
+    parser.addoption("--fuzz", type=int, default=30, help="seconds for each test of test_fuzz.py")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of this repository."""
