@@ -10,7 +10,7 @@ from absl import flags
 from c3tf import cli
 from c3tf.errors import UserError
 from c3tf.evaluation.options import EvaluationOptions
-from c3tf.io import files, json_files, memory, run_files, writable
+from c3tf.io import files, json_files, leftovers, memory, run_files, writable
 from c3tf.reporting import page
 from c3tf.reporting import tables as layout
 from c3tf.runs import run_dir
@@ -141,6 +141,8 @@ def _write(made: Plan, output: str) -> list[str]:
         grids = outcome.grids(made, table)
         path = os.path.join(output, table.name)
         text = page.assemble(layout.sections(grids, made), table.title, f"table {table.name}")
+        for ending in ("csv", "html", "md"):
+            leftovers.clear(f"{path}.{ending}")
         files.write_text(f"{path}.csv", layout.comma_separated(grids, made))
         files.write_text(f"{path}.html", text)
         files.write_text(f"{path}.md", layout.markdown(grids))

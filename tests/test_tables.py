@@ -19,6 +19,7 @@ from c3tf.config import absl_flags
 from c3tf.data import manifest as manifests
 from c3tf.errors import UserError
 from c3tf.experiment import Experiment
+from c3tf.io import leftovers
 from c3tf.runs import configs, run_dir, series, setup
 from c3tf.runs.tables import plan
 from c3tf.training import builder
@@ -103,9 +104,13 @@ def test_a_table_is_trained_and_written_and_then_left_alone(tmp_path, data, call
     assert f"| {held['student', 'Baseline']:.2f}, n = 1 |" in text
     assert (tmp_path / "out" / "tiny.html").read_text().startswith("<!DOCTYPE html>")
 
+    left = [f"out/{leftovers.partial_name(f'tiny.{ending}')}" for ending in ("csv", "md")]
+    for name in left:
+        (tmp_path / name).write_text("of a killed one")
     code, said = call(words)
     assert (code, "[1/" in said, len(made)) == (0, False, 2)
     assert cells_of(tmp_path) == cells
+    assert not any((tmp_path / name).exists() for name in left)
     code, said = call([*words, "--list"])
     assert said.endswith("0 of 2 runs are left, 0 steps.\n")
 
