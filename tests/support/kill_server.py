@@ -7,6 +7,7 @@ written) and sends itself SIGKILL at the number that was asked for. Nothing of T
 here before the fork: its threads would be missing in the child.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -31,16 +32,14 @@ from tensorflow.python.eager import context
 from tensorflow.python.lib.io import file_io
 
 import tiny_command
-from c3tf import evaluate, experiment, models, predict, report, tables  # noqa: F401
-from c3tf.evaluation import split  # noqa: F401
-from c3tf.inference import predict_files  # noqa: F401
 from c3tf.io import files
-from c3tf.reporting import page  # noqa: F401
-from c3tf.runs import checkpoints, series, setup  # noqa: F401
-from c3tf.serving import saved_model, without_card  # noqa: F401
-from data_tools import camvid  # noqa: F401
-from data_tools.conversion import runners, shards  # noqa: F401
 
+# Imported before the fork: what commands import in their `main`, so that a kill costs no import.
+_PREPARED = (
+    *("c3tf.evaluation.split", "c3tf.experiment", "c3tf.inference.predict_files", "c3tf.models"),
+    *("c3tf.reporting.page", "c3tf.runs.series", "c3tf.serving.saved_model"),
+    *("data_tools.conversion.runners", "data_tools.conversion.shards"),
+)
 # Stands in for `c3tf.train`, with networks that train in seconds.
 TRAIN = "tiny_command"
 # Changes of the file system that other modules make through these names.
@@ -163,6 +162,8 @@ def run(request: dict) -> None:
 
 def serve() -> None:
     """Answers requests with `{"code": exit code, "points": number of points}`."""
+    for name in _PREPARED:
+        importlib.import_module(name)
     assert context.context()._context_handle is None, "TensorFlow runs already"
     for line in sys.stdin:
         request = json.loads(line)
