@@ -221,7 +221,9 @@ def _open_saved_model(path: str, label_map: str | None) -> InferenceModel:
         served = without_card.load(path, label_map)
         facts = {"sha256": served.card["sha256"]}
     source = {"model": path, "kind": "saved_model", **facts}
-    return InferenceModel(served.predict, served.probabilities, served.label_map, source)
+    return InferenceModel(
+        served.predict, served.probabilities, served.label_map, source, served.thresholds
+    )
 
 
 def export(
@@ -280,6 +282,7 @@ def export(
         metrics=model_card.measured(result) if result else None,
         overwrite=overwrite,
         options=options,
+        thresholds=loaded.thresholds,
     )
 
 

@@ -9,6 +9,10 @@ For an image `street/a.jpg` the output folder gets, under the same relative name
   color/street/a.png          in the colours of the classes
   overlay/street/a.png        the colours over the image
   probabilities/street/a.npz  float16 probabilities
+  confidence/street/a.png     the largest probability, 8-bit grey
+  uncertainty/street/a.png    doubt as heat over the image
+  pseudo_labels/street/a.png  classes where they reach their DCRS threshold (--pseudo_as=labelme:
+                              .json, polygons to correct in an editor)
 
 An image whose metadata note a rotation is read as `--exif` says; class maps are of what is read.
 An image that cannot be read is reported and skipped; the exit code is then 1.
@@ -20,7 +24,14 @@ from absl import flags
 
 from c3tf import cli
 from c3tf.inference import test_time_flags
-from c3tf.inference.options import DEFAULT_FORMATS, FORMATS, WEIGHTS, PredictionOptions
+from c3tf.inference.options import (
+    DEFAULT_FORMATS,
+    FORMATS,
+    PSEUDO_AS,
+    TRAIN_IDS,
+    WEIGHTS,
+    PredictionOptions,
+)
 from c3tf.io import orientation, streams
 from c3tf.progress import Progress
 
@@ -42,6 +53,7 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder to write to.", required=True)
     flags.DEFINE_enum("weights", None, WEIGHTS, "Which network of a checkpoint [student].")
     flags.DEFINE_list("format", list(DEFAULT_FORMATS), f"What to write: {', '.join(FORMATS)}.")
+    flags.DEFINE_enum("pseudo_as", TRAIN_IDS, PSEUDO_AS, "How pseudo-labels are written.")
     flags.DEFINE_float("opacity", 0.5, "Share of colour in overlays.", 0.0, 1.0)
     flags.DEFINE_integer("batch_size", 1, "Images of one size at once.", lower_bound=1)
     flags.DEFINE_integer(
@@ -69,6 +81,7 @@ def main() -> int:
         resume=values.resume,
         overwrite=values.overwrite,
         exif=values.exif,
+        pseudo_as=values.pseudo_as,
     )
     from c3tf import models
     from c3tf.inference import predict_files

@@ -166,8 +166,13 @@ def test_thresholds_come_from_the_checkpoint(run, data, tmp_path):
     assert stated["thresholds_from"] == "checkpoint"
     assert 0 < result.confident.sum() < result.confusion.sum()
     models.export(str(run), "student", str(tmp_path / "saved"))
+    through = evaluate_split(str(tmp_path / "saved"), str(data), options=options)
+    stated["thresholds_from"] = "model card"
+    assert through.protocol["low_confidence"] == stated
+    np.testing.assert_array_equal(through.confident, result.confident)
+    bare = saved_model.save(tiny_network.build(), LABEL_MAP, tmp_path / "bare")
     with pytest.raises(UserError, match=r"no DCRS thresholds.*--confident_share"):
-        evaluate_split(str(tmp_path / "saved"), str(data), options=options)
+        evaluate_split(str(bare), str(data), options=options)
 
 
 def test_options_that_do_not_go_together_are_refused(run, data):

@@ -116,9 +116,10 @@ def _thresholds(
         if first.thresholds is None:
             raise UserError(
                 f"{first.source['model']} holds no DCRS thresholds: only checkpoints with a "
-                "teacher do. `--confident_share=0.8` finds some on this split."
+                "teacher and exports of them do. `--confident_share=0.8` finds some on this split."
             )
-        found, origin = first.thresholds, "checkpoint"
+        is_checkpoint = first.source["kind"] == "checkpoint"
+        found, origin = first.thresholds, "checkpoint" if is_checkpoint else "model card"
     else:
         counting = [
             evaluator.confidence_step(

@@ -12,7 +12,7 @@ from c3tf.io import names as file_names
 
 SUFFIXES = file_names.IMAGE_EXTENSIONS
 # The longest ending of a file that is written of an image, in place of its own.
-_LONGEST_ENDING = 4
+_LONGEST_ENDING = 5
 # What a user may take for an image and this program does not read.
 _OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".ppm", ".tif", ".tiff", ".webp")
 _ONLY = f"only JPEG and PNG files ({', '.join(SUFFIXES)}) are read"

@@ -21,8 +21,8 @@ class InferenceModel:
         probabilities: its softmax at the images' size.
         label_map: its classes.
         source: where it comes from, plain data to be stated in results.
-        thresholds: `(C,)` DCRS thresholds; None for a SavedModel, and for a checkpoint without
-            a teacher.
+        thresholds: `(C,)` DCRS thresholds; None for a checkpoint without a teacher, and for an
+            export of one.
     """
 
     predict: Predictor

@@ -11,9 +11,15 @@ from c3tf.io import orientation
 WEIGHTS = ("student", "teacher")
 
 TRAIN_IDS, LABEL_IDS, COLOR, OVERLAY = "train_ids", "label_ids", "color", "overlay"
-PROBABILITIES = "probabilities"
-FORMATS = (TRAIN_IDS, LABEL_IDS, COLOR, OVERLAY, PROBABILITIES)
+PROBABILITIES, CONFIDENCE = "probabilities", "confidence"
+UNCERTAINTY, PSEUDO_LABELS = "uncertainty", "pseudo_labels"
+FORMATS = (
+    TRAIN_IDS, LABEL_IDS, COLOR, OVERLAY, PROBABILITIES, CONFIDENCE, UNCERTAINTY, PSEUDO_LABELS,
+)  # fmt: skip
 DEFAULT_FORMATS = (TRAIN_IDS, COLOR, OVERLAY)
+# How pseudo-labels are written: as PNG of ids, or as polygons for an editor.
+LABELME = "labelme"
+PSEUDO_AS = (TRAIN_IDS, LABEL_IDS, LABELME)
 
 # How logits become class maps; stated in results and model cards.
 RESIZE = (
@@ -105,6 +111,7 @@ class PredictionOptions:
         resume: goes on with an earlier prediction of the same settings.
         overwrite: replaces files.
         exif: what becomes of rotations that metadata note, one of `orientation.RULES`.
+        pseudo_as: one of `PSEUDO_AS`.
     """
 
     formats: Sequence[str] = DEFAULT_FORMATS
@@ -115,8 +122,19 @@ class PredictionOptions:
     resume: bool = False
     overwrite: bool = False
     exif: str = orientation.DEFAULT
+    pseudo_as: str = TRAIN_IDS
 
     def __post_init__(self) -> None:
+        if self.pseudo_as not in PSEUDO_AS:
+            raise UserError(
+                f"`--pseudo_as` must be {', '.join(PSEUDO_AS)}. "
+                f"Received: --pseudo_as={self.pseudo_as}"
+            )
+        if self.pseudo_as != TRAIN_IDS and PSEUDO_LABELS not in self.formats:
+            raise UserError(
+                f"`--pseudo_as` needs --format={PSEUDO_LABELS}. "
+                f"Received: --format={','.join(self.formats)}"
+            )
         if self.exif not in orientation.RULES:
             raise UserError(
                 f"`--exif` must be {', '.join(orientation.RULES)}. Received: --exif={self.exif}"

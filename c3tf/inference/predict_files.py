@@ -11,7 +11,7 @@ from c3tf.errors import UserError
 from c3tf.inference import prediction, test_time
 from c3tf.inference.image_files import find_images
 from c3tf.inference.model import InferenceModel, Opener
-from c3tf.inference.options import FORMATS, PredictionOptions
+from c3tf.inference.options import FORMATS, PSEUDO_LABELS, PredictionOptions
 from c3tf.inference.prediction_files import Outputs
 from c3tf.io import leftovers, locks, writable
 
@@ -55,7 +55,14 @@ def predict_files(
     writable.check_folder(output)
     found = find_images(images, exclude=[Path(output) / name for name in FORMATS])
     opened = open_model()
-    outputs = Outputs(Path(output), opened.label_map, options.formats, options.opacity)
+    outputs = Outputs(
+        Path(output),
+        opened.label_map,
+        options.formats,
+        options.opacity,
+        opened.thresholds,
+        options.pseudo_as,
+    )
     predictor = _file_predictor(opened, outputs, options)
     settings = _settings(opened, options)
     with _alone(output):
@@ -102,7 +109,7 @@ def _file_predictor(
 
 def _settings(opened: InferenceModel, options: PredictionOptions) -> dict[str, Any]:
     """Returns what decides the files that are written."""
-    return {
+    settings = {
         "model": opened.source,
         "classes": list(opened.label_map.class_names),
         "protocol": options.inference.to_json(),
@@ -111,3 +118,7 @@ def _settings(opened: InferenceModel, options: PredictionOptions) -> dict[str, A
         "opacity": options.opacity,
         "exif": options.exif,
     }
+    if PSEUDO_LABELS in options.formats:
+        settings["pseudo_as"] = options.pseudo_as
+        settings["thresholds"] = [float(value) for value in opened.thresholds]
+    return settings

@@ -31,7 +31,7 @@ class FilePredictor:
     Attributes:
         predict: class maps at any size; not used where `score` is given.
         outputs: what to write.
-        score: probabilities at any size, needed where `outputs` writes them.
+        score: probabilities at any size, needed where `outputs` are made from them.
         batch_size: images of one size at once.
         height: height that the network gets; 0 keeps the image's own. Results have the image's
             size in either case.
@@ -47,7 +47,7 @@ class FilePredictor:
 
     def __post_init__(self) -> None:
         if self.outputs.with_probabilities and self.score is None:
-            raise ValueError("`score` must be given where probabilities are written.")
+            raise ValueError("`score` must be given where outputs are made from probabilities.")
         if self.batch_size < 1 or self.height < 0:
             raise UserError(
                 "`--batch_size` must be at least 1 and `--height` 0 or more. "
@@ -89,7 +89,7 @@ class FilePredictor:
         return skipped
 
     def _maps(self, batch: list[reading.Loaded]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns class maps and, where they are written, probabilities at the images' size."""
+        """Returns class maps and, where outputs need them, probabilities at the images' size."""
         images = tf.constant(np.stack([loaded.shown for loaded in batch]))
         size = tf.constant(batch[0].image.shape[:2], tf.int32)
         if not self.outputs.with_probabilities:
@@ -106,7 +106,8 @@ class FilePredictor:
         """Writes the files of a batch and returns its number of images."""
         for index, loaded in enumerate(batch):
             own = None if probabilities is None else probabilities[index]
-            self.outputs.write(loaded.item.name, loaded.image, class_maps[index], own)
+            item = loaded.item
+            self.outputs.write(item.name, loaded.image, class_maps[index], own, item.path)
         return len(batch)
 
 

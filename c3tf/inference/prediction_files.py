@@ -8,6 +8,10 @@ repeated:
     color          RGB PNG in the colours of the classes
     overlay        RGB PNG, the colours over the image
     probabilities  compressed NumPy archive: `probabilities` float16 (H, W, C), and `class_names`
+    confidence     8-bit grey PNG, the largest probability of every pixel: 255 is 1
+    uncertainty    RGB PNG, the entropy of the classes as heat over the image
+    pseudo_labels  ids where the probability reaches its class's DCRS threshold, `IGNORE` elsewhere:
+                   8-bit grey PNG of train ids or the data set's own, or LabelMe's polygons
 """
 
 import dataclasses
@@ -18,20 +22,25 @@ from pathlib import Path
 import numpy as np
 
 from c3tf.errors import UserError
+from c3tf.inference import doubt, labelme
 from c3tf.inference.image_files import Input
 from c3tf.inference.options import (
     COLOR,
+    CONFIDENCE,
     DEFAULT_FORMATS,
     FORMATS,
     LABEL_IDS,
+    LABELME,
     OVERLAY,
     PROBABILITIES,
+    PSEUDO_LABELS,
     TRAIN_IDS,
+    UNCERTAINTY,
 )
 from c3tf.io import places
 from c3tf.io.images import raw_id_table, write_arrays, write_class_map, write_png
 from c3tf.labels import LabelMap
-from c3tf.visualization import drawing
+from c3tf.visualization import drawing, heat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +52,16 @@ class Outputs:
         label_map: the classes of the predictor.
         formats: some of `FORMATS`.
         opacity: share of colour in overlays.
+        thresholds: `(C,)` DCRS thresholds, needed for pseudo-labels alone.
+        pseudo_as: how these are written, one of `options.PSEUDO_AS`.
     """
 
     folder: Path
     label_map: LabelMap
     formats: Sequence[str] = DEFAULT_FORMATS
     opacity: float = 0.5
+    thresholds: np.ndarray | None = dataclasses.field(default=None, compare=False)
+    pseudo_as: str = TRAIN_IDS
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.formats if name not in FORMATS]
@@ -59,16 +72,23 @@ class Outputs:
             )
         if not 0 <= self.opacity <= 1:
             raise UserError(f"`--opacity` must be 0 to 1. Received: --opacity={self.opacity}")
-        if LABEL_IDS in self.formats:
+        flag = f"--format={LABEL_IDS}" if LABEL_IDS in self.formats else f"--pseudo_as={LABEL_IDS}"
+        if LABEL_IDS in (*self.formats, self.pseudo_as):
             try:
                 raw_id_table(self.label_map)
             except ValueError as error:
-                raise UserError(f"--format={LABEL_IDS} cannot be written: {error}") from error
+                raise UserError(f"{flag} cannot be written: {error}") from error
+        if PSEUDO_LABELS in self.formats and self.thresholds is None:
+            raise UserError(
+                f"`--format={PSEUDO_LABELS}` needs a model with DCRS thresholds: a run with a "
+                "teacher, or an export of one. This model has none; "
+                f"--format={CONFIDENCE} says how sure it is of every pixel."
+            )
 
     @property
     def with_probabilities(self) -> bool:
-        """Whether the probabilities themselves are written."""
-        return PROBABILITIES in self.formats
+        """Whether a format is made from probabilities."""
+        return not {PROBABILITIES, CONFIDENCE, UNCERTAINTY, PSEUDO_LABELS}.isdisjoint(self.formats)
 
     def folders(self) -> list[Path]:
         """Returns the folders of all formats, those that are not written now as well."""
@@ -76,9 +96,11 @@ class Outputs:
 
     def targets(self, name: str) -> Iterator[Path]:
         """Yields the files that an image of this name gets."""
+        suffixes = {PROBABILITIES: "npz"}
+        if self.pseudo_as == LABELME:
+            suffixes[PSEUDO_LABELS] = "json"
         for kind in self.formats:
-            suffix = "npz" if kind == PROBABILITIES else "png"
-            yield Path(places.below(self.folder / kind, f"{name}.{suffix}"))
+            yield Path(places.below(self.folder / kind, f"{name}.{suffixes.get(kind, 'png')}"))
 
     def complete(self, item: Input) -> bool:
         """Whether all files of an image are there, and none was made before the image changed."""
@@ -111,6 +133,7 @@ class Outputs:
         image: np.ndarray,
         class_map: np.ndarray,
         probabilities: np.ndarray | None = None,
+        source: Path | None = None,
     ) -> None:
         """Writes all files of one image.
 
@@ -118,7 +141,8 @@ class Outputs:
             name: of the image, see `Input`.
             image: `(H, W, 3)` uint8.
             class_map: `(H, W)` uint8 train ids.
-            probabilities: `(H, W, C)`, needed for the format of that name alone.
+            probabilities: `(H, W, C)`, needed where `with_probabilities` is set.
+            source: the image's file, which LabelMe's files name.
         """
         for kind, path in zip(self.formats, self.targets(name), strict=True):
             if kind == TRAIN_IDS:
@@ -130,9 +154,22 @@ class Outputs:
             elif kind == OVERLAY:
                 blended = drawing.overlay(image, class_map, self.label_map, self.opacity)
                 write_png(path, blended)
+            elif kind == CONFIDENCE:
+                write_png(path, doubt.confidence_bytes(probabilities))
+            elif kind == UNCERTAINTY:
+                write_png(path, heat.heat_over(image, doubt.entropy(probabilities), self.opacity))
+            elif kind == PSEUDO_LABELS:
+                kept = doubt.pseudo_labels(probabilities, class_map, self.thresholds)
+                self._write_pseudo_labels(path, kept, source or Path(name))
             else:
                 write_arrays(
                     path,
                     probabilities=probabilities.astype(np.float16),
                     class_names=np.array(self.label_map.class_names),
                 )
+
+    def _write_pseudo_labels(self, path: Path, kept: np.ndarray, source: Path) -> None:
+        if self.pseudo_as == LABELME:
+            labelme.write(path, kept, self.label_map, source)
+        else:
+            write_class_map(path, kept, self.label_map if self.pseudo_as == LABEL_IDS else None)

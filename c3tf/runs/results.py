@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from c3tf.config import Config
@@ -52,6 +53,7 @@ def write(
     data_dir: str,
     exported: str,
     source: dict[str, Any],
+    thresholds: np.ndarray | None = None,
 ) -> RunResult:
     """Writes the SavedModel, the examples and, last of all, `results.json`.
 
@@ -63,6 +65,7 @@ def write(
         data_dir: the data set they were evaluated on.
         exported: which of them becomes the SavedModel.
         source: facts about the run, for the model card.
+        thresholds: `(C,)` DCRS thresholds; None for a run without a teacher.
 
     Returns:
         What was produced.
@@ -80,6 +83,7 @@ def write(
             source=source,
             metrics=model_card.measured(written[exported]),
             overwrite=True,
+            thresholds=thresholds,
         )
         total = evaluations[exported].images
         _write_examples(networks, label_map, data_dir, total, output)

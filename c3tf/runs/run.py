@@ -306,9 +306,12 @@ class Run:
             self._evaluate(self.config.training.steps)
         if self._stop.requested:
             raise Stopped(f"{self.title}: stopped after its last step, which is saved.")
+        networks, thresholds = self._networks(), None
+        if "teacher" in networks:
+            thresholds = tf.convert_to_tensor(self.model.thresholds).numpy()
         result = results.write(
             self.output,
-            self._networks(),
+            networks,
             self._validator.results,
             self.label_map,
             data_dir=self.config.data.data,
@@ -321,6 +324,7 @@ class Run:
                 "data": self.manifest.digest(),
                 "split": self.split.hash,
             },
+            thresholds=thresholds,
         )
         self._journal.write("finished", self.config.training.steps)
         return result

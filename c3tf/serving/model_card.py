@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from c3tf.errors import UserError
@@ -31,6 +32,7 @@ _CARD = schema.record(
             schema.record({"bytes": schema.integer(), "sha256": schema.text}, closed=True)
         ),
         "configuration": schema.thing,
+        "thresholds": schema.named(schema.number(0, 1)),
         "data": schema.named(schema.text),
     },
 )
@@ -49,6 +51,7 @@ def build(
     artifacts: dict[str, Any],
     source: dict[str, Any],
     metrics: dict[str, Any],
+    thresholds: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Describes an exported model for people and programs that did not make it.
 
@@ -58,6 +61,7 @@ def build(
         source: where the weights come from, plain data. `"config"`, `"data"` (digest of the data
             set) and `"split"` (hash of the labeled split) get sections of their own.
         metrics: measured results; empty where there are none.
+        thresholds: `(C,)` DCRS thresholds; None where there was no teacher.
 
     Returns:
         Plain data, without the checksums that `write` adds.
@@ -86,11 +90,25 @@ def build(
             )
         ],
         "metrics": metrics,
+        **_named_thresholds(label_map, thresholds),
         "data": {name: source[name] for name in _DATA if name in source},
         "configuration": source.get(_CONFIGURATION, {}),
         "source": {name: value for name, value in source.items() if name not in apart},
         "versions": versions(),
     }
+
+
+def thresholds(card: dict[str, Any], label_map: LabelMap) -> np.ndarray | None:
+    """Returns the DCRS thresholds `(C,)` of a card; None where it names none.
+
+    Raises:
+        CardError: they are those of other classes.
+    """
+    if "thresholds" not in card:
+        return None
+    if set(card["thresholds"]) != set(label_map.class_names):
+        raise CardError(f"The thresholds of {FILE} are not those of its classes")
+    return np.array([card["thresholds"][name] for name in label_map.class_names], np.float32)
 
 
 def measured(result: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +163,13 @@ def digest(card: dict[str, Any]) -> str:
     """Returns the identity of an exported model's contents: 64 hex digits over its files'."""
     text = json.dumps(card.get("files", {}), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _named_thresholds(label_map: LabelMap, values: np.ndarray | None) -> dict[str, Any]:
+    if values is None:
+        return {}
+    named = zip(label_map.class_names, np.asarray(values, np.float64).tolist(), strict=True)
+    return {"thresholds": dict(named)}
 
 
 def _checksum(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from c3tf.inference.networks import Predictor, Probabilities, logits_network, output_stride
@@ -41,6 +42,7 @@ def save(
     metrics: dict[str, Any] | None = None,
     overwrite: bool = False,
     options: ExportOptions | None = None,
+    thresholds: np.ndarray | None = None,
 ) -> Path:
     """Exports a network to a folder: whole, or not at all.
 
@@ -54,6 +56,7 @@ def save(
         overwrite: replaces an earlier export at `path`, which stays until this one is whole.
             Nothing else is ever replaced.
         options: formats and folding; a SavedModel with folding when absent.
+        thresholds: `(C,)` DCRS thresholds for the model card; None where there was no teacher.
 
     Returns:
         `path`.
@@ -76,7 +79,9 @@ def save(
         keras_tflite.check_keras(network)
     if options.fold:
         network = graph_rewrites.fold_batch_norm(network)
-    card = model_card.build(label_map, _artifacts(network, options), source or {}, metrics or {})
+    card = model_card.build(
+        label_map, _artifacts(network, options), source or {}, metrics or {}, thresholds
+    )
     with files.replacing(path) as beside:
         folder = Path(beside)
         folder.mkdir()
@@ -125,12 +130,14 @@ class ServedModel:
         probabilities: its softmax at the images' size.
         label_map: its classes.
         card: what `model_card.json` says.
+        thresholds: `(C,)` DCRS thresholds; None where the card names none.
     """
 
     predict: Predictor
     probabilities: Probabilities
     label_map: LabelMap
     card: dict[str, Any]
+    thresholds: np.ndarray | None = None
 
 
 def load(path: str | os.PathLike) -> ServedModel:
@@ -151,6 +158,7 @@ def load(path: str | os.PathLike) -> ServedModel:
     try:
         card = model_card.read(path)
         label_map = LabelMap.from_json(json_files.read(path / LABEL_MAP_FILE))
+        thresholds = model_card.thresholds(card, label_map)
         module = operations.load(path)
     except operations.OperationError as error:
         raise ServingError(
@@ -173,7 +181,7 @@ def load(path: str | os.PathLike) -> ServedModel:
     def probabilities(images: tf.Tensor) -> tf.Tensor:
         return module.signatures["probabilities"](images=images)["probabilities"]
 
-    return ServedModel(predict, probabilities, label_map, card)
+    return ServedModel(predict, probabilities, label_map, card, thresholds)
 
 
 def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
