@@ -10,6 +10,7 @@ COMMANDS = {
     "preview": ("c3tf.preview", "draw what the networks will see in training"),
     "evaluate": ("c3tf.evaluate", "measure a run, a checkpoint or an export on a labeled split"),
     "predict": ("c3tf.predict", "predict image files, and draw what was predicted"),
+    "suggest": ("c3tf.suggest", "suggest which photos to label next"),
     "export": ("c3tf.export", "write a SavedModel, a Keras archive or TensorFlow Lite files"),
     "report": ("c3tf.report", "report on runs in one HTML page"),
     "tables": ("c3tf.tables", "train what tables of runs are made of, and write the tables"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from PIL import Image
 
-from c3tf import models
+from c3tf import models, suggestions
 from c3tf.config import Config, ConfigError, absl_flags
 from c3tf.data import manifest as manifests
 from c3tf.data import pipeline
@@ -136,6 +136,27 @@ class Experiment:
             UserError: there is no checkpoint, or the data cannot be used.
         """
         return self.load(weights).evaluate(self.config.data.data, split, options)
+
+    def suggest(
+        self,
+        images: str | os.PathLike,
+        output: str | os.PathLike,
+        options: suggestions.SuggestionOptions | None = None,
+    ) -> suggestions.Suggestions:
+        """Suggests which photos to label next, by the newest checkpoint; see `c3tf.suggest`.
+
+        Args:
+            images: folder of photos; those that the run has labels of may be among them.
+            output: folder that gets the lists, the scores and a page.
+            options: how many, and how.
+
+        Returns:
+            The photos, in the order of their choice.
+
+        Raises:
+            UserError: there is no checkpoint, or photos or options cannot be used.
+        """
+        return suggestions.suggest(self.output, os.fspath(images), os.fspath(output), options)
 
     def export(
         self,

@@ -28,6 +28,7 @@ COMMANDS = {
     "c3tf.evaluate": ("--model=absent", "--data=absent", "--output={}/x.json"),
     "c3tf.evaluate ": ("--model=absent", "--data=absent", "--error_maps={}/x"),
     "c3tf.predict": ("--model=absent", "--images=absent", "--output={}/x"),
+    "c3tf.suggest": ("--model=absent", "--images=absent", "--output={}/x"),
     "c3tf.export": ("--model=absent", "--output={}/x"),
     "c3tf.preview": ("--data=absent", "--output={}/x.png"),
     "c3tf.report": ("absent", "--output={}/x.html"),

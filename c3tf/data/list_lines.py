@@ -60,7 +60,7 @@ class Parser:
         fields = _fields(line)
         used: list[str] = []
         if len(fields) > 1:
-            found, rest = self._of_path(fields[0]), fields[1:]
+            found, rest = self.of_path(fields[0]), fields[1:]
         else:
             found, used, rest = self._first(fields[0].split(" "))
         if found is None:
@@ -73,7 +73,7 @@ class Parser:
         joined = " ".join(rest)
         if PurePosixPath(_slashes(joined)).parent == folder:
             words.add(joined)
-        named = (self._of_path(word) for word in words)
+        named = (self.of_path(word) for word in words)
         if others := {name for name in named if name not in (None, found)}:
             raise ValueError(f"{line!r} names {found!r} and {min(map(str, others))!r}")
         return found
@@ -84,12 +84,12 @@ class Parser:
         # What ends as an image does ends the path. Without such an end, the longest that is known.
         longest = ends[0] if ends else len(words)
         for end in range(longest, 0, -1):
-            found = self._of_path(" ".join(words[:end]))
+            found = self.of_path(" ".join(words[:end]))
             if found is not None:
                 return found, words[:end], words[end:]
         return None, [], []
 
-    def _of_path(self, path: str) -> str | None:
+    def of_path(self, path: str) -> str | None:
         """Returns the image that a path means, by its name with as many folders as are known."""
         if path in self.known:
             return path

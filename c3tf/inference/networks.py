@@ -9,16 +9,20 @@ stretched over the image, as it is in training.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from c3tf.nets import deeplab
 from c3tf.nets.deeplab import aligns_corners
 
 # Images uint8 (B, H, W, 3) and a size (h, w) to class maps uint8 (B, h, w).
 Predictor = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # Images uint8 (B, H, W, 3) to softmax probabilities float32 (B, H, W, C).
 Probabilities = Callable[[tf.Tensor], tf.Tensor]
+# Images uint8 (B, H, W, 3) to softmax float32 (B, H, W, C) and features float32 (B, D).
+ProbabilitiesAndFeatures = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
 SIZE = tf.TensorSpec([2], tf.int32, name="size")
@@ -38,23 +42,9 @@ def logits_at(model: keras.Model, images: tf.Tensor, size: tf.Tensor | None = No
     Returns:
         `(B, h, w, C)` float32.
     """
-    stride = output_stride(model)
-    own = tf.shape(images)[1:3]
-    continued = images if stride is None else _continued(images, stride)
-    outputs = model(tf.cast(continued, tf.float32), training=False)
-    # Upsampled in float32 whatever the compute dtype: argmax must not see rounding steps.
-    logits = tf.cast(outputs["logits"] if isinstance(outputs, dict) else outputs, tf.float32)
-    if stride is None:
-        aligned = aligns_corners(model)
-        return tf.raw_ops.ResizeBilinear(
-            images=logits,
-            size=own if size is None else size,
-            align_corners=aligned,
-            half_pixel_centers=not aligned,
-        )
-    full = tf.image.resize(logits, tf.shape(continued)[1:3], method="bilinear")
-    full = full[:, : own[0], : own[1]]
-    return full if size is None else tf.image.resize(full, size, method="bilinear")
+    outputs, continued = _outputs(model, images)
+    logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+    return _at_size(model, logits, tf.shape(images)[1:3], continued, size)
 
 
 def output_stride(model: keras.Model) -> int | None:
@@ -118,6 +108,31 @@ def probabilities(model: keras.Model) -> Probabilities:
     return compute
 
 
+def probabilities_and_features(model: keras.Model) -> ProbabilitiesAndFeatures:
+    """Makes the compiled function from images to their softmax and one vector per image.
+
+    The vector is the mean of the features that the heads read, divided by its length: what is on
+    an image, not where. The projection head's embedding would do for runs whose method trains it.
+
+    Args:
+        model: a network made by `deeplab.build`.
+
+    Returns:
+        A function from images uint8 `(B, H, W, 3)` to float32 `(B, H, W, C)` and `(B, D)`.
+    """
+    outputs = {"logits": model.output["logits"], "features": deeplab.features(model)}
+    network = keras.Model(model.inputs, outputs, name=f"{model.name}_features")
+
+    @tf.function(input_signature=[IMAGES])
+    def compute(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        found, continued = _outputs(network, images)
+        logits = _at_size(network, found["logits"], tf.shape(images)[1:3], continued, None)
+        pooled = tf.reduce_mean(tf.cast(found["features"], tf.float32), axis=(1, 2))
+        return tf.nn.softmax(logits), tf.math.l2_normalize(pooled, axis=-1)
+
+    return compute
+
+
 def logits_network(model: keras.Model) -> keras.Model:
     """Cuts a functional network down to its logits; it shares the variables.
 
@@ -134,6 +149,36 @@ def logits_network(model: keras.Model) -> keras.Model:
     if not isinstance(outputs, dict) or "logits" not in outputs:
         raise ValueError(f'`model` must have an output "logits". Received: {outputs}')
     return keras.Model(model.inputs, outputs["logits"], name=f"{model.name}_logits")
+
+
+def _outputs(model: keras.Model, images: tf.Tensor) -> tuple[Any, tf.Tensor]:
+    """Computes the outputs of images continued as the stride asks for, and the size of these."""
+    stride = output_stride(model)
+    continued = images if stride is None else _continued(images, stride)
+    return model(tf.cast(continued, tf.float32), training=False), tf.shape(continued)[1:3]
+
+
+def _at_size(
+    model: keras.Model,
+    logits: tf.Tensor,
+    own: tf.Tensor,
+    continued: tf.Tensor,
+    size: tf.Tensor | None,
+) -> tf.Tensor:
+    """Brings the logits of continued images to the images' own size, or to another one."""
+    # Upsampled in float32 whatever the compute dtype: argmax must not see rounding steps.
+    logits = tf.cast(logits, tf.float32)
+    if output_stride(model) is None:
+        aligned = aligns_corners(model)
+        return tf.raw_ops.ResizeBilinear(
+            images=logits,
+            size=own if size is None else size,
+            align_corners=aligned,
+            half_pixel_centers=not aligned,
+        )
+    full = tf.image.resize(logits, continued, method="bilinear")
+    full = full[:, : own[0], : own[1]]
+    return full if size is None else tf.image.resize(full, size, method="bilinear")
 
 
 def _continued(images: tf.Tensor, stride: int) -> tf.Tensor:

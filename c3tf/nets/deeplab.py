@@ -10,6 +10,7 @@ from c3tf.nets import backbones, weights
 
 LOGITS = "logits"
 EMBEDDING = "embedding"
+_BRANCH = "aspp_branch"
 # Name of the layer that ends a network whose logits are resized with aligned corners. A layer's
 # name survives archives, checkpoints, clones and cuts, so whoever resizes can ask the network.
 LOGITS_ALIGN_CORNERS = "logits_align_corners"
@@ -109,6 +110,15 @@ def aligns_corners(network: keras.Model) -> bool:
     return any(layer.name == LOGITS_ALIGN_CORNERS for layer in network.layers)
 
 
+def features(network: keras.Model) -> Any:
+    """Returns the symbolic features `(B, h, w, D)` of a network made by `build`: its heads' input.
+
+    Raises:
+        ValueError: the network was not made by `build`.
+    """
+    return network.get_layer(f"{_BRANCH}1").input
+
+
 def is_backbone(variable: keras.Variable) -> bool:
     """Tells whether a variable of a network made by `build` belongs to its backbone."""
     return any(part.startswith(backbones.PREFIX) for part in variable.path.split("/"))
@@ -125,7 +135,7 @@ def _segmentation_head(
     """Adds ASPP: one dilated 3x3 convolution to the classes per branch, summed."""
     branches = []
     for index, dilation in enumerate(dilations, start=1):
-        name = f"aspp_branch{index}"
+        name = f"{_BRANCH}{index}"
         branches.append(
             keras.layers.Conv2D(
                 num_classes,

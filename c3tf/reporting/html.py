@@ -106,3 +106,9 @@ def bar(share: float, css: str) -> Html:
     """Makes a bar, filled up to a share (0 to 1) with a part of class `css`."""
     filled = element("i", {"class": css, "style": f"width:{100 * share:.1f}%"})
     return element("span", {"class": "bar", "aria-hidden": "true"}, filled)
+
+
+def figure(caption: str, source: str) -> Html:
+    """Makes a picture, whose address is `source`, with a caption below it."""
+    image = element("img", {"loading": "lazy", "alt": "", "src": source})
+    return element("figure", {}, image, element("figcaption", {}, caption))

@@ -11,7 +11,7 @@ from c3tf.evaluation import metrics
 from c3tf.labels import LabelMap
 from c3tf.reporting import charts
 from c3tf.reporting.charts import Line
-from c3tf.reporting.html import Html, bar, element, join, swatch, table
+from c3tf.reporting.html import Html, bar, element, figure, join, swatch, table
 from c3tf.reporting.images import data_url
 from c3tf.reporting.runs import Evaluation, RunData
 from c3tf.visualization import drawing
@@ -157,7 +157,7 @@ def examples(runs: Sequence[RunData]) -> Html:
     if not parts:
         return _nothing("There are no examples: runs write them when they end.")
     label_maps = dict.fromkeys(e.label_map for run in runs if run.examples for e in run.evaluations)
-    return join([element("p", {"class": "soft"}, note), *map(_legend, label_maps), *parts])
+    return join([element("p", {"class": "soft"}, note), *map(legend, label_maps), *parts])
 
 
 def differences(runs: Sequence[RunData]) -> Html:
@@ -261,7 +261,7 @@ def _class_map(title: str, entries: list[dict], prefix: str, percent: bool) -> H
     return charts.heat_map(title, [entry["step"] for entry in kept], rows, percent)
 
 
-def _legend(label_map: LabelMap) -> Html:
+def legend(label_map: LabelMap) -> Html:
     """Lists the colours of the classes and of pixels without a label."""
     named = drawing.legend_entries(label_map)
     entries = [element("li", {}, swatch(color), name) for name, color in named]
@@ -277,21 +277,16 @@ def _strip(name: str, runs: Sequence[RunData]) -> Html:
             if example.name != name or label_map is None:
                 continue
             if not figures:
-                figures.append(_figure("image", data_url(example.image, "jpeg")))
+                figures.append(figure("image", data_url(example.image, "jpeg")))
                 figures.append(
-                    _figure("label", data_url(drawing.colorize(example.label, label_map)))
+                    figure("label", data_url(drawing.colorize(example.label, label_map)))
                 )
             for network, prediction in example.predictions.items():
                 what = _named(run, runs, network)
-                figures.append(_figure(what, data_url(drawing.colorize(prediction, label_map))))
+                figures.append(figure(what, data_url(drawing.colorize(prediction, label_map))))
                 wrong = drawing.error_map(prediction, example.label)
-                figures.append(_figure(f"{what}, errors", data_url(wrong)))
+                figures.append(figure(f"{what}, errors", data_url(wrong)))
     return element("div", {"class": "strip"}, *figures)
-
-
-def _figure(caption: str, source: str) -> Html:
-    image = element("img", {"loading": "lazy", "alt": "", "src": source})
-    return element("figure", {}, image, element("figcaption", {}, caption))
 
 
 def _flat(run: RunData) -> dict[str, str]:

@@ -14,7 +14,7 @@ LABEL_MAP = LabelMap(
 EMBEDDING_DIM = 6
 
 
-def build(seed: int = 0, label_map: LabelMap = LABEL_MAP) -> keras.Model:
+def build(seed: int = 0, label_map: LabelMap = LABEL_MAP, head: str = "classifier") -> keras.Model:
     """Builds a network at output stride 4 whose classes vary over a noise image."""
     images = keras.Input((None, None, 3), name="images")
     x = keras.layers.Rescaling(1 / 64, offset=-2.0)(images)
@@ -22,7 +22,7 @@ def build(seed: int = 0, label_map: LabelMap = LABEL_MAP) -> keras.Model:
     x = keras.layers.BatchNormalization(name="norm")(x)
     x = keras.layers.ReLU()(x)
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="body")(x)
-    logits = keras.layers.Conv2D(label_map.num_classes, 1, name="classifier")(x)
+    logits = keras.layers.Conv2D(label_map.num_classes, 1, name=head)(x)
     embedding = keras.layers.Conv2D(EMBEDDING_DIM, 1, name="projection")(x)
     model = keras.Model(images, {"logits": logits, "embedding": embedding}, name="tiny")
     rng = np.random.default_rng(seed)

@@ -1,0 +1,66 @@
+"""Greedy k-center against its definition, and the choice among the doubtful."""
+
+import numpy as np
+import pytest
+
+from c3tf.inference import choice
+
+pytestmark = pytest.mark.smoke
+
+
+def naive(points, count, centers):
+    """Each time measures every point against every center."""
+    centers, found = [list(c) for c in centers], []
+    for _ in range(count):
+        best, far = None, -1.0
+        for index, point in enumerate(points):
+            if index in found:
+                continue
+            near = min(
+                (np.linalg.norm(np.subtract(point, c)) for c in centers), default=float("inf")
+            )
+            if near > far:
+                best, far = index, near
+        found.append(best)
+        centers.append(points[best])
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("num_centers", [0, 1, 5])
+def test_k_center_is_the_farthest_of_the_nearest(seed, num_centers):
+    rng = np.random.default_rng(seed)
+    points, centers = rng.normal(size=(40, 3)), rng.normal(size=(num_centers, 3))
+    found = choice.k_center(points, 12, centers)
+    assert [one.index for one in found] == naive(points, 12, centers)
+    distances = [one.distance for one in found]
+    assert distances == sorted(distances, reverse=True)
+    assert np.isinf(distances[0]) == (num_centers == 0)
+
+
+def test_points_that_are_the_same_are_chosen_once_each():
+    found = choice.k_center(np.zeros((4, 2)), 4, np.zeros((1, 2)))
+    assert [one.index for one in found] == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="at most 4"):
+        choice.k_center(np.zeros((4, 2)), 5, [])
+
+
+def test_only_the_doubtful_are_chosen_from():
+    rng = np.random.default_rng(0)
+    doubt, features = rng.permutation(100) / 99, rng.normal(size=(100, 4))
+    chosen = choice.choose(doubt, features, 3, np.zeros((0, 4)))
+    # Five for each, the most doubtful first, where nothing is labeled.
+    assert all(doubt[one.index] >= np.sort(doubt)[-15] for one in chosen)
+    assert doubt[chosen[0].index] == 1
+    assert len({one.index for one in chosen}) == 3
+    # Half of all at most, but as many as are asked for.
+    few = choice.choose(doubt[:10], features[:10], 4, np.zeros((0, 4)))
+    assert {one.index for one in few} <= set(np.argsort(-doubt[:10])[:5].tolist())
+    assert len(choice.choose(doubt[:10], features[:10], 10, np.zeros((0, 4)))) == 10
+
+
+def test_what_looks_like_a_labeled_photo_comes_last():
+    features = np.array([[0.0, 0], [1, 0], [0, 1], [5, 5]])
+    chosen = choice.choose(np.ones(4), features, 4, np.array([[5.0, 5.0]]))
+    assert [one.index for one in chosen] == [0, 1, 2, 3]
+    assert chosen[-1].distance == 0
