@@ -1,6 +1,7 @@
 """The comparison of suggested and random labels: equal numbers, same seed, resumed, tabulated."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from absl import flags
@@ -37,15 +38,15 @@ def test_both_ways_get_as_many_labels(benchmark, monkeypatch, tmp_path):
 
     class Experiment:
         def __init__(self, path, output, seed):
-            self.names = [line for line in open(path).read().split("\n") if line.startswith("i")]
+            lines = Path(path).read_text().splitlines()
+            self.names = [line for line in lines if line.startswith("i")]
             trained.append((output.rpartition("/")[2], seed, self.names))
 
         def suggest(self, images, folder, options):
             asked.append((images, options.count, options.height))
+            Path(folder).mkdir()
             for name in ("labeled_list.txt", "suggestions.html"):
-                (tmp_path / "out/seed_5/suggestions").mkdir(parents=True, exist_ok=True)
-                with open(f"{folder}/{name}", "w") as file:
-                    file.write("\n".join([*self.names, "i_a", "i_b"]))
+                Path(folder, name).write_text("\n".join([*self.names, "i_a", "i_b"]))
 
     monkeypatch.setattr(benchmark, "_experiment", Experiment)
     monkeypatch.setattr(benchmark, "_scores", lambda one: {"student": len(one.names) / 10})
