@@ -23,6 +23,9 @@ EXIT_USER_ERROR = UserError.exit_code
 _EXIT_INTERRUPTED = 130
 # A flag whose value begins with the home directory, which shells expand in other places only.
 _HOME = re.compile(r"(--?[\w-]+=)(~/.*)", re.DOTALL)
+# How texts name a command, and what is typed in its place where one is called through `c3tf`.
+_CALL = re.compile(r"python -m (c3tf|data_tools)\.(?=\w)")
+_TYPED = {"c3tf": "c3tf ", "data_tools": "c3tf data "}
 
 
 def _expand_home(word: str) -> str:
@@ -108,7 +111,7 @@ class _Command:
         asked = {word.lstrip("-") for word in words if word.startswith("-")}
         if asked & {"h", "help", "helpshort", "helpfull"}:
             full = "helpfull" in asked
-            print(help_texts.text(_document(), self.program, self._first, full))
+            print(_as_typed(help_texts.text(_document(), self.program, self._first, full)))
             sys.exit()
         if "version" in asked:
             print(f"c3tf {versions.VERSION}")
@@ -143,7 +146,7 @@ class _Command:
         progress.finish()
         self.native_log.end()
         # One line, whatever stands in the names that it quotes.
-        print(f"{self.program}: {streams.shown(message)}", file=sys.stderr)
+        print(f"{self.program}: {streams.shown(_as_typed(message))}", file=sys.stderr)
         sys.exit(code)
 
     def _explained(self, error: flags.Error) -> str:
@@ -173,6 +176,11 @@ def need(**values: str) -> None:
 def _called_as() -> str:
     """Returns what the user typed to call the command."""
     return _program or f"python -m {_module_name()}"
+
+
+def _as_typed(text: str) -> str:
+    """Names the commands in a text as the user has called this one."""
+    return _CALL.sub(lambda call: _TYPED[call[1]], text) if _program else text
 
 
 def _document() -> str:

@@ -36,7 +36,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "metrics",
         None,
-        "Result of c3tf.evaluate for the model card [what the run measured at this step].",
+        "Result of `python -m c3tf.evaluate` for the model card "
+        "[what the run measured at this step].",
     )
 
 

@@ -27,13 +27,13 @@ def example(document: str, program: str) -> str:
     """Returns the first example in a command's docstring, called as the user called the command.
 
     Args:
-        document: the docstring; an example is a line that begins with `python -m`.
+        document: the docstring; an example is a line that begins with `python -m`, and those that
+            continue it behind a backslash.
         program: what the user typed, such as `c3tf train`.
     """
-    lines = (line.strip() for line in document.splitlines())
-    found = next((line for line in lines if line.startswith("python -m ")), "")
-    _, _, given = found.removeprefix("python -m ").partition(" ")
-    return f"{program} {given}" if found else ""
+    lines = (line.split() for line in document.replace("\\\n", " ").splitlines())
+    found = next((words for words in lines if words[:2] == ["python", "-m"]), [])
+    return " ".join([program, *found[3:]]) if found else ""
 
 
 def text(document: str, program: str, first: Sequence[str], full: bool) -> str:

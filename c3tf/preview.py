@@ -22,6 +22,7 @@ _SUFFIX, _NAME = ".png", "preview.png"
 
 def define_flags() -> None:
     """Defines the command's own flags; the others are those of training."""
+    flags.DEFINE_bool("overwrite", False, "Replace an existing picture.")
     flags.DEFINE_integer("rows", 8, "Rows of the sheet; each shows one labeled image.")
     flags.DEFINE_integer(
         "at_step", None, "Training step to start at; by default the first of --method's own phase."
@@ -33,7 +34,7 @@ def main() -> None:
     config = absl_flags.from_flags()
     cli.need(data=config.data.data)
     path = sheet_path(config.training.output)
-    writable.check_file(path)
+    writable.check_file(path, replace=flags.FLAGS.overwrite)
     import numpy as np
 
     from c3tf import experiment

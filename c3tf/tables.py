@@ -35,7 +35,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_multi_string(
         "set",
         [],
-        "Flag of c3tf.train for all runs, as in --set=steps=600",
+        "Flag of training for all runs, as in --set=steps=600",
         flag_values=values,
     )
     flags.DEFINE_bool("list", False, "Say what would be trained, and end.", flag_values=values)

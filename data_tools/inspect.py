@@ -178,6 +178,8 @@ def _split_sheet(split: str, samples: Sequence[Sample], label_map: LabelMap) -> 
     if any(sample.label is not None for sample in samples):
         titles.append("its label over it")
     per_row = _PICTURES // len(titles)
+    named = titles * min(per_row, len(samples))
+    named += [""] * (_PICTURES - len(named))
     rows, captions = [], []
     for low in range(0, len(samples), per_row):
         pictures, texts = [], []
@@ -190,7 +192,7 @@ def _split_sheet(split: str, samples: Sequence[Sample], label_map: LabelMap) -> 
         free = _PICTURES - len(pictures)
         rows.append(pictures + [None] * free)
         captions.append(texts + [""] * free)
-    return drawing.sheet(rows, titles * per_row, captions)
+    return drawing.sheet(rows, named, captions)
 
 
 def page(manifest: Manifest, picked: dict[str, Sequence[Sample]]) -> str:

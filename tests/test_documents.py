@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from c3tf.config import parse_labeled
+
 pytestmark = pytest.mark.smoke
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "configs/README.md")
@@ -52,6 +54,15 @@ def test_commands_exist(repository, document):
         "configs/ablations/FILE.flags"
     }
     assert sorted(path for path in flagfiles if not (repository / path).is_file()) == []
+
+
+def test_counts_of_the_splits_are_accepted(repository):
+    """What the table of docs/data.md gives for `--labeled` is what that takes."""
+    rows = re.findall(r"^\| \w+ \| (\d{4}) \| (.+) \|$", text_of(repository, "docs/data.md"), re.M)
+    assert len(rows) == 2
+    for total, counts in rows:
+        for count in counts.split(" | "):
+            assert 0 < parse_labeled(count.strip("`"), int(total)) <= int(total)
 
 
 def test_set_up_is_two_commands(repository):

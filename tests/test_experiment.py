@@ -21,7 +21,7 @@ import sys
 import c3tf
 import c3tf.train
 assert c3tf.train.main
-assert "Experiment" in dir(c3tf)
+assert set(dir(c3tf)) == set(c3tf.__all__)
 print(c3tf.__version__, "tensorflow" in sys.modules, c3tf.Config().training.steps)
 assert "tensorflow" not in sys.modules
 """

@@ -67,6 +67,9 @@ def test_every_command_helps_and_exits_with_0(repository):
         assert lines[0].endswith("."), module
         # The example calls the command by the name that the user typed.
         assert lines[2].startswith(f"  python -m {module} "), module
+        # It is whole: what it is continued by in the docstring is not shown.
+        assert "\\" not in lines[2], module
+        assert not lines[3], module
 
 
 def test_version(repository):
@@ -119,6 +122,17 @@ def test_a_command_without_its_flags_says_what_it_needs_with_an_example(reposito
     assert f"as in: {program} --" in done.stderr
 
 
+def test_hints_name_commands_as_the_user_called_this_one(repository):
+    """`python -m c3tf` and the installed `c3tf` are one program."""
+    for words, said in (
+        (["c3tf", "report"], "c3tf report: error: Name at least one run: `c3tf report RUN"),
+        (["c3tf.report"], "error: Name at least one run: `python -m c3tf.report RUN"),
+        (["c3tf", "data", "inspect", "--data=x"], "`c3tf data folder --images"),
+    ):
+        assert said in called(repository, *words).stderr
+    assert "Result of `c3tf evaluate`" in called(repository, "c3tf", "export", "-h").stdout
+
+
 def test_what_is_typed_wrongly_is_told_without_what_tensorflow_prints(repository):
     for words in (["--stepz=3"], ["--flagfile=configs/demo.flags", "--steps=0"]):
         done = called(repository, "c3tf.train", *words)
@@ -136,3 +150,8 @@ def test_data_that_are_not_there_name_their_converter(repository, tmp_path):
             manifest.load(str(tmp_path / name))
         assert f"`python -m data_tools.{converter}" in str(caught.value)
         assert f"--output={tmp_path / name}` makes one." in str(caught.value)
+    # Of a folder that holds something, the next place: converters write over nothing.
+    (tmp_path / "camvid" / "train").mkdir(parents=True)
+    with pytest.raises(DataError, match="no converted data set") as caught:
+        manifest.load(f"{tmp_path}/camvid/")
+    assert f"--output={tmp_path / 'camvid'}_records` makes one." in str(caught.value)

@@ -77,6 +77,11 @@ def test_command_draws_the_sheet(run, tmp_path):
     assert f"{path}: from step 2500 on, out of 3 labeled and 3 unlabeled" in done.stdout
     with Image.open(path) as sheet:
         assert sheet.width > 9 * 256
+    before = path.read_bytes()
+    done = run(f"--output={path.parent}")
+    assert done.returncode == 2
+    assert f"{path} exists. Give another --output, or add --overwrite." in done.stderr
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -196,8 +196,8 @@ def load(data_dir: str) -> Manifest:
         DataError: the directory or its manifest is missing, damaged, or of another version.
     """
     path = files.join(data_dir, FILE_NAME)
-    how = _how_to_make(data_dir)
     if not files.is_dir(data_dir):
+        how = _how_to_make(data_dir, data_dir)
         raise DataError(f"There is no data set directory {data_dir!r}. {how}")
     if not files.exists(path):
         if files.exists(files.join(data_dir, INCOMPLETE_DIR)):
@@ -205,6 +205,9 @@ def load(data_dir: str) -> Manifest:
                 f"The conversion into {data_dir!r} was interrupted. Run the same command again: it "
                 "continues."
             )
+        # What lies there may be what is to be converted, and converters write over nothing.
+        bare = data_dir.rstrip("/")
+        how = _how_to_make(data_dir, f"{bare}_records" if files.list_dir(data_dir) else data_dir)
         raise DataError(f"{data_dir!r} is no converted data set: it has no {FILE_NAME}. {how}")
     text = "{path} is damaged: {reason}. Convert the data set again."
     data = json_files.read(path, error=DataError, text=text)
@@ -268,11 +271,11 @@ _MANIFEST = schema.record(
 )
 
 
-def _how_to_make(data_dir: str) -> str:
+def _how_to_make(data_dir: str, output: str) -> str:
     """Names the command that makes the data set of a folder's name."""
     name = os.path.basename(os.path.normpath(data_dir)).lower()
     command = next((c for known, c in _CONVERTERS.items() if name.startswith(known)), _OWN_DATA)
-    return f"`python -m data_tools.{command} --output={data_dir}` makes one."
+    return f"`python -m data_tools.{command} --output={output}` makes one."
 
 
 def _split_from_json(data: dict[str, Any]) -> SplitInfo:

@@ -113,7 +113,7 @@ def check_target(path: str | os.PathLike, overwrite: bool = False) -> None:
             f"{path} exists and is no SavedModel or other export, so it is left alone."
         )
     if not overwrite:
-        raise ServingError(f"{path} exists. Give another path, or ask for overwriting.")
+        raise ServingError(f"{path} exists. Give another --output, or add --overwrite.")
 
 
 def is_saved_model(path: str | os.PathLike) -> bool:

@@ -16,6 +16,8 @@ from c3tf.visualization.examples import Example
 def draw(runs: Mapping[str, str], folder: str, network: str = "student") -> str:
     """Draws image, truth and the predictions of finished runs side by side.
 
+    The rows are the runs' examples in the order of the stored records, which were shuffled.
+
     Args:
         runs: run directories by name, one column each.
         folder: where the sheet is written to.

@@ -150,8 +150,8 @@ def read_mask(
     if mask.mode == "P" and not palette_masks:
         raise DataError(
             f"{path} is a palette image. If the indices into its palette are the ids (as in PASCAL "
-            "VOC), add --palette_masks; if its colours say the class, use data_tools.folder with "
-            "--masks_are=colors."
+            "VOC), add --palette_masks; if its colours say the class, use `python -m "
+            "data_tools.folder` with --masks_are=colors."
         )
     if red_masks and mask.mode in _RED_MODES:
         return Mask(_red(path, mask, depth), None)
@@ -159,8 +159,8 @@ def read_mask(
         raise DataError(
             f"{path} holds colours (mode {mask.mode}), not ids. Use the masks with one id per "
             "pixel (Cityscapes: *_labelIds.png; BDD100K: labels/sem_seg/masks), or "
-            "data_tools.folder with --masks_are=colors, or with --masks_are=red if the red "
-            "channel holds the ids (CARLA; R = G = B; grey with alpha)."
+            "`python -m data_tools.folder` with --masks_are=colors, or with --masks_are=red if the "
+            "red channel holds the ids (CARLA; R = G = B; grey with alpha)."
         )
     palette = None
     if mask.mode == "P":

@@ -155,8 +155,8 @@ def _add(found: dict[str, str], name: str, path: str, root: str) -> None:
     if name in found:
         raise DataError(
             f"Two files in {root} are named {name!r}: {found[name]} and {path}. Names must differ. "
-            "Where folders of sequences hold equal names, data_tools.folder takes the folders into "
-            "the names with --names=path."
+            "Where folders of sequences hold equal names, `python -m data_tools.folder` takes the "
+            "folders into the names with --names=path."
         )
     found[name] = path
 

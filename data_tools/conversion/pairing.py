@@ -91,7 +91,7 @@ class SourceListing:
         counts = Counter(pair.split for pair in self.pairs)
         return [
             f"{split} holds {counts[split]} images with labels, the published data set {count}: is "
-            "everything unpacked? Splits drawn from other counts are not those of the paper."
+            "everything unpacked? Splits drawn from another number of images are other splits."
             for split, count in self.published.items()
             if counts[split] != count
         ]

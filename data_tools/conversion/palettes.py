@@ -13,8 +13,8 @@ import numpy as np
 from c3tf.errors import DataError
 
 _HOW = (
-    "Save the masks with one palette for all, or as grey images of ids; or use data_tools.folder "
-    "with --masks_are=colors, which goes by the colours."
+    "Save the masks with one palette for all, or as grey images of ids; or use `python -m "
+    "data_tools.folder` with --masks_are=colors, which goes by the colours."
 )
 
 

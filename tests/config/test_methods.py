@@ -15,12 +15,27 @@ def other_value(field):
     """A value that is neither the default nor out of range."""
     if "choices" in field.metadata:
         return next(value for value in field.metadata["choices"] if value != field.default)
-    if isinstance(field.default, bool):
-        return not field.default
-    return 9 if isinstance(field.default, int) else 0.25
+    if isinstance(field.default, tuple):
+        return tuple(other_number(item) for item in field.default)
+    return other_number(field.default)
+
+
+def other_number(value):
+    if isinstance(value, bool):
+        return not value
+    return 9 if isinstance(value, int) else 0.25
 
 
 VALUES = {name: other_value(field) for name, field in OWNED.items()}
+
+
+def test_every_kind_of_option_has_another_value():
+    """Of the kinds that the configuration has, also those that no method owns yet."""
+    kinds = {type(option.field.default): option.field for option in OPTIONS.values()}
+    assert {bool, int, float, str, tuple} == set(kinds)
+    for kind in (bool, int, float, tuple):
+        assert type(other_value(kinds[kind])) is kind
+        assert other_value(kinds[kind]) != kinds[kind].default
 
 
 @pytest.mark.parametrize("method", ["c3", *RIVALS])

@@ -97,8 +97,9 @@ def test_images_without_labels_stand_alone_on_the_sheet(manifest, monkeypatch):
     )
     labeled = inspect.pick(manifest, "train", 2)
     plain = inspect.pick(manifest, "unlabeled", 2)
-    inspect.sheet(manifest, {"unlabeled": plain * 3, "mixed": [labeled[0], plain[0], *labeled]})
-    (rows, titles, captions), (mixed, two_titles, two_captions) = drawn
+    mixture = [labeled[0], plain[0], *labeled]
+    inspect.sheet(manifest, {"unlabeled": plain * 3, "mixed": mixture, "one": labeled[:1]})
+    (rows, titles, captions), (mixed, two_titles, two_captions), (_, one_title, _) = drawn
     assert titles == ["unlabeled: image"] * 4
     assert [[picture is None for picture in row] for row in rows] == [
         [False] * 4,
@@ -108,6 +109,8 @@ def test_images_without_labels_stand_alone_on_the_sheet(manifest, monkeypatch):
     assert two_titles == ["mixed: image", "its label over it"] * 2
     assert [picture is None for picture in mixed[0]] == [False, False, False, True]
     assert two_captions[0] == [labeled[0].name, "", plain[0].name, "no label"]
+    # Nothing is said above places that stay free.
+    assert one_title == ["one: image", "its label over it", "", ""]
 
 
 def test_the_page_stands_alone(manifest):

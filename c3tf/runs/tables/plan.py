@@ -193,7 +193,7 @@ def _check_changed(tables: Iterable[Table], changed: Mapping[str, Any]) -> None:
     for name in changed:
         if name not in OPTIONS or name in ("output", "baseline"):
             raise ConfigError(
-                f"`--set` must name a flag of c3tf.train other than --output and --baseline. "
+                f"`--set` must name a flag of training other than --output and --baseline. "
                 f"Received: --set={name}={changed[name]}"
             )
         for table in tables:

@@ -178,7 +178,7 @@ def _flags(path: str, where: str, flags: Any) -> dict[str, Any]:
         raise TableError(f"{path}: {where} must be a table of flags. Received: {flags!r}")
     for name, value in flags.items():
         if name not in OPTIONS or name in _ITS_OWN:
-            whose = "that the runner sets itself" if name in _ITS_OWN else "of c3tf.train"
+            whose = "that the runner sets itself" if name in _ITS_OWN else "of training"
             must = f"no flag {whose}" if name in _ITS_OWN else f"a flag {whose}"
             raise TableError(f"{path}: {where} must name {must}. Received: {name}")
         if isinstance(value, dict):

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -78,7 +77,7 @@ def test_a_stopped_conversion_that_has_finished_nothing_may_be_asked_for_otherwi
     output.prepare(folder, {"label_map": "wrong"})
     # What a killed run leaves of a shard that it had not finished.
     shard = tmp_path / "train-00000-of-00001.tfrecord"
-    Path(leftovers.partial_name(str(shard))).write_bytes(b"part")
+    (tmp_path / leftovers.partial_name(str(shard))).write_bytes(b"part")
     assert not output.prepare(folder, {"label_map": "right"})
     assert os.listdir(tmp_path) == [manifests.INCOMPLETE_DIR]
     shard.write_bytes(b"whole")
