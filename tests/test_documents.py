@@ -1,6 +1,7 @@
 """The documents: what they name is there."""
 
 import importlib.util
+import pathlib
 import re
 import subprocess
 
@@ -10,6 +11,7 @@ from c3tf.config import parse_labeled
 
 pytestmark = pytest.mark.smoke
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "configs/README.md")
 FOLDERS = (
     "benchmarks",
@@ -27,11 +29,21 @@ def text_of(repository, document):
     return (repository / document).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+EVERYTHING = [*DOCUMENTS, *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", EVERYTHING)
 def test_links_lead_somewhere(repository, document):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", text_of(repository, document))
+    prose = re.sub(r"```.*?```", "", text_of(repository, document), flags=re.DOTALL)
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", prose)
     folder = (repository / document).parent
     assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_every_document_is_listed_and_the_first_one_is_short(repository):
+    listed = set(re.findall(r"\]\((\w+\.md)", text_of(repository, "docs/README.md")))
+    assert listed == {path.name for path in (repository / "docs").glob("*.md")} - {"README.md"}
+    assert text_of(repository, "README.md").count("\n") <= 170
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
