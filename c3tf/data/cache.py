@@ -22,7 +22,7 @@ from c3tf.data.pixels import ImageOpener, ImageReader, open_record
 from c3tf.data.record import decode_name
 from c3tf.data.record_reader import RecordMetadata
 from c3tf.errors import DataError, StorageError
-from c3tf.io import files, json_files, memory, schema
+from c3tf.io import files, json_files, memory, schema, tensorflow_errors
 
 _FORMAT = 1
 _PIXELS, _INDEX = "pixels.bin", "index.json"
@@ -220,7 +220,7 @@ def _decoded(dataset: tf.data.Dataset) -> Iterator[tuple]:
     try:
         yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
     except tf.errors.OpError as error:
-        reason = error.message.splitlines()[0]
+        reason = tensorflow_errors.reason(error)
         raise UndecodableError(
             f"A record cannot be decoded for the cache: {reason}. Convert the data set again."
         ) from error

@@ -8,6 +8,7 @@ from c3tf.data.manifest import Manifest
 from c3tf.data.sources import Positions
 from c3tf.data.training_data import ImageSet
 from c3tf.errors import DataError
+from c3tf.io import tensorflow_errors
 from c3tf.labels import IGNORE
 
 
@@ -37,7 +38,7 @@ def judge(images: ImageSet, manifest: Manifest) -> tuple[str, ...]:
             if wanted.any() and (counts[: label_map.num_classes] > 0)[wanted].all():
                 return ()
     except tf.errors.OpError as error:
-        reason = error.message.splitlines()[0]
+        reason = tensorflow_errors.reason(error)
         raise record_check.failure(manifest, reason, ("train",)) from error
     what = f"the labels of the {images.count} labeled images"
     found = judgement.of_counts(

@@ -11,6 +11,7 @@ from c3tf.data import tfrecord
 from c3tf.data.record import decode_name
 from c3tf.data.sources import name_set
 from c3tf.errors import DataError
+from c3tf.io import tensorflow_errors
 
 _PARALLEL_READS = 8
 
@@ -86,7 +87,7 @@ def read_records(
             collections.deque(tfrecord.read_shard(shard), maxlen=0)
         raise DataError(
             f"A TFRecord among {shards[0]} ... {shards[-1]} cannot be read: "
-            f"{error.message.splitlines()[0]}. Convert the data set again."
+            f"{tensorflow_errors.reason(error)}. Convert the data set again."
         ) from error
     if table is None:
         metadata = RecordMetadata([], np.zeros((0, 2), int), np.zeros(0, bool), np.zeros(0, int))

@@ -4,13 +4,13 @@ A record is a `tf.train.Example` with the features of `_FEATURES`. The label is 
 an image without one, so unlabeled images need no mask.
 """
 
-import re
 from collections.abc import Iterator
 
 import tensorflow as tf
 
 from c3tf.data.record import IMAGE_FORMATS, Record, encode_jpeg, encode_png
 from c3tf.errors import DataError
+from c3tf.io import tensorflow_errors
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -32,7 +32,6 @@ _JPEG_MARGIN = 2
 _JPEG = b"\xff\xd8\xff"
 # Where a PNG states the bits of a channel, and after them the kind of its pixels.
 _PNG_DEPTH_AT, _GREY_8_BIT = 24, b"\x08\x00"
-_FUNCTION_NODE = re.compile(r"\{\{function_node .*?\}\} ?")
 # Field of `Record` -> feature in the TFRecord.
 _KEYS = {
     "image": "image/encoded",
@@ -175,7 +174,7 @@ def read_shard(path: str) -> Iterator[Record]:
         except (tf.errors.OpError, ValueError) as error:
             raise DataError(
                 f"{path}: record {index} cannot be read: the file is damaged, or no data set of "
-                f"this project. Convert it again. ({_first_line(error)})"
+                f"this project. Convert it again. ({tensorflow_errors.reason(error)})"
             ) from error
         yield record
         index += 1
@@ -190,9 +189,3 @@ def _to_record(fields: dict[str, tf.Tensor]) -> Record:
         values[field] = int(values[field])
     values["label"] = values["label"] or None
     return Record(**values)
-
-
-def _first_line(error: Exception) -> str:
-    """Shortens TensorFlow's long messages, which begin with names of its functions."""
-    text = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    return _FUNCTION_NODE.sub("", text.splitlines()[0])

@@ -5,7 +5,6 @@ applies steps to a data set, on one device or on several side by side.
 """
 
 import collections
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -22,6 +21,7 @@ from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference import networks
 from c3tf.inference.networks import Predictor, most_likely
 from c3tf.inference.options import InferenceOptions
+from c3tf.io import tensorflow_errors
 from c3tf.labels import IGNORE, LabelMap
 from c3tf.method import confidence
 
@@ -35,8 +35,6 @@ Observer = Callable[[list[str], np.ndarray, np.ndarray], None]
 
 # What TensorFlow says of elements that do not make a batch.
 _MIXED_SIZES = ("Cannot batch tensors with different shapes", "Cannot add tensor to the batch")
-# Of TensorFlow's messages: its names of functions and operations.
-_NOISE = re.compile(r"\{\{function_node .*?\}\} ?|\s*\[Op:.*")
 _IMAGE = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
 _LABEL = tf.TensorSpec([None, None, None, 1], tf.uint8, name="label")
 
@@ -297,7 +295,9 @@ def _finished(names: list[str], future: Future) -> tuple[list[str], Any]:
     try:
         return names, future.result()
     except tf.errors.InvalidArgumentError as error:
-        raise EvaluationError(f"Cannot evaluate {', '.join(names)}: {_reason(error)}") from error
+        raise EvaluationError(
+            f"Cannot evaluate {', '.join(names)}: {tensorflow_errors.reason(error)}"
+        ) from error
 
 
 def _read(dataset: Iterable) -> Iterator[dict[str, tf.Tensor]]:
@@ -314,15 +314,9 @@ def _read(dataset: Iterable) -> Iterator[dict[str, tf.Tensor]]:
             if any(said in error.message for said in _MIXED_SIZES):
                 # Nothing is wrong with it.
                 advice = "Its images or labels have several sizes: use --batch_size=1."
+            reason = tensorflow_errors.reason(error)
             raise EvaluationError(
-                f"The data set cannot be read after {last}: {_reason(error)}. {advice}"
+                f"The data set cannot be read after {last}: {reason}. {advice}"
             ) from error
         last = record.decode_name(np.asarray(batch["name"])[-1])
         yield batch
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """Keeps the sentence of a TensorFlow error, not the listing of the graph after it."""
-    lines = [line.strip() for line in str(error.message).splitlines() if line.strip()]
-    said = [line for line in lines if "Received:" in line or "assertion failed" in line]
-    return _NOISE.sub("", (said or lines or [type(error).__name__])[0])

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import BinaryIO
 
-from c3tf.io import leftovers, locks, names
+from c3tf.io import leftovers, locks, names, tensorflow_errors
 from c3tf.io.exchange import exchange
 
 _CHUNK_BYTES = 1 << 20
@@ -49,7 +49,7 @@ def through_tensorflow(path: str) -> Iterator[ModuleType]:
             errors.UnauthenticatedError: errno.EACCES,
         }
         code = kinds.get(type(error), errno.EIO)
-        text = error.message.partition("\n")[0] or os.strerror(code)
+        text = tensorflow_errors.reason(error) if error.message else os.strerror(code)
         raise OSError(code, text, path) from error
 
 

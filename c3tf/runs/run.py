@@ -16,6 +16,7 @@ from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
 from c3tf.data.validation import val_dataset
 from c3tf.errors import DataError, Stopped
+from c3tf.io import tensorflow_errors
 from c3tf.runs import checkpoints, nonfinite, results, run_dir, setup, summary
 from c3tf.runs.checkpoints import CheckpointStore
 from c3tf.runs.journal import Journal
@@ -127,10 +128,11 @@ class Run:
             except tf.errors.OpError as error:
                 if _FROM_PIPELINE not in error.message:
                     raise
+                reason = tensorflow_errors.reason(error)
                 if isinstance(error, _DAMAGED):
-                    raise record_check.failure(self.manifest, _reason(error), _TRAINED) from error
+                    raise record_check.failure(self.manifest, reason, _TRAINED) from error
                 raise DataError(
-                    f"{self.config.data.data}: a file cannot be read any more: {_reason(error)}. "
+                    f"{self.config.data.data}: a file cannot be read any more: {reason}. "
                     "Put it back; training continues from its newest checkpoint."
                 ) from error
             result = self._finish() if self.is_chief else None
@@ -335,7 +337,3 @@ class Run:
         if self.model.semi_supervised and self.model.teacher is not None:
             networks["teacher"] = self._full.of(self.model.teacher)
         return networks
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    return error.message.splitlines()[0]

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import summary_pb2
 
+from c3tf.io import tensorflow_errors
 from c3tf.io.run_files import TENSORBOARD
 from c3tf.runs import journal
 
@@ -50,7 +51,7 @@ class EventLog:
                         tf.summary.write(name, value, step, metadata)
                 self._writer.flush()
             except tf.errors.OpError as error:
-                raise OSError(error.message.splitlines()[0]) from error
+                raise OSError(tensorflow_errors.reason(error)) from error
 
 
 def _metadata(plugin: str, data_class: int) -> summary_pb2.SummaryMetadata:
