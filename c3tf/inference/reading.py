@@ -2,8 +2,6 @@
 
 import collections
 import dataclasses
-import io
-import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -124,7 +122,7 @@ def _decode(encoded: bytes, exif: str) -> tf.Tensor:
         raise ImageBytesError(
             f"has {header.depth}-bit pixels; images must have 8 bits per channel, as in training"
         )
-    noted = _noted_orientation(encoded, header)
+    noted = orientation.of(decoding.opened(encoded), header)
     is_turned = orientation.is_turned(noted)
     if is_turned and exif == "refuse":
         raise ImageBytesError(orientation.refusal(noted))
@@ -134,19 +132,6 @@ def _decode(encoded: bytes, exif: str) -> tf.Tensor:
         upright = orientation.apply(Image.fromarray(image.numpy()), noted)
         return tf.constant(np.asarray(upright))
     return image
-
-
-def _noted_orientation(encoded: bytes, header: image_bytes.Header) -> int:
-    try:
-        with warnings.catch_warnings():
-            # Pillow only warns of images between one and two times its limit.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(encoded)) as image:
-                return orientation.of(image, header)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageBytesError(f"is too large to decode safely: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageBytesError("damaged or cut short") from error
 
 
 def _resized(image: tf.Tensor, height: int) -> tf.Tensor:

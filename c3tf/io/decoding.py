@@ -3,7 +3,9 @@
 Free of TensorFlow: conversion workers come here.
 """
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -87,15 +89,34 @@ def check_filling(encoded: bytes, header: Header, pixels: np.ndarray) -> None:
         )
 
 
-def _decode(encoded: bytes) -> Image.Image:
-    try:
+def opened(encoded: bytes) -> Image.Image:
+    """Opens a JPEG or PNG, whose pixels are not decoded yet.
+
+    Raises:
+        ImageBytesError: it is of another kind, damaged, or too large.
+    """
+    with _named(encoded):
         image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
         # Lower than ours where a program says so.
         if image.width * image.height > (Image.MAX_IMAGE_PIXELS or image_bytes.MAX_PIXELS):
             raise Image.DecompressionBombError(
                 f"{image.width}x{image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}"
             )
+    return image
+
+
+def _decode(encoded: bytes) -> Image.Image:
+    image = opened(encoded)
+    with _named(encoded):
         image.load()
+    return image
+
+
+@contextlib.contextmanager
+def _named(encoded: bytes) -> Iterator[None]:
+    """Gives one name to what Pillow raises of a file."""
+    try:
+        yield
     except Image.DecompressionBombError as error:
         raise ImageBytesError(f"is too large to decode safely: {error}") from error
     except UnidentifiedImageError as error:
@@ -104,4 +125,3 @@ def _decode(encoded: bytes) -> Image.Image:
         raise ImageBytesError("needs more memory than there is") from error
     except _PILLOW_ERRORS as error:
         raise ImageBytesError(f"is no readable image ({len(encoded)} bytes): {error}") from error
-    return image

@@ -1,25 +1,18 @@
 """The directory a conversion writes into: one run at a time, nothing overwritten, continued."""
 
 import contextlib
-import errno
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
-from absl import logging
-
 from c3tf.data import manifest as manifests
 from c3tf.errors import DataError
-from c3tf.io import files, leftovers
+from c3tf.io import files, leftovers, locks
 from data_tools.conversion import notes
 
 _SHOWN = 5
 # Says what is converted and how, in the work folder.
 _REQUEST = "request.json"
-# What a file system without locks answers.
-_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class OutputError(DataError):
@@ -49,29 +42,17 @@ def locked(output: str) -> Iterator[None]:
         try:
             files.make_dirs(output)
             if not files.is_remote(output):
-                handle = os.open(output, os.O_RDONLY)
-                stack.callback(os.close, handle)
-                _lock(handle, output)
+                busy = DataError(
+                    f"Another conversion is writing into {output}. Wait until it ends, or choose "
+                    "another --output."
+                )
+                stack.enter_context(locks.alone(output, busy, "run one conversion at a time."))
             yield
         except OSError as error:
             raise DataError(
                 f"{output} cannot be written: {error}. Make room or mend the directory, and run "
                 "the same command again; it continues."
             ) from error
-
-
-def _lock(handle: int, output: str) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(
-            f"Another conversion is writing into {output}. Wait until it ends, or choose another "
-            "--output."
-        ) from error
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        logging.warning("%s cannot be locked (%s): run one conversion at a time.", output, error)
 
 
 def prepare(output: str, request: dict[str, Any]) -> bool:

@@ -1,5 +1,7 @@
 """One conversion at a time writes into a directory."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -56,15 +58,16 @@ def test_the_lock_is_free_after_the_run_and_after_an_error(tmp_path):
         pass
 
 
-def test_a_file_system_without_locks_only_warns(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_only_warns(tmp_path, monkeypatch, caplog):
     def refuse(handle, kind):
-        raise OSError(output.errno.ENOLCK, "No locks available")
+        raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(output.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     entered = False
     with output.locked(str(tmp_path / "out")):
         entered = True
     assert entered
+    assert "run one conversion at a time." in caplog.text
 
 
 def test_remote_directories_are_not_locked():
