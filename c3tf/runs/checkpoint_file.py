@@ -9,7 +9,7 @@ import json
 import os
 import re
 import zipfile
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -60,17 +60,22 @@ def write(path: str, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> No
         np.savez(file, **{_FACTS: np.array(json.dumps(facts))}, **arrays)
         file.flush()
         size = file.seek(0, os.SEEK_END)
-        digest = _digest(file, size)
+        digest, _ = _digests(file, size)
         file.seek(size - _LENGTH_BYTES)
         file.write(_COMMENT_BYTES.to_bytes(_LENGTH_BYTES, "little"))
         file.write(_MARK + digest.encode("ascii"))
 
 
-def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Reads a checkpoint file and checks it against its checksum.
+class Contents(NamedTuple):
+    """What a checkpoint file holds, its arrays by name, and the SHA-256 of all its bytes."""
 
-    Returns:
-        The facts and the arrays by name.
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    sha256: str
+
+
+def read(path: str) -> Contents:
+    """Reads a checkpoint file and checks it against its checksum.
 
     Raises:
         CheckpointError: the file is missing, damaged, or no checkpoint.
@@ -78,7 +83,7 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with open(path, "rb") as file:
             array_files.check_size(file)
-            _verify(path, file)
+            sha256 = _verify(path, file)
             arrays = array_files.read_npz(file)
         facts = json_files.parse(str(arrays.pop(_FACTS)))
         _STATED(facts, "")
@@ -86,31 +91,34 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise CheckpointError(f"There is no checkpoint {path}.") from error
     except _UNREADABLE as error:
         raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
-    return facts, arrays
+    return Contents(facts, arrays, sha256)
 
 
-def _verify(path: str, file: BinaryIO) -> None:
-    """Compares a file with the checksum in its comment."""
+def _verify(path: str, file: BinaryIO) -> str:
+    """Compares a file with the checksum in its comment; returns that of the whole file."""
     with array_files.open_archive(file) as archive:
         comment = archive.comment
     file.seek(-_LENGTH_BYTES, os.SEEK_END)
     if not comment and not any(file.read()):
         logging.warning("%s has no checksum: an earlier version wrote it.", path)
-        return
+        return _digests(file, file.seek(0, os.SEEK_END))[1]
     stated = _COMMENT.match(comment)
-    size = file.seek(0, os.SEEK_END) - _COMMENT_BYTES
-    if stated is None or stated[1].decode("ascii") != _digest(file, size):
+    digest, whole = _digests(file, file.seek(0, os.SEEK_END) - _COMMENT_BYTES)
+    if stated is None or stated[1].decode("ascii") != digest:
         raise ValueError("its SHA-256 is not the one it was written with")
+    return whole
 
 
-def _digest(file: BinaryIO, size: int) -> str:
-    """Returns the SHA-256 of the first `size` bytes, an archive without its comment."""
+def _digests(file: BinaryIO, size: int) -> tuple[str, str]:
+    """Returns the SHA-256 of the first `size` bytes, an archive without its comment, and of all."""
     digest = hashlib.sha256()
     file.seek(0)
     left = size - _LENGTH_BYTES
     while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
         digest.update(chunk)
         left -= len(chunk)
+    whole = digest.copy()
+    whole.update(file.read())
     # As it was before the comment came: of length 0.
     digest.update(bytes(_LENGTH_BYTES))
-    return digest.hexdigest()
+    return digest.hexdigest(), whole.hexdigest()

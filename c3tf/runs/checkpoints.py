@@ -19,7 +19,7 @@ from c3tf.io import files, run_files
 from c3tf.labels import LabelMap
 from c3tf.nets import description
 from c3tf.runs import journal
-from c3tf.runs.checkpoint_file import CheckpointError, read, write
+from c3tf.runs.checkpoint_file import CheckpointError, Contents, read, write
 from c3tf.runs.nonfinite import NonFiniteError
 from c3tf.training import precision
 from c3tf.training.optimizer import steps_done
@@ -130,18 +130,18 @@ class CheckpointStore:
         found = self.newest_readable()
         if found is None:
             return None
-        path, facts, arrays = found
+        path, (facts, arrays, _) = found
         variables = _variables(model)
         _check_fit(path, arrays, {name: tuple(v.shape) for name, v in variables.items()})
         for name, variable in variables.items():
             variable.assign(arrays[name])
         return facts
 
-    def newest_readable(self) -> tuple[str, dict[str, Any], dict[str, np.ndarray]] | None:
+    def newest_readable(self) -> tuple[str, Contents] | None:
         """Reads the newest checkpoint that is whole, warning of damaged ones.
 
         Returns:
-            Its path, facts and arrays; None where there is no checkpoint at all.
+            Its path and contents; None where there is no checkpoint at all.
 
         Raises:
             CheckpointError: all are damaged.
@@ -149,7 +149,7 @@ class CheckpointStore:
         damage = None
         for step in reversed(self.steps()):
             try:
-                return self.path(step), *read(self.path(step))
+                return self.path(step), read(self.path(step))
             except CheckpointError as error:
                 damage = error
                 logging.warning("%s. The checkpoint before it is tried.", str(error).rstrip("."))
@@ -219,7 +219,7 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
             f"`weights` must be 'student' or 'teacher'. Received: weights={weights!r}"
         )
     environment.settle()
-    path, facts, arrays = _open(path)
+    path, (facts, arrays, sha256) = _open(path)
     if weights == "teacher" and not facts["has_teacher"]:
         raise CheckpointError(
             f"{path} holds no teacher: it comes from the supervised phase or from "
@@ -248,15 +248,15 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
         facts["config"],
         thresholds,
         facts.get("split", ""),
-        files.sha256(path),
+        sha256,
     )
 
 
-def _open(path: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
+def _open(path: str) -> tuple[str, Contents]:
     """Reads a checkpoint file, or the newest one of a run that is whole."""
     if os.path.isfile(path):
-        return path, *read(path)
-    return CheckpointStore(path, keep=1).newest_readable() or (find(path), *read(find(path)))
+        return path, read(path)
+    return CheckpointStore(path, keep=1).newest_readable() or (find(path), read(find(path)))
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:

@@ -298,7 +298,7 @@ def test_load_network_refuses_weights_that_do_not_fit_their_description(saved):
 
 def test_a_network_of_foreign_layers_is_refused_and_not_built(saved):
     _, path = saved
-    facts, _ = checkpoints.read(path)
+    facts = checkpoints.read(path).facts
     hostile = facts["network"].replace('"Conv2D"', '"TFSMLayer"', 1)
     assert hostile != facts["network"]
     text = json.dumps({**facts, "network": hostile})
@@ -369,6 +369,10 @@ def test_the_checksum_is_that_of_the_plain_archive(saved, tmp_path):
     (tmp_path / "plain.npz").write_bytes(plain)
     with np.load(tmp_path / "plain.npz") as one, np.load(path) as other:
         assert set(one.files) == set(other.files)
+    # What names the network elsewhere is that of the file as it lies there.
+    for file in (path, tmp_path / "plain.npz"):
+        whole = hashlib.sha256(contents(file)).hexdigest()
+        assert checkpoints.load_network(str(file)).sha256 == whole
 
 
 def test_a_file_of_before_there_were_checksums_is_read_with_a_warning(saved, caplog):
