@@ -10,14 +10,13 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import forked
 import kill_server
 import raw_trees
 import tiny_command
@@ -41,51 +40,17 @@ def contents(folder):
     }
 
 
-class World:
-    """A folder with all that commands read, and the server that runs them."""
+class World(forked.Forked):
+    """A folder with all that commands read."""
 
     def __init__(self, folder, repository):
-        self.folder, self._log = folder, folder / "log"
-        environment = tiny_command.environment(repository)
-        self._server = subprocess.Popen(
-            [sys.executable, kill_server.__file__],
-            env={**environment, "TF_CPP_MIN_LOG_LEVEL": "2"},
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        super().__init__(folder, repository)
         self._draw = random.Random(0)
-
-    def call(self, words, **options):
-        """Runs a command; returns its exit code and the points it has passed."""
-        self._log.write_text("")
-        request = {"words": list(map(str, words)), "log": str(self._log), **options}
-        request["below"] = str(self.folder)
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        answer = json.loads(self._server.stdout.readline())
-        return answer["code"], answer["points"]
-
-    def finish(self, words):
-        """Runs a command that must succeed; returns the points it has passed."""
-        code, points = self.call(words)
-        assert code == 0, self.said()
-        return points
-
-    def said(self):
-        """What the last command has printed."""
-        return self._log.read_text()
 
     def points(self, count, kills):
         """Chooses among so many points, evenly and without those that were chosen before."""
         chosen = np.unique(np.linspace(1, count, min(kills, count)).round().astype(int)).tolist()
         return chosen + [self._draw.randint(1, count) for _ in range(kills - len(chosen))]
-
-    def close(self):
-        self._server.stdin.close()
-        self._server.wait(30)
 
 
 @pytest.fixture(scope="module")

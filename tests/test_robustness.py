@@ -16,7 +16,7 @@ def rows(repository):
     table = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in text.splitlines()
-        if line.startswith("| ") and not line.startswith(("| no.", "| ---"))
+        if re.match(r"\| \d+ ", line)
     ]
     assert all(len(row) == 4 and all(row) for row in table)
     return table
