@@ -27,7 +27,8 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _CHUNK = struct.Struct(">I4s")
 _CHUNK_OVERHEAD = 12
 _XMP_TEXT, _EXIF_TEXT = b"XML:com.adobe.xmp", b"Raw profile type exif"
-_MOST_TEXT = 1 << 20
+_NOTES, _TEXTS = (_XMP_TEXT, _EXIF_TEXT), (b"tEXt", b"zTXt", b"iTXt")
+_LONGEST_KEY, _MOST_TEXT = 80, 1 << 20
 _IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _TAG, _SWAPPING = 0x0112, (5, 6, 7, 8)
 # Integers of up to four bytes, by their type in TIFF.
@@ -112,12 +113,13 @@ def _of_png(encoded: bytes) -> tuple[bytes, bytes]:
     for kind, start, end in _chunks(encoded):
         if kind == b"eXIf":
             exif = encoded[start:end]
-        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            key = encoded[start : start + 80].partition(b"\0")[0]
-            if key == _XMP_TEXT and kind == b"iTXt":
-                xmp = _unpacked(kind, encoded[start + len(key) + 1 : end])
-            elif key == _EXIF_TEXT:
-                text = _unpacked(kind, encoded[start + len(key) + 1 : end])
+        elif encoded.startswith(_NOTES, start) and kind in _TEXTS:
+            key = encoded[start : start + _LONGEST_KEY].partition(b"\0")[0]
+            body = encoded[start + len(key) + 1 : end]
+            if key == _EXIF_TEXT:
+                text = _unpacked(kind, body)
+            elif key == _XMP_TEXT and kind == b"iTXt":
+                xmp = _unpacked(kind, body)
     return exif or _from_hex(text), xmp
 
 
