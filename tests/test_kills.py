@@ -213,7 +213,8 @@ def earlier_export(world, out):
 
 def checkpoints_are_whole(out, undisturbed):
     """What is named as a checkpoint is one; the temporaries are hidden."""
-    for path in out.glob("*/checkpoints/*.npz"):
+    # Also of hidden files, says pathlib.
+    for path in out.glob("*/checkpoints/[!.]*.npz"):
         with np.load(path) as arrays:
             assert all(arrays[name] is not None for name in arrays.files)
 
