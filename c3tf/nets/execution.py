@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from c3tf.nets import folding
+from c3tf.nets import folding, recomputation
 
 # How the positions of a map are arranged: factors by which it was cut into interleaved smaller
 # maps, one cut after the other. Their product is the dilation that a plain kernel then has.
@@ -58,11 +58,14 @@ class _Value:
         return self.maps[cuts]
 
 
-def fast(network: keras.Model) -> Callable[[tf.Tensor | list[tf.Tensor]], dict]:
+def fast(
+    network: keras.Model, recompute: bool = False
+) -> Callable[[tf.Tensor | list[tf.Tensor]], dict]:
     """Returns a network in training mode as a function of images.
 
     Args:
         network: functional; its layers are called once each.
+        recompute: keep few maps for the backward pass, which computes the others again.
 
     Returns:
         Maps `(B, H, W, 3)` of the network's input dtype and of static size, or what else the
@@ -78,21 +81,56 @@ def fast(network: keras.Model) -> Callable[[tf.Tensor | list[tf.Tensor]], dict]:
         for convolution, norm in folding.foldable(network).items()
     }
     folded = {norm.name for norm in norm_of.values()}
+    names = [layer.name for layer in network.layers if layer.name not in graph.arguments]
+    stretches = recomputation.stretches(graph, names) if recompute else []
+    rest = names[sum(len(stretch.layers) for stretch in stretches) :]
+
+    def weights_of(name: str) -> list[tf.Tensor]:
+        layer = network.get_layer(name)
+        return [x for x in folding.kernel_and_bias(layer, norm_of.get(name)) if x is not None]
+
+    def go_through(
+        names: list[str], values: dict[str, _Value], weights_of: Callable[[str], list[tf.Tensor]]
+    ) -> None:
+        for name in names:
+            layer = network.get_layer(name)
+            sources = [values[source] for source in graph.inputs[name]]
+            if name in folded:
+                values[name] = sources[0]
+            elif isinstance(layer, folding.CONVOLUTIONS):
+                values[name] = _convolve(layer, sources[0], *weights_of(name))
+            else:
+                values[name] = _call(layer, sources)
+
+    def recomputed(stretch: recomputation.Stretch, source: _Value) -> _Value:
+        weights = {name: weights_of(name) for name in stretch.layers if _convolves(network, name)}
+        cuts: Cuts = ()
+
+        def forward(x: tf.Tensor, *flat: tf.Tensor) -> tf.Tensor:
+            nonlocal cuts
+            values = {stretch.source: _Value(source.cuts, {source.cuts: x})}
+            go_through(stretch.layers, values, tf.nest.pack_sequence_as(weights, flat).__getitem__)
+            result = values[stretch.result]
+            cuts = result.cuts
+            return result.maps[cuts]
+
+        flat = tf.nest.flatten(weights)
+        maps = recomputation.recomputed(forward, source.maps[source.cuts], *flat)
+        return _Value(cuts, {cuts: maps})
 
     def run(inputs: tf.Tensor | list[tf.Tensor]) -> dict:
         given = keras.tree.flatten(inputs)
         values = {name: _Value((), {(): x}) for name, x in zip(graph.arguments, given, strict=True)}
-        for layer in network.layers:
-            if layer.name in values:
-                continue
-            sources = [values[name] for name in graph.inputs[layer.name]]
-            if layer.name in folded:
-                values[layer.name] = sources[0]
-            else:
-                values[layer.name] = _call(layer, sources, norm_of.get(layer.name))
+        for stretch in stretches:
+            values[stretch.result] = recomputed(stretch, values[stretch.source])
+        go_through(rest, values, weights_of)
         return {name: values[layer].arranged(()) for name, layer in graph.outputs.items()}
 
     return run
+
+
+def _convolves(network: keras.Model, name: str) -> bool:
+    return isinstance(network.get_layer(name), folding.CONVOLUTIONS)
 
 
 def _by_name(outputs: Any) -> dict:
@@ -106,22 +144,21 @@ def _can_be_fast(layer: keras.layers.Layer) -> bool:
         return not layer.trainable
     if isinstance(layer, folding.CONVOLUTIONS):
         return type(layer) in folding.CONVOLUTIONS and layer.data_format == "channels_last"
-    return True
+    return not layer.trainable_weights
 
 
-def _call(layer: keras.layers.Layer, sources: list[_Value], norm: Any) -> _Value:
-    """Runs one layer in the arrangement that suits it."""
-    if isinstance(layer, folding.CONVOLUTIONS):
-        return _convolve(layer, sources[0], norm)
+def _call(layer: keras.layers.Layer, sources: list[_Value]) -> _Value:
+    """Runs a layer that is no convolution, in the arrangement that suits it."""
     cuts = max((x.cuts for x in sources), key=math.prod) if type(layer) in _POINTWISE else ()
     inputs = [x.arranged(cuts) for x in sources]
     outputs = layer(inputs[0] if len(inputs) == 1 else inputs, training=True)
     return _Value(cuts, {cuts: outputs})
 
 
-def _convolve(layer: keras.layers.Layer, source: _Value, norm: Any) -> _Value:
-    """Runs a convolution, with its batch norm where it has one."""
-    kernel, bias = folding.kernel_and_bias(layer, norm)
+def _convolve(
+    layer: keras.layers.Layer, source: _Value, kernel: tf.Tensor, bias: tf.Tensor | None = None
+) -> _Value:
+    """Runs a convolution with a kernel that may hold its batch norm, and with that one's bias."""
     kernel = tf.cast(kernel, layer.compute_dtype)
     if _has_few_outputs(layer):
         cuts, x = (), _shift_and_add(layer, source, kernel)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tiny_segmenter
-from c3tf.nets import backbones, deeplab, execution, folding, parts
+from c3tf.nets import backbones, deeplab, execution, folding, parts, recomputation
 
 CASES = [
     pytest.param("small", 4, (32, 64), id="small, cut in four and in sixteen"),
@@ -172,6 +172,65 @@ def test_encoder_and_decoder_are_the_network():
     assert found.keys() == whole.keys()
     for name, value in whole.items():
         np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "output_stride", "size"),
+    [
+        ("small", 4, (32, 64)),
+        pytest.param("resnet50", 8, (64, 32), marks=pytest.mark.slow),
+        pytest.param("efficientnet_lite0", 16, (48, 80), marks=pytest.mark.slow),
+    ],
+)
+def test_recomputation_changes_neither_outputs_nor_gradients(backbone, output_stride, size):
+    with tiny_segmenter.precision("float64"):
+        network = build(backbone, output_stride)
+        x = images(size, "float64")
+        kept = outputs_and_gradients(execution.fast(network), network, x)
+        again = outputs_and_gradients(execution.fast(network, recompute=True), network, x)
+    for name, value in kept.items():
+        scale = np.abs(value).max()
+        np.testing.assert_allclose(again[name], value, rtol=0, atol=1e-12 * scale, err_msg=name)
+
+
+def convolutions(network, x, recompute):
+    """How many convolutions a step computes forward."""
+    run = execution.fast(network, recompute)
+    variables = [variable.value for variable in network.trainable_variables]
+
+    @tf.function(autograph=False)
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.add_n([tf.reduce_sum(output) for output in run(x).values()])
+        return tape.gradient(loss, variables)
+
+    operations = step.get_concrete_function().graph.get_operations()
+    return sum(operation.type in ("Conv2D", "DepthwiseConv2dNative") for operation in operations)
+
+
+def test_all_but_the_heads_is_computed_again():
+    network = build("small", 4)
+    x = images((32, 64), "float32")
+    layers = [x for x in network.layers if isinstance(x, folding.CONVOLUTIONS)]
+    assert convolutions(network, x, recompute=False) == len(layers)
+    # The two convolutions to the classes and the two of the embedding.
+    assert convolutions(network, x, recompute=True) == 2 * len(layers) - 4
+
+
+def test_stretches_follow_one_another_up_to_the_heads():
+    network = deeplab.build("efficientnet_lite0", 4, 16, 6, "random")
+    graph = folding.graph_of(network)
+    names = [layer.name for layer in network.layers if layer.name not in graph.arguments]
+    stretches = recomputation.stretches(graph, names)
+    assert 5 < len(stretches) < 15
+    whole = [name for stretch in stretches for name in stretch.layers]
+    assert names[: len(whole)] == whole
+    assert [x.source for x in stretches] == [*graph.arguments, *(x.result for x in stretches[:-1])]
+    assert not any(name.startswith(backbones.PREFIX) for name in names[len(whole) :])
+    # Nothing is read from the middle of an earlier one.
+    for stretch in stretches:
+        known = {stretch.source, *stretch.layers}
+        assert all(known.issuperset(graph.inputs[name]) for name in stretch.layers)
 
 
 def test_trained_batch_norm_is_left_alone():
