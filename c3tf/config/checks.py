@@ -52,6 +52,12 @@ def check_combination(config: Sections) -> None:
             "over the replicas from inside the network, which XLA does not compile. "
             f"Received: --strategy={training.strategy}"
         )
+    others = {"jit": training.jit, "train_batch_norm": config.network.train_batch_norm}
+    for other in [name for name, given in others.items() if given and training.recompute]:
+        raise ConfigError(
+            f"`--recompute` must not go with `--{other}`, which runs the networks in a way of its "
+            f"own. Received: --recompute --{other}"
+        )
     if method.name == C3:
         _check_c3(config)
     elif config.needs.unlabeled and method.mix_group < 2:

@@ -62,6 +62,12 @@ class TrainingConfig:
         "Compile the networks with XLA.",
         resume=FREE,
     )
+    recompute: bool = _devices(
+        False,
+        "Keep few of the student's maps for the backward pass, which computes the others again: "
+        "less memory for a longer step.",
+        resume=FREE,
+    )
     log_every: int = _results(
         50,
         "Steps between two lines of progress.",

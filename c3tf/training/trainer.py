@@ -52,8 +52,9 @@ class SemiSupervisedTrainer(keras.Model):
         self.student = student
         self.teacher = teacher
         self._forward = {
-            network.name: _forward(network, jit=config.training.jit)
-            for network in (student, teacher)
+            network.name: _forward(network, config.training.jit, recompute)
+            # The teacher has no backward pass to keep anything for.
+            for network, recompute in ((student, config.training.recompute), (teacher, False))
             if network is not None
         }
         if teacher is not None:
@@ -234,9 +235,9 @@ def _count(mask: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero(mask, dtype=tf.int32)
 
 
-def _forward(network: keras.Model, jit: bool) -> Callable[[tf.Tensor], Outputs]:
+def _forward(network: keras.Model, jit: bool, recompute: bool) -> Callable[[tf.Tensor], Outputs]:
     """Returns a network in training mode as a function of uint8 images."""
-    run = execution.fast(network)
+    run = execution.fast(network, recompute)
 
     def forward(images: tf.Tensor) -> Outputs:
         return run(tf.cast(images, network.input.dtype))

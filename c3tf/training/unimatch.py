@@ -37,7 +37,8 @@ class UniMatch(RivalTrainer):
         """Creates the trainer, see `SemiSupervisedTrainer`; there is no teacher."""
         super().__init__(student, teacher, num_classes, config)
         # The same layers and weights as the student's: what is saved and exported is as ever.
-        g, h = map(execution.fast, parts.split(student))
+        encoder, decoder = parts.split(student)
+        g, h = execution.fast(encoder, config.training.recompute), execution.fast(decoder)
         dtype, jit = student.input.dtype, config.training.jit
         self._g = compiled(lambda images: list(g(tf.cast(images, dtype)).values()), jit)
         self._h = compiled(lambda features: h(features)["logits"], jit)

@@ -64,6 +64,14 @@ def test_the_baseline_is_not_bound_by_options_of_the_method():
         BASE.with_options(method="supervised", **changed, **beside)
 
 
+@pytest.mark.parametrize("other", ["jit", "train_batch_norm"])
+def test_networks_that_run_otherwise_cannot_be_recomputed(other):
+    BASE.with_options(recompute=True)
+    BASE.with_options(**{other: True})
+    with pytest.raises(ConfigError, match=f"`--recompute` .*Received: --recompute --{other}"):
+        BASE.with_options(recompute=True, **{other: True})
+
+
 def test_the_supervised_phase_ends_after_its_share():
     assert BASE.with_options(supervised_share=0.9).first_semi_step == 2250
     bdd = BASE.with_options(supervised_share=0.9, supervised_steps=5000, steps=20000)

@@ -375,6 +375,7 @@ def changed_everywhere():
         "allow_changed_flags": True,
         "precision": "mixed_bfloat16",
         "jit": True,
+        "recompute": False,
         "log_every": 7,
         "tensorboard": False,
         "image_log_interval": 11,
@@ -394,6 +395,7 @@ def changed_everywhere():
         "randaugment",
         "contrast_sampling",
         "train_batch_norm",
+        "recompute",
         *RIVALS_OPTIONS,
     }
 

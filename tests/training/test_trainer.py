@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tiny_segmenter
+from c3tf.nets import execution
 from c3tf.training import methods, trainer
 
 
@@ -59,3 +60,16 @@ def test_the_thresholds_are_of_every_method(settings):
     """Checkpoints and pictures read them, whoever moves them."""
     model = tiny_segmenter.segmenter(settings)
     np.testing.assert_array_equal(model.thresholds, np.float32([settings.method.dcrs_start] * 5))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_student_alone_is_recomputed(monkeypatch, recompute):
+    asked = {}
+    fast = execution.fast
+    monkeypatch.setattr(
+        execution,
+        "fast",
+        lambda network, again=False: asked.update({network.name: again}) or fast(network, again),
+    )
+    model = tiny_segmenter.segmenter(tiny_segmenter.config(recompute=recompute))
+    assert asked == {model.student.name: recompute, model.teacher.name: False}
