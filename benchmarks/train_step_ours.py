@@ -5,14 +5,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 import train_step_side
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from c3tf.config import Config, environment  # noqa: E402
+
+# As the command does, before TensorFlow is imported.
+environment.pin()
+
+import tensorflow as tf  # noqa: E402
+
 from c3tf import labels  # noqa: E402
-from c3tf.config import Config  # noqa: E402
 from c3tf.data.batch import SemiBatch  # noqa: E402
 from c3tf.io import memory  # noqa: E402
 from c3tf.method import cutmix  # noqa: E402
@@ -98,6 +103,7 @@ def main() -> None:
     """Serves one case."""
     _, _, case, folder = sys.argv
     memory.keep_freed()
+    environment.settle()
     model = build(json.loads(case))
     save_weights(model, Path(folder) / "weights.npz")
     with np.load(Path(folder) / "batch.npz") as arrays:

@@ -1,6 +1,7 @@
 """Settings from outside the configuration: commands set them, programs are told of them."""
 
 import os
+import platform
 
 import keras
 import pytest
@@ -51,6 +52,19 @@ def test_a_command_sets_aside_what_decides_results_and_says_so():
     left = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     assert left == {"KERAS_BACKEND": "tensorflow", "XLA_FLAGS": "--xla_dump_to=graphs"}
     assert environment.pin() == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "given", "expected"),
+    [("x86_64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)],
+)
+def test_a_command_turns_onednn_on_unless_told_otherwise(monkeypatch, machine, given, expected):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    if given:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = given
+    assert environment.pin() == []
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
 
 
 def test_a_command_sets_keras():
