@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from c3tf.config.methods import C3, METHODS, SUPERVISED
+from c3tf.config.networks import BACKBONES, DEEPLAB_V2, DEEPLAB_V3PLUS
 from c3tf.config.option import ConfigError
 from c3tf.config.schema import OPTIONS, Sections
 from c3tf.config.values import ALL, parse_labeled
@@ -25,6 +26,7 @@ def check_combination(config: Sections) -> None:
         )
     _check_sources(config)
     _check_views(config)
+    _check_network(config)
     if training.evaluate_every % training.checkpoint_every:
         raise ConfigError(
             "`--evaluate_every` must be a multiple of `--checkpoint_every`, so that the best "
@@ -46,9 +48,10 @@ def check_combination(config: Sections) -> None:
             "`--mix_group` must divide half of `--global_batch_size`. Received: "
             f"--mix_group={method.mix_group} --global_batch_size={training.global_batch_size}"
         )
-    if training.jit and config.network.train_batch_norm and training.strategy != "one":
+    if training.jit and config.trains_batch_norm and training.strategy != "one":
+        named = "train_batch_norm" if config.network.train_batch_norm else "train_head_batch_norm"
         raise ConfigError(
-            "`--jit` with `--train_batch_norm` needs `--strategy=one`: batch norm sums its moments "
+            f"`--jit` with `--{named}` needs `--strategy=one`: batch norm sums its moments "
             "over the replicas from inside the network, which XLA does not compile. "
             f"Received: --strategy={training.strategy}"
         )
@@ -126,6 +129,30 @@ def _check_views(config: Sections) -> None:
             )
 
 
+def _check_network(config: Sections) -> None:
+    network = config.network
+    facts = BACKBONES[network.backbone]
+    if network.output_stride not in facts.output_strides:
+        raise ConfigError(
+            f"`--output_stride` must be {' or '.join(map(str, facts.output_strides))} for "
+            f"`--backbone={network.backbone}`, one of whose layers cannot be dilated. "
+            f"Received: {network.output_stride}"
+        )
+    if network.train_batch_norm and not facts.batch_norm:
+        raise ConfigError(
+            "`--train_batch_norm` must go with a backbone that has batch norm: "
+            f"{network.backbone} has layer norm, which is always trained."
+        )
+    if network.head != DEEPLAB_V3PLUS:
+        return
+    for name in ("align_corners", "max_pool_ceil"):
+        if getattr(network, name):
+            raise ConfigError(
+                f"`--{name}` must go with --head=deeplab_v2: the decoder of {network.head} joins "
+                f"maps that lie on blocks of pixels. Received: --{name}=True"
+            )
+
+
 def _check_c3(config: Sections) -> None:
     method, training = config.method, config.training
     if config.first_semi_step >= training.steps:
@@ -164,6 +191,18 @@ class _Condition:
 
 # Only options that a preset does not set: whoever adds one switch to a preset means that switch.
 _CONDITIONS = (
+    _Condition(
+        ("train_head_batch_norm",),
+        "--head=deeplab_v3plus",
+        lambda config: config.network.head == DEEPLAB_V3PLUS,
+        "deeplab_v2 has no batch norm of its own",
+    ),
+    _Condition(
+        ("aspp_dilations",),
+        "--head=deeplab_v2",
+        lambda config: config.network.head == DEEPLAB_V2,
+        "deeplab_v3plus has the dilations that were published",
+    ),
     _Condition(
         (
             "randaugment_ops",

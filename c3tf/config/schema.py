@@ -7,6 +7,7 @@ reads. Values are the paper's for Cityscapes unless the help says otherwise.
 import dataclasses
 from typing import NamedTuple
 
+from c3tf.config import networks
 from c3tf.config.method import MethodConfig
 from c3tf.config.methods import C3, METHODS, Needs
 from c3tf.config.option import Resume, flag_name, group
@@ -143,21 +144,37 @@ class NetworkConfig:
     backbone: str = _network(
         "resnet101",
         "Feature extractor.",
-        choices=("resnet101", "resnet50", "efficientnet_lite0"),
+        choices=tuple(networks.BACKBONES),
+        resume=NEVER,
+    )
+    head: str = _network(
+        networks.DEEPLAB_V2,
+        "What makes classes of features: DeepLab v2's ASPP (the paper's), or DeepLab v3+: ASPP "
+        "with image pooling, and a decoder that adds features at stride 4.",
+        choices=networks.HEADS,
         resume=NEVER,
     )
     backbone_weights: str = _network(
         "imagenet", "Initial weights of the backbone: `imagenet`, `random`, or a file."
     )
     output_stride: int = _network(
-        8, "Input pixels per feature, in each direction.", choices=(8, 16)
+        8,
+        "Input pixels per feature of the backbone, in each direction.",
+        choices=networks.OUTPUT_STRIDES,
     )
     train_batch_norm: bool = _network(
-        False, "Train batch norm and update its statistics; otherwise it stays as loaded."
+        False,
+        "Train the backbone's batch norm and update its statistics; otherwise it stays as loaded.",
+    )
+    train_head_batch_norm: bool = _network(
+        True,
+        "Train DeepLab v3+'s own batch norm, with statistics over all replicas; otherwise it does "
+        "nothing.",
     )
     aspp_dilations: tuple[int, ...] = _network(
         (6, 12, 18, 24),
-        "Dilations of the summed branches of the segmentation head (authors' code: 6,12).",
+        "Dilations of the summed branches of DeepLab v2 (authors' code: 6,12); DeepLab v3+ has "
+        "those published, 6,12,18 at output stride 16 and twice that at 8.",
         at_least=1,
     )
     stride_placement: str = _network(
@@ -218,6 +235,13 @@ class Sections:
     network: NetworkConfig = NetworkConfig()
     method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    @property
+    def trains_batch_norm(self) -> bool:
+        """Whether any batch norm takes its moments over the replicas."""
+        network = self.network
+        head = network.head == networks.DEEPLAB_V3PLUS and network.train_head_batch_norm
+        return network.train_batch_norm or head
 
     @property
     def labeled_batch_size(self) -> int:

@@ -154,7 +154,9 @@ def logits_network(model: keras.Model) -> keras.Model:
 def _outputs(model: keras.Model, images: tf.Tensor) -> tuple[Any, tf.Tensor]:
     """Computes the outputs of images continued as the stride asks for, and the size of these."""
     stride = output_stride(model)
-    continued = images if stride is None else _continued(images, stride)
+    continued = images
+    if stride is not None:
+        continued = _continued(images, deeplab.image_multiple(model, stride))
     return model(tf.cast(continued, tf.float32), training=False), tf.shape(continued)[1:3]
 
 

@@ -1,4 +1,4 @@
-"""DeepLab v2 with a projection head: the one network of student and teacher."""
+"""A backbone, a DeepLab head and a projection head: the one network of student and teacher."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
-from c3tf.nets import backbones, weights
+from c3tf.config.networks import BACKBONES, DEEPLAB_V2, DEEPLAB_V3PLUS, HEADS
+from c3tf.nets import backbones, heads, upsampling, weights
 
 LOGITS = "logits"
 EMBEDDING = "embedding"
-_BRANCH = "aspp_branch"
 # Name of the layer that ends a network whose logits are resized with aligned corners. A layer's
 # name survives archives, checkpoints, clones and cuts, so whoever resizes can ask the network.
 LOGITS_ALIGN_CORNERS = "logits_align_corners"
@@ -32,6 +32,8 @@ def build(
     stride_kernel: int | None = None,
     max_pool_ceil: bool = False,
     align_corners: bool = False,
+    head: str = DEEPLAB_V2,
+    train_head_batch_norm: bool = True,
 ) -> keras.Model:
     """Builds the segmentation network with its backbone weights loaded.
 
@@ -41,34 +43,39 @@ def build(
     function with other weights.
 
     Args:
-        backbone: `"resnet101"`, `"resnet50"` or `"efficientnet_lite0"`.
+        backbone: one of `backbones.NAMES`.
         num_classes: number of classes C.
-        output_stride: 8 or 16, input pixels per output position.
+        output_stride: 8 or 16, input pixels per position of the backbone's features.
         embedding_dim: width D of the projection head's output; `None` leaves the head away.
         backbone_weights: `"imagenet"`, `"random"`, or the path of a weights file.
-        train_batch_norm: trains batch norm (its moments over all replicas) instead of using the
-            moving statistics that come with the weights.
+        train_batch_norm: trains the backbone's batch norm (its moments over all replicas) instead
+            of using the moving statistics that come with the weights.
         seed: draws every initial value that no file provides.
         name: the model's name.
-        aspp_dilations: dilation of each summed 3x3 branch of the segmentation head.
+        aspp_dilations: dilation of each summed 3x3 branch of DeepLab v2. DeepLab v3+ has the
+            published ones.
         stride_kernel: 1 or 3, the convolution of a ResNet stage's first block that has the stride;
-            None leaves it where the weights had it. EfficientNet-Lite has no such choice.
+            None leaves it where the weights had it. Other networks have no such choice.
         max_pool_ceil: round the size of a ResNet's max-pooling up, which adds a row and a column
             of features to an image whose size the output stride divides.
         align_corners: mark the logits as resized with aligned corners (`aligns_corners`).
+        head: one of `c3tf.config.networks.HEADS`.
+        train_head_batch_norm: trains the batch norm of DeepLab v3+; DeepLab v2 has none.
 
     Returns:
         A model from RGB images `(B, H, W, 3)` in 0..255 (uint8 or float) to a dict:
         `"logits"` `(B, h, w, C)` and, unless `embedding_dim` is `None`, `"embedding"`
         `(B, h, w, D)`, not normalised; h = ceil(H / output_stride), w likewise (with
-        `max_pool_ceil`, floor(H / output_stride) + 1 for ResNets and even H). Both are in the
-        variables' precision (float32 also under a mixed policy).
+        `max_pool_ceil`, floor(H / output_stride) + 1 for ResNets and even H). With DeepLab v3+
+        H and W must be multiples of the output stride, and h = H / 4. Both are in the variables'
+        precision (float32 also under a mixed policy).
 
     Raises:
         ValueError: an argument is out of range.
         c3tf.nets.weights.WeightsError: the weights cannot be had or do not fit.
+        c3tf.nets.flat.BackboneError: the backbone cannot be dilated to this output stride.
 
-    Source: Section 4.1 of C3-SemiSeg ("Network Structure"); DeepLab v2 (Chen et al., 2017).
+    Source: Section 4.1 of C3-SemiSeg ("Network Structure"); `heads` names those of the heads.
     """
     backbones.check_name(backbone)
     _check_positive("num_classes", num_classes)
@@ -83,6 +90,7 @@ def build(
             "keras.config.image_data_format() must be 'channels_last', which networks are built "
             f"for. Received: {layout!r}, from keras.json or set by this program"
         )
+    _check_parts(backbone, head, train_batch_norm, max_pool_ceil, align_corners)
     base = backbones.reference(backbone)
     loaded = weights.resolve(backbone, backbone_weights, base)
     image = keras.Input(
@@ -94,12 +102,16 @@ def build(
     features = backbones.build(
         image, backbone, base, output_stride, layout, train_batch_norm, seed, max_pool_ceil
     )
-    name_of_logits = LOGITS_ALIGN_CORNERS if align_corners else LOGITS
-    outputs = {
-        LOGITS: _segmentation_head(features, num_classes, aspp_dilations, seed, name_of_logits)
-    }
+    if head == DEEPLAB_V2:
+        read = features.last
+        name_of_logits = LOGITS_ALIGN_CORNERS if align_corners else LOGITS
+        logits = heads.deeplab_v2(read, num_classes, aspp_dilations, seed, name_of_logits)
+    else:
+        read = heads.deeplab_v3plus(features, output_stride, train_head_batch_norm, seed)
+        logits = heads.classifier(read, num_classes, seed, LOGITS)
+    outputs = {LOGITS: logits}
     if embedding_dim is not None:
-        outputs[EMBEDDING] = _projection_head(features, embedding_dim, seed)
+        outputs[EMBEDDING] = heads.projection(read, embedding_dim, seed, EMBEDDING)
     model = keras.Model(image, outputs, name=name)
     weights.assign(model, loaded)
     return model
@@ -116,7 +128,20 @@ def features(network: keras.Model) -> Any:
     Raises:
         ValueError: the network was not made by `build`.
     """
-    return network.get_layer(f"{_BRANCH}1").input
+    # DeepLab v3+ has a convolution and batch norm in every branch.
+    names = {layer.name for layer in network.layers}
+    branch = f"{heads.BRANCH}1"
+    return network.get_layer(f"{branch}_conv" if f"{branch}_conv" in names else branch).input
+
+
+def image_multiple(network: keras.Model, stride: int) -> int:
+    """Returns what an image's sides must be multiples of.
+
+    Args:
+        network: made by `build`.
+        stride: pixels per position of its logits.
+    """
+    return stride * upsampling.factor_of(network, heads.DECODER)
 
 
 def is_backbone(variable: keras.Variable) -> bool:
@@ -129,64 +154,27 @@ def is_projection(variable: keras.Variable) -> bool:
     return any(part.startswith("projection_") for part in variable.path.split("/"))
 
 
-def _segmentation_head(
-    features: Any, num_classes: int, dilations: Sequence[int], seed: int, name_of_logits: str
-) -> Any:
-    """Adds ASPP: one dilated 3x3 convolution to the classes per branch, summed."""
-    branches = []
-    for index, dilation in enumerate(dilations, start=1):
-        name = f"{_BRANCH}{index}"
-        branches.append(
-            keras.layers.Conv2D(
-                num_classes,
-                3,
-                padding="same",
-                dilation_rate=dilation,
-                kernel_initializer=keras.initializers.RandomNormal(
-                    stddev=0.01, seed=backbones.layer_seed(name, seed)
-                ),
-                name=name,
-            )(features)
-        )
-    if len(branches) == 1:
-        return _as_output(branches[0], name_of_logits)
-    dtype = keras.config.dtype_policy().variable_dtype
-    return keras.layers.Add(dtype=dtype, name=name_of_logits)(branches)
-
-
-def _projection_head(features: Any, embedding_dim: int, seed: int) -> Any:
-    """Adds Conv-ReLU-Conv on single positions.
-
-    The paper leaves the hidden width open; it is the backbone's own (2048 for ResNets), as in the
-    pixel-contrast work that the paper builds on (its reference 46).
-    """
-    hidden = keras.layers.Conv2D(
-        features.shape[-1],
-        1,
-        activation="relu",
-        kernel_initializer=keras.initializers.HeNormal(
-            seed=backbones.layer_seed("projection_hidden", seed)
-        ),
-        name="projection_hidden",
-    )(features)
-    embedding = keras.layers.Conv2D(
-        embedding_dim,
-        1,
-        kernel_initializer=keras.initializers.GlorotNormal(
-            seed=backbones.layer_seed("projection_output", seed)
-        ),
-        name="projection_output",
-    )(hidden)
-    return _as_output(embedding, EMBEDDING)
-
-
-def _as_output(x: Any, name: str) -> Any:
-    """Names an output and brings it to the variables' precision, in which losses are taken."""
-    dtype = keras.config.dtype_policy().variable_dtype
-    return keras.layers.Activation("linear", dtype=dtype, name=name)(x)
-
-
 def _check_positive(argument: str, value: Any) -> None:
     """Refuses whatever is not a positive integer."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"`{argument}` must be a positive integer. Received: {argument}={value!r}")
+
+
+def _check_parts(
+    backbone: str, head: str, train_batch_norm: bool, max_pool_ceil: bool, align_corners: bool
+) -> None:
+    """Refuses parts that do not go together."""
+    if head not in HEADS:
+        raise ValueError(f"`head` must be one of {HEADS}. Received: head={head!r}")
+    stretched = {"max_pool_ceil": max_pool_ceil, "align_corners": align_corners}
+    for name, value in stretched.items():
+        if head == DEEPLAB_V3PLUS and value:
+            raise ValueError(
+                f"`{name}` must be False with head={head!r}, whose decoder joins maps that lie on "
+                f"blocks of pixels. Received: {name}=True"
+            )
+    if train_batch_norm and not BACKBONES[backbone].batch_norm:
+        raise ValueError(
+            f"`train_batch_norm` must be False for {backbone}, which has layer norm and no batch "
+            "norm. Received: train_batch_norm=True"
+        )

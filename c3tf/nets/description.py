@@ -23,10 +23,14 @@ _LAYERS = frozenset(
         "Add",
         "AveragePooling2D",
         "BatchNormalization",
+        "Concatenate",
         "Conv2D",
         "DepthwiseConv2D",
+        "GlobalAveragePooling2D",
         "InputLayer",
+        "LayerNormalization",
         "MaxPooling2D",
+        "Multiply",
         "ReLU",
         "Rescaling",
         "UpSampling2D",
@@ -59,6 +63,7 @@ _WITH_WEIGHTS = {
     "BatchNormalization": "",
     "Conv2D": "filters",
     "DepthwiseConv2D": "depth_multiplier",
+    "LayerNormalization": "",
 }
 _MOST_SIZE = 1 << 31
 # How Keras marks a layer's inputs among its arguments.
@@ -129,6 +134,11 @@ def _weight_values(part: dict[str, Any]) -> int:
         return channels * sum(
             (2, config.get("scale") is not False, config.get("center") is not False)
         )
+    if layer == "LayerNormalization":
+        # Over one axis, in our networks: over several it would have their product.
+        if config.get("axis", -1) not in (-1, [-1], 3, [3]):
+            raise DescriptionError("the network's description normalises over other axes than ours")
+        return 2 * channels
     kernel = config["kernel_size"]
     kernel = kernel if isinstance(kernel, list) else [kernel, kernel]
     outputs, inputs = _count(config[_WITH_WEIGHTS[layer]]), channels

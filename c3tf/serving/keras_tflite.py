@@ -1,12 +1,12 @@
 """A network's files for other runtimes than TensorFlow's own: Keras and TensorFlow Lite."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from c3tf.inference.networks import class_map, output_stride
+from c3tf.nets import upsampling
 from c3tf.serving.options import KERAS, ServingError
 
 KERAS_FILE = "model.keras"
@@ -25,7 +25,7 @@ def write_keras(network: keras.Model, path: Path) -> None:
         network: maps images to logits at its output stride, see `check_keras`.
         path: ends in `.keras`.
     """
-    logits = _upsampled(network.output, output_stride(network))
+    logits = upsampling.upsampled(network.output, output_stride(network), dtype="float32")
     keras.Model(network.inputs[0], logits, name="segmenter").save(path)
 
 
@@ -42,26 +42,6 @@ def check_keras(network: keras.Model) -> None:
             "one has aligned corners or a rounded-up grid (--align_corners, --max_pool_ceil): "
             "built-in layers cannot bring its logits to the image's size. Give another --format."
         )
-
-
-def _upsampled(logits: Any, stride: int) -> Any:
-    """Enlarges logits bilinearly, with half-pixel centres, by layers that take any size.
-
-    `UpSampling2D(interpolation="bilinear")` fails where the size is unknown when a graph is
-    traced. Repeating each value `2 * stride` times and averaging as many at every second place is
-    the same: the average of a step function is linear, and at the border the pooling counts
-    inside values alone, which repeats the outermost value.
-    """
-    x, repeats = logits, 2 * stride
-    for name, factor, step in (
-        ("rows", (repeats, 1), (2, 1)),
-        ("columns", (1, repeats), (1, 2)),
-    ):
-        x = keras.layers.UpSampling2D(factor, dtype="float32", name=f"repeated_{name}")(x)
-        x = keras.layers.AveragePooling2D(
-            factor, step, padding="same", dtype="float32", name=f"averaged_{name}"
-        )(x)
-    return x
 
 
 def write_tflite(network: keras.Model, folder: Path, size: tuple[int, int]) -> None:

@@ -25,6 +25,7 @@ import tensorflow as tf
 from c3tf.inference.networks import Predictor, Probabilities, logits_network, output_stride
 from c3tf.io import files, json_files, leftovers, locks
 from c3tf.labels import LabelMap, LabelMapError
+from c3tf.nets.deeplab import image_multiple
 from c3tf.serving import graph_rewrites, keras_tflite, model_card, operations, signatures
 from c3tf.serving.model_card import FILE as MODEL_CARD_FILE
 from c3tf.serving.options import FORMATS, KERAS, SAVED_MODEL, TFLITE, ExportOptions, ServingError
@@ -199,6 +200,9 @@ def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
 def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
     """Describes what `_write` writes, for the model card."""
     stride = output_stride(network)
+    size = f"height and width rounded up to multiples of {stride}"
+    if stride is not None and (multiple := image_multiple(network, stride)) > stride:
+        size = f"the image's, whose sides must be multiples of {multiple}"
     described = {
         SAVED_MODEL: {
             "file": operations.GRAPH_FILE,
@@ -208,7 +212,7 @@ def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
         KERAS: {
             "file": keras_tflite.KERAS_FILE,
             "output": "float32 logits over `classes`",
-            "output_size": f"height and width rounded up to multiples of {stride}",
+            "output_size": size,
         },
         TFLITE: {
             "files": keras_tflite.TFLITE_FILES,

@@ -41,6 +41,8 @@ def build_model(
             stride_kernel={"weights": None, "1x1": 1, "3x3": 3}[network.stride_placement],
             max_pool_ceil=network.max_pool_ceil,
             align_corners=network.align_corners,
+            head=network.head,
+            train_head_batch_norm=network.train_head_batch_norm,
         )
     teacher = None
     if config.needs.teacher:

@@ -24,6 +24,8 @@ MEANINGLESS = [
     ({"contrast_from_start": True}, {"labeled_keys": "teacher"}),
     ({"contrast_from_start": True}, {"contrast_sources": "unlabeled", "labeled_keys": "student"}),
     ({"gather_contrast_keys": False}, {"strategy": "one"}),
+    ({"train_head_batch_norm": False}, {"head": "deeplab_v2"}),
+    ({"aspp_dilations": (6, 12)}, {"head": "deeplab_v3plus"}),
 ]
 
 
@@ -42,7 +44,10 @@ def test_meaningless_option_is_refused_with_the_flag_it_needs(changed, beside):
 @pytest.mark.parametrize(("changed", "beside"), MEANINGLESS)
 def test_either_of_the_two_alone_is_allowed(changed, beside):
     BASE.with_options(**beside)
-    needed = {"contrast_from_start": {"labeled_keys": "student"}}
+    needed = {
+        "contrast_from_start": {"labeled_keys": "student"},
+        "train_head_batch_norm": {"head": "deeplab_v3plus"},
+    }
     (name,) = changed
     BASE.with_options(**changed, **needed.get(name, {}))
 
@@ -94,3 +99,47 @@ def test_groups_matter_to_mixing_and_to_group_averaging():
     assert not BASE.with_options(method="supervised").uses_groups
     assert BASE.with_options(mixing="none", loss_averaging="group").uses_groups
     assert BASE.with_options(method="supervised", loss_averaging="group").uses_groups
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"backbone": "densenet121"},
+            "`--output_stride` must be 16 for `--backbone=densenet121`, one of whose layers cannot "
+            "be dilated. Received: 8",
+        ),
+        (
+            {"backbone": "convnext_tiny", "train_batch_norm": True},
+            "`--train_batch_norm` must go with a backbone that has batch norm: convnext_tiny has "
+            "layer norm, which is always trained.",
+        ),
+        (
+            {"head": "deeplab_v3plus", "max_pool_ceil": True},
+            "`--max_pool_ceil` must go with --head=deeplab_v2: the decoder of deeplab_v3plus joins "
+            "maps that lie on blocks of pixels. Received: --max_pool_ceil=True",
+        ),
+        (
+            {"head": "deeplab_v3plus", "align_corners": True},
+            "`--align_corners` must go with --head=deeplab_v2: the decoder of deeplab_v3plus joins "
+            "maps that lie on blocks of pixels. Received: --align_corners=True",
+        ),
+        (
+            {"head": "deeplab_v3plus", "jit": True, "strategy": "mirrored"},
+            "`--jit` with `--train_head_batch_norm` needs `--strategy=one`: batch norm sums its "
+            "moments over the replicas from inside the network, which XLA does not compile. "
+            "Received: --strategy=mirrored",
+        ),
+    ],
+)
+def test_networks_of_parts_that_do_not_go_together_are_refused(options, message):
+    with pytest.raises(ConfigError) as refused:
+        BASE.with_options(**options)
+    assert str(refused.value) == message
+
+
+def test_networks_of_other_parts_are_allowed():
+    BASE.with_options(backbone="densenet121", output_stride=16)
+    BASE.with_options(head="deeplab_v3plus", jit=True, strategy="one")
+    frozen = {"train_head_batch_norm": False, "jit": True, "strategy": "mirrored"}
+    BASE.with_options(head="deeplab_v3plus", **frozen)

@@ -344,7 +344,7 @@ def _features(name, path, output_stride, image):
     base = backbones.reference(name)
     found = weights.load(path, name, base)
     inputs = keras.Input((None, None, 3))
-    features = backbones.build(inputs, name, base, output_stride, found.layout)
+    features = backbones.build(inputs, name, base, output_stride, found.layout).last
     model = keras.Model(inputs, features)
     weights.assign(model, found)
     return np.asarray(model(image))

@@ -7,7 +7,8 @@ import pytest
 
 import tiny_network
 import tiny_segmenter
-from c3tf.nets import backbones, deeplab, description
+from c3tf.config.networks import BACKBONES
+from c3tf.nets import deeplab, description
 from c3tf.nets.description import DescriptionError
 
 
@@ -15,9 +16,16 @@ def layers(network):
     return [(layer.name, type(layer), layer.get_config()) for layer in network.layers]
 
 
-@pytest.mark.parametrize("backbone", backbones.NAMES)
+FAST = ("resnet101", "resnet50", "efficientnet_lite0", "mobilenetv3_small")
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES],
+)
 def test_networks_of_every_backbone_come_back(backbone):
-    network = deeplab.build(backbone, 3, backbone_weights="random", max_pool_ceil=True)
+    stride = min(BACKBONES[backbone].output_strides)
+    network = deeplab.build(backbone, 3, stride, backbone_weights="random", max_pool_ceil=True)
     assert layers(description.build(network.to_json(), network.count_params())) == layers(network)
 
 
@@ -46,6 +54,25 @@ def changed(**parts):
     (relu,) = [one for one in data["config"]["layers"] if one["class_name"] == "ReLU"]
     relu.update(parts)
     return json.dumps(data)
+
+
+def norm_over(axis):
+    """The description of a small network, its ReLU replaced by layer norm."""
+    layer = keras.layers.LayerNormalization(axis=axis)
+    return changed(
+        class_name="LayerNormalization",
+        config=layer.get_config(),
+        build_config={"input_shape": [None, None, None, 4]},
+    )
+
+
+def test_layer_norm_is_over_channels_alone():
+    description._check(json.loads(norm_over(-1)), 10**6)
+    held = "declares .* layers and"
+    with pytest.raises(DescriptionError, match=held):
+        description._check(json.loads(norm_over(-1)), 1)
+    with pytest.raises(DescriptionError, match="normalises over other axes"):
+        description.build(norm_over([1, 2, 3]), 10**9)
 
 
 def activation(value):

@@ -15,9 +15,13 @@ CASES = [
     pytest.param("small", 4, (36, 40), id="small, cut in four alone"),
     pytest.param("resnet50", 8, (64, 32), id="resnet, cut alike", marks=pytest.mark.slow),
     pytest.param("efficientnet_lite0", 16, (48, 80), id="lite0"),
+    pytest.param("v3plus", 16, (32, 64), id="v3plus, its batch norm frozen"),
     pytest.param("resnet50", 8, (72, 88), id="resnet, odd feature grid", marks=pytest.mark.slow),
     pytest.param("resnet50", 16, (64, 64), id="resnet, stride 16", marks=pytest.mark.slow),
     pytest.param("efficientnet_lite0", 8, (64, 64), id="lite0, dilated", marks=pytest.mark.slow),
+    pytest.param("mobilenetv3_small", 8, (64, 64), id="gates", marks=pytest.mark.slow),
+    pytest.param("convnext_tiny", 8, (64, 64), id="layer norm", marks=pytest.mark.slow),
+    pytest.param("densenet121", 16, (64, 64), id="norm before", marks=pytest.mark.slow),
 ]
 
 
@@ -51,6 +55,9 @@ def build(backbone, output_stride, **options):
     """A network whose batch norms do something."""
     if backbone == "small":
         network = small()
+    elif backbone == "v3plus":
+        head = {"head": "deeplab_v3plus", "train_head_batch_norm": False}
+        network = deeplab.build("efficientnet_lite0", 4, output_stride, 6, "random", **head)
     else:
         network = deeplab.build(backbone, 4, output_stride, 6, "random", **options)
     rng = np.random.default_rng(0)

@@ -8,8 +8,9 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import small_backbones
 
-from c3tf.nets import backbones, deeplab, weights
+from c3tf.nets import backbones, deeplab, flat, weights
 
 LITE = "efficientnet_lite0"
 
@@ -155,6 +156,47 @@ def test_file_in_the_format_of_keras_applications(tmp_path):
         if name != "conv1_conv":
             for array, expected in zip(arrays, base.get_layer(name).get_weights(), strict=True):
                 np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("form", ["save_weights", "keras.applications"])
+def test_files_of_networks_that_hold_sequences_of_layers(tmp_path, form):
+    """ConvNeXt: its stem is one, and its last layer has the name that a session counted."""
+    base = small_backbones.convnext()
+    path = tmp_path / ("small.weights.h5" if form == "save_weights" else "small_notop.h5")
+    if form == "save_weights":
+        base.save_weights(path)
+    else:
+        with h5py.File(path, "w") as h5:
+            layers = {
+                "layer_normalization_7" if "layer_norm" in layer.name[:10] else layer.name: layer
+                for layer in base.layers
+            }
+            h5.attrs["layer_names"] = [name.encode() for name in layers]
+            for name, layer in layers.items():
+                group = h5.create_group(name)
+                names = [f"{name}/{index}:0" for index in range(len(layer.weights))]
+                group.attrs["weight_names"] = [n.encode() for n in names]
+                for key, value in zip(names, layer.get_weights(), strict=True):
+                    group[key] = value
+    again = small_backbones.convnext()
+    found = weights.load(path, "convnext_tiny", again)
+    expected = flat.weighted(base)
+    assert found.arrays.keys() == expected.keys()
+    assert {"small_stem_conv", "layer_normalization"} <= found.arrays.keys()
+    for name, layer in expected.items():
+        for array, value in zip(found.arrays[name], layer.get_weights(), strict=True):
+            np.testing.assert_array_equal(array, value)
+    weights.save(tmp_path / "noted.weights.h5", found, again)
+    noted = weights.load(tmp_path / "noted.weights.h5", "convnext_tiny", base)
+    assert noted.layout == found.layout
+    np.testing.assert_array_equal(
+        noted.arrays["small_stem_conv"][0], base.layers[1].layers[0].kernel
+    )
+
+
+def test_lite_without_a_package_of_weights_says_so():
+    with pytest.raises(weights.WeightsError, match="no package ships ImageNet weights"):
+        deeplab.build("efficientnet_lite3", 3)
 
 
 def test_without_a_network_the_error_says_what_to_do(monkeypatch):

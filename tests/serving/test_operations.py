@@ -65,6 +65,9 @@ def test_what_is_allowed_is_what_exports_of_all_kinds_consist_of(exported, tmp_p
         "aligned": ("efficientnet_lite0", {"align_corners": True}, fold),
         "resnet": ("resnet50", {"max_pool_ceil": True}, fold),
         "trained": ("efficientnet_lite0", {"train_batch_norm": True, "output_stride": 16}, unfold),
+        "decoder": ("convnext_tiny", {"head": "deeplab_v3plus"}, fold),
+        "gated": ("mobilenetv3_small", {}, fold),
+        "smooth": ("efficientnetv2_b0", {}, fold),
     }
     found = set()
     for name, (backbone, options, how) in exports.items():
