@@ -124,7 +124,12 @@ def test_every_table_of_the_paper_is_there_for_every_data_set(repository):
     expected |= {f"{data}_supplement_table2" for data in SETS}
     expected |= {"cityscapes_table1", "bdd_table2", "camvid_table1"}
     # Beside the paper's tables.
-    assert names - expected == {"cityscapes_rivals", "camvid_rivals", "camvid_class_weights"}
+    assert names - expected == {
+        "cityscapes_rivals",
+        "camvid_rivals",
+        "camvid_class_weights",
+        "camvid_networks",
+    }
     assert expected < names
     for name in names:
         first, *_ = (repository / FOLDER / f"{name}.toml").read_text().splitlines()
@@ -161,6 +166,17 @@ def test_the_rivals_stand_beside_the_paper_as_in_its_first_table():
     rivals, first = read("cityscapes_rivals").paper, read("cityscapes_table1").paper
     for row in ("Baseline", "C3-SemiSeg"):
         assert rivals[row] == {column: first[row][column] for column in rivals[row]}
+
+
+def test_the_table_of_heads_differs_in_the_head_alone():
+    held = read("camvid_networks")
+    assert held.classes
+    (column,) = held.columns
+    one, other = (plan.config_of(held, row, column) for row in held.rows)
+    assert changes(one, other) == {"head": "deeplab_v3plus"}
+    assert changes(config("camvid_1_8"), one) == {}
+    assert changes(config("camvid_1_8_v3plus"), other) == {}
+    assert len(held.seeds) == 3
 
 
 def test_gains_as_printed_are_differences_of_the_numbers_as_printed(repository):
