@@ -13,6 +13,7 @@ COMMANDS = {
     "suggest": ("c3tf.suggest", "suggest which photos to label next"),
     "export": ("c3tf.export", "write a SavedModel, a Keras archive or TensorFlow Lite files"),
     "report": ("c3tf.report", "report on runs in one HTML page"),
+    "networks": ("c3tf.networks", "list the backbones and heads, and what they cost"),
     "tables": ("c3tf.tables", "train what tables of runs are made of, and write the tables"),
 }
 DATA_COMMANDS = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from c3tf.config import Config
+from c3tf.config.networks import DEEPLAB_V2
 from c3tf.data.training_data import TrainingData
 from c3tf.versions import versions
 
@@ -61,8 +62,9 @@ def describe(
     per_step = f"{2 * size} images ({size} labeled, {size} unlabeled)" if semi else f"{size} images"
     named = ", ".join(f"{count} x {name}" for name, count in Counter(devices).items())
     network = config.network
+    head = "" if network.head == DEEPLAB_V2 else f"{network.head} on "
     lines = [
-        f"{title}: {network.backbone} at stride {network.output_stride}, "
+        f"{title}: {head}{network.backbone} at stride {network.output_stride}, "
         f"{parameters / 1e6:.1f} M trained parameters",
         f"  data {config.data.data}: {data.num_labeled} labeled (split {split_hash}), "
         f"{data.num_unlabeled} unlabeled, {validation_images} validation images, "
