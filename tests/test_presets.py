@@ -102,6 +102,10 @@ def test_the_presets_go_with_every_experiment(repository):
             ),
         )
         for experiment, answer in zip(experiments, answers, strict=True):
+            if preset == AUTHORS and "v3plus" in experiment:
+                # Their code is of DeepLab v2.
+                assert "must go with --head=deeplab_v2" in str(answer)
+                continue
             assert isinstance(answer, Config), (experiment, answer)
             for name, sides in DIFFERENT.items():
                 assert flag_files.value(answer, name) == sides[side], (experiment, name)

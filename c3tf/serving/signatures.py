@@ -39,8 +39,10 @@ def write(network: keras.Model, folder: str | os.PathLike) -> None:
     # too, which plain TensorFlow warns about.
     module = tf.Module()
     module.weights = {variable.path: variable.value for variable in network.weights}
+    # Gradients of some activations would be written as well, which nobody asks an export for.
+    plain = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with files.through_tensorflow(os.fspath(folder)):
-        tf.saved_model.save(module, os.fspath(folder), signatures=_functions(network))
+        tf.saved_model.save(module, os.fspath(folder), _functions(network), plain)
 
 
 def _functions(network: keras.Model) -> dict[str, Callable]:
