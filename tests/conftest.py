@@ -19,6 +19,16 @@ def pytest_addoption(parser):
     parser.addoption("--fuzz", type=int, default=30, help="seconds for each test of test_fuzz.py")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Passes over files without a smoke test where only those are asked for.
+
+    Every worker imports what it collects, which takes longer than many of the smoke tests.
+    """
+    if config.option.markexpr != "smoke" or collection_path.suffix != ".py":
+        return None
+    return "mark.smoke" not in collection_path.read_text(encoding="utf-8") or None
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of this repository."""

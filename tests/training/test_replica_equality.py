@@ -13,23 +13,34 @@ import reference_rivals
 
 SCRIPT = Path(__file__).parents[1] / "support" / "replica_run.py"
 RIVALS = tuple(reference_rivals.STEPS)
-ALL_RUNS = ("paper", "authors", "own keys", "float32", "jit", *RIVALS)
+PLAIN_RUNS = ("paper", "authors", "own keys", "float32", *RIVALS)
 # Name: replicas per process, processes, runs.
 SETUPS = {
-    "two": (2, 1, ALL_RUNS),
+    "one": (1, 1, (*PLAIN_RUNS, "jit")),
+    "two": (2, 1, PLAIN_RUNS),
+    "two, compiled": (2, 1, ("jit",)),
     "four": (4, 1, ("paper", "float32")),
-    "hosts": (1, 2, ("paper", "float32")),
+    "hosts": (1, 2, ("float32",)),
+    "hosts, many steps": (1, 2, ("paper",)),
 }
+SLOW = ("two, compiled", "four", "hosts, many steps")
+
+
+class Outcomes(dict):
+    """What `replica_run.py` wrote in a setup, by process; it runs when it is first asked for."""
+
+    def __init__(self, repository, folder):
+        super().__init__()
+        self._repository, self._folder = repository, folder
+
+    def __missing__(self, name):
+        self[name] = run(self._repository, self._folder / name.replace(", ", "-"), *SETUPS[name])
+        return self[name]
 
 
 @pytest.fixture(scope="module")
 def outcomes(repository, tmp_path_factory):
-    """What `replica_run.py` wrote on one device and in every setup, by process."""
-    folder = tmp_path_factory.mktemp("replicas")
-    return {
-        name: run(repository, folder / name, *setup)
-        for name, setup in {"one": (1, 1, ALL_RUNS), **SETUPS}.items()
-    }
+    return Outcomes(repository, tmp_path_factory.mktemp("replicas"))
 
 
 def run(repository, output, replicas, processes, runs):
@@ -69,10 +80,12 @@ def pick(outcome, prefix):
     return {key: value for key, value in outcome.items() if key.startswith(prefix)}
 
 
-every_setup = pytest.mark.parametrize("setup", SETUPS)
+def in_setups(*names):
+    marked = [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in names]
+    return pytest.mark.parametrize("setup", marked)
 
 
-@every_setup
+@in_setups("two", "four", "hosts, many steps")
 @pytest.mark.parametrize("part", ["log", "thresholds", "student", "teacher"])
 def test_float64_agrees_after_20_steps(outcomes, setup, part):
     assert len(outcomes["one"][0]["paper/log/loss"]) == 20
@@ -103,14 +116,15 @@ def test_without_gathering_every_replica_contrasts_with_its_own_keys(outcomes):
         assert_equal(outcomes, "two", "own keys", 1e-9, f"log/{part}")
 
 
-@every_setup
+@in_setups("two", "four", "hosts")
 def test_float32_agrees_in_the_first_step(outcomes, setup):
     assert_equal(outcomes, setup, "float32", 1e-5, "log")
     assert_equal(outcomes, setup, "float32", 1e-5, "thresholds")
 
 
-def test_float64_agrees_with_compiled_networks(outcomes):
-    assert_equal(outcomes, "two", "jit", 1e-9)
+@in_setups("two, compiled")
+def test_float64_agrees_with_compiled_networks(outcomes, setup):
+    assert_equal(outcomes, setup, "jit", 1e-9)
 
 
 def test_compiled_networks_compute_the_same(outcomes):
@@ -121,7 +135,7 @@ def test_compiled_networks_compute_the_same(outcomes):
     )
 
 
-@every_setup
+@in_setups("two", "four", "hosts")
 def test_an_overflow_on_one_replica_leaves_all_weights(outcomes, setup):
     assert_equal(outcomes, setup, "overflow", 1e-6)
     before, skipped, after = outcomes[setup][0]["overflow/values"]
@@ -132,7 +146,7 @@ def test_an_overflow_on_one_replica_leaves_all_weights(outcomes, setup):
 
 def test_every_process_hears_all_others(outcomes):
     assert [outcome["places"].tolist() for outcome in outcomes["hosts"]] == [[10, 11]] * 2
-    assert outcomes["four"][0]["places"].tolist() == [10]
+    assert outcomes["two"][0]["places"].tolist() == [10]
 
 
 def test_the_runs_exercise_every_loss(outcomes):
