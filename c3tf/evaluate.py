@@ -9,8 +9,15 @@ and what stands in the JSON file.
 from absl import flags
 
 from c3tf import cli
+from c3tf.errors import UserError
 from c3tf.evaluation import metrics
-from c3tf.evaluation.options import LABEL_SIZES, ORIGINAL, EvaluationOptions
+from c3tf.evaluation.options import (
+    CORRUPTIONS,
+    DEFAULT_SEVERITIES,
+    LABEL_SIZES,
+    ORIGINAL,
+    EvaluationOptions,
+)
 from c3tf.inference import test_time_flags
 from c3tf.inference.options import WEIGHTS
 from c3tf.io import json_files, memory, writable
@@ -46,6 +53,12 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "confident_share", None, "Find the thresholds for that on this split, keeping this share."
     )
+    flags.DEFINE_bool("calibration", False, "Also measure whether its confidence is right.")
+    flags.DEFINE_list(
+        "corruptions", [], f"Also measure on spoiled images: some of {', '.join(CORRUPTIONS)}."
+    )
+    flags.DEFINE_list("severities", None, "Of --corruptions, 1 to 5 [1,3,5].")
+    flags.DEFINE_integer("corruption_seed", 0, "Seed of what --corruptions draw.", lower_bound=0)
     flags.DEFINE_integer("replicas", 0, "Devices to use [all GPUs, or one CPU].", lower_bound=0)
     flags.DEFINE_string("error_maps", None, "Folder for a picture of the errors of every image.")
     flags.DEFINE_string("output", None, "JSON file to write the result to.")
@@ -68,7 +81,23 @@ def from_flags() -> EvaluationOptions:
         replicas=values.replicas,
         error_maps=values.error_maps,
         overwrite=values.overwrite,
+        calibration=values.calibration,
+        corruptions=tuple(values.corruptions),
+        severities=_severities(values.severities, values.corruptions),
+        corruption_seed=values.corruption_seed,
     )
+
+
+def _severities(words: list[str] | None, corruptions: list[str]) -> tuple[int, ...]:
+    if words is None:
+        return DEFAULT_SEVERITIES
+    text = ",".join(words)
+    if not corruptions:
+        raise UserError(f"`--severities` needs --corruptions. Received: --severities={text}")
+    try:
+        return tuple(map(int, words))
+    except ValueError as error:
+        raise UserError(f"`--severities` must be numbers. Received: {text!r}") from error
 
 
 def main() -> None:
@@ -95,6 +124,9 @@ def main() -> None:
         chosen = {"averaging": rule, "mean_iou": data["metrics"][f"mean_iou_{rule}"]}
         json_files.write(values.output, {**chosen, **data})
     print(result.table())
+    for text in (result.calibration_table(), result.corruption_table(rule)):
+        if text:
+            print(f"\n{text}\n")
     print(f"{result.images} images of {values.data}, split {values.split}")
     print(f"mean IoU ({rule} rule): {result.mean_iou(rule):.2%}")
     if values.output:

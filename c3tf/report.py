@@ -1,8 +1,10 @@
 """Reports on runs in one HTML page.
 
 python -m c3tf.report demo/run --output=report.html
+python -m c3tf.report student.json teacher.json baseline.json --output=robustness.html
 
-The words are run directories, or the directories right above them.
+The words are run directories, the directories right above them, or files that `c3tf evaluate`
+wrote, whose calibration and scores on spoiled images are then shown side by side.
 """
 
 from absl import flags
@@ -10,7 +12,7 @@ from absl import flags
 from c3tf import cli
 from c3tf.errors import UserError
 from c3tf.io import files, writable
-from c3tf.reporting import page, runs
+from c3tf.reporting import page, robustness, runs
 
 
 def define_flags() -> None:
@@ -24,7 +26,7 @@ def main(paths: list[str]) -> None:
     """Writes the page about the runs at some paths.
 
     Args:
-        paths: run directories, or the directories right above them.
+        paths: run directories, the directories right above them, or results of `c3tf.evaluate`.
     """
     values = flags.FLAGS
     if not paths:
@@ -32,11 +34,15 @@ def main(paths: list[str]) -> None:
             "Name at least one run: `python -m c3tf.report RUN... --output=report.html`"
         )
     writable.check_file(values.output, replace=values.overwrite, remote=True)
-    found = runs.find(paths)
+    measured = [path for path in paths if path.endswith(".json")]
+    found = runs.find([path for path in paths if path not in measured])
     loaded = [runs.load(p, name) for p, name in zip(found, runs.short_names(found), strict=True)]
-    text = page.render(loaded, values.title)
+    text = page.render(loaded, values.title, robustness.read(measured))
     files.write_text(values.output, text)
-    print(f"Report on {len(loaded)} run(s): {values.output} ({len(text) / 1e6:.1f} MB)")
+    counted = f"{len(loaded)} run(s)"
+    if measured:
+        counted += f" and {len(measured)} result(s)"
+    print(f"Report on {counted}: {values.output} ({len(text) / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

@@ -180,8 +180,38 @@ def test_options_that_do_not_go_together_are_refused(run, data):
         EvaluationOptions(confident_share=0.8)
     with pytest.raises(UserError, match=r"--confident_share=1\.5"):
         EvaluationOptions(ignore_low_confidence=True, confident_share=1.5)
+    with pytest.raises(UserError, match=r"--corruptions.*fog, rain.*Received: --corruptions=snow"):
+        EvaluationOptions(corruptions=("snow",))
+    with pytest.raises(UserError, match=r"--severities=1,1"):
+        EvaluationOptions(corruptions=("fog",), severities=(1, 1))
     with pytest.raises(UserError, match="--replicas"):
         evaluate_split(str(run), str(data), options=EvaluationOptions(replicas=99))
+
+
+def test_calibration_and_spoiled_images(run, data):
+    options = EvaluationOptions(
+        calibration=True, ignore_low_confidence=True, corruptions=("fog", "jpeg"), severities=(2, 5)
+    )
+    result = evaluate_split(str(run), str(data), options=options)
+    plain = evaluate_split(
+        str(run), str(data), options=EvaluationOptions(ignore_low_confidence=True)
+    )
+    np.testing.assert_array_equal(result.confusion, plain.confusion)
+    np.testing.assert_array_equal(result.confident, plain.confident)
+    assert result.calibration.pixels.sum() == result.confusion.sum()
+    # By predicted class: the columns, and the diagonal.
+    np.testing.assert_array_equal(result.calibration.pixels.sum(1), result.confusion.sum(0))
+    np.testing.assert_array_equal(result.calibration.right.sum(1), np.diag(result.confusion))
+    assert {kind: list(held) for kind, held in result.corrupted.items()} == {
+        "fog": [2, 5],
+        "jpeg": [2, 5],
+    }
+    spoiled = result.corrupted["fog"][5]
+    assert not np.array_equal(spoiled.confusion, result.confusion)
+    np.testing.assert_array_equal(spoiled.confusion.sum(1), result.confusion.sum(1))
+    assert result.calibration_table().count("\n") == LABEL_MAP.num_classes + 2
+    assert result.corruption_table().splitlines()[2].startswith("fog 5 ")
+    assert plain.calibration_table() == plain.corruption_table() == ""
 
 
 def test_error_maps(run, data, tmp_path):

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from c3tf.data import record
 from c3tf.errors import UserError
+from c3tf.evaluation.calibration import Calibration
 from c3tf.evaluation.confusion import confusion_counts
 from c3tf.evaluation.options import LABEL_SIZES, ORIGINAL
 from c3tf.evaluation.result import EvaluationResult
@@ -57,7 +58,7 @@ class Evaluator:
         Args:
             model: a functional network with the output `"logits"`, whose later changes of
                 weights are followed, a predictor (`inference.predictor`, `serving.load`), or
-                one step (`count_step`, `confident_count_step`) per device.
+                one step (`count_step`, `confident_count_step`, `calibrated_step`) per device.
             label_map: the classes of the labels and of the network.
             devices: where the steps run, see `BatchRunner`.
         """
@@ -95,9 +96,11 @@ class Evaluator:
                 cannot be read or counted; nothing is measured on a part of the data.
         """
         total: np.ndarray | None = None
+        calibration: np.ndarray | int = 0
         seen: set[str] = set()
         known = frozenset(names or ())
-        for batch_names, (counts, class_maps, labels) in self._runner.run(dataset):
+        for batch_names, (counts, class_maps, labels, *more) in self._runner.run(dataset):
+            calibration = calibration + more[0].numpy() if more else None
             total = counts.numpy() if total is None else total + counts.numpy()
             for name in batch_names:
                 if name in seen:
@@ -113,7 +116,8 @@ class Evaluator:
         _check_names(seen, names)
         stated = {**PROTOCOL, **(protocol or {})}
         confident = total[1] if len(total) > 1 else None
-        return EvaluationResult(total[0], self._label_map, len(seen), stated, confident)
+        measured = None if calibration is None else Calibration(*calibration)
+        return EvaluationResult(total[0], self._label_map, len(seen), stated, confident, measured)
 
 
 def evaluate(
@@ -146,7 +150,7 @@ def count_step(predict: Predictor, num_classes: int, label_size: str = ORIGINAL)
     _check_label_size(label_size)
 
     def step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        label = _sized(label, image, label_size)
+        label = sized(label, image, label_size)
         class_map = predict(image, tf.shape(label)[1:3])
         return confusion_counts(label, class_map, num_classes)[None], class_map, label[..., 0]
 
@@ -174,19 +178,33 @@ def confident_count_step(
     _check_label_size(label_size)
 
     def step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        label = _sized(label, image, label_size)
-        class_map, highest = _class_and_probability(score, image, label)
-        kept = confidence.confident_region(
-            tf.constant(thresholds, tf.float32),
-            highest,
-            tf.cast(class_map, tf.int32),
-            tf.ones_like(class_map, tf.bool),
-        )
-        confident = tf.where(kept[..., None], label, IGNORE)
-        both = [confusion_counts(part, class_map, num_classes) for part in (label, confident)]
-        return tf.stack(both), class_map, label[..., 0]
+        label = sized(label, image, label_size)
+        class_map, highest = class_and_probability(score, image, label)
+        counts = counts_of(class_map, highest, label, num_classes, thresholds)
+        return counts, class_map, label[..., 0]
 
     return step
+
+
+def counts_of(
+    class_map: tf.Tensor,
+    highest: tf.Tensor,
+    label: tf.Tensor,
+    num_classes: int,
+    thresholds: np.ndarray | None,
+) -> tf.Tensor:
+    """Counts all labeled pixels `(1, C, C)`, and with thresholds the confident ones `(2, C, C)`."""
+    everything = confusion_counts(label, class_map, num_classes)
+    if thresholds is None:
+        return everything[None]
+    kept = confidence.confident_region(
+        tf.constant(thresholds, tf.float32),
+        highest,
+        tf.cast(class_map, tf.int32),
+        tf.ones_like(class_map, tf.bool),
+    )
+    confident = tf.where(kept[..., None], label, IGNORE)
+    return tf.stack([everything, confusion_counts(confident, class_map, num_classes)])
 
 
 def confidence_step(score: Predictor, num_classes: int, label_size: str = ORIGINAL) -> Step:
@@ -203,7 +221,7 @@ def confidence_step(score: Predictor, num_classes: int, label_size: str = ORIGIN
     _check_label_size(label_size)
 
     def step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor]:
-        class_map, highest = _class_and_probability(score, image, _sized(label, image, label_size))
+        class_map, highest = class_and_probability(score, image, sized(label, image, label_size))
         everywhere = tf.ones_like(class_map, tf.bool)
         predicted = tf.cast(class_map, tf.int32)
         return (confidence.confidence_counts(highest, predicted, everywhere, num_classes),)
@@ -267,7 +285,7 @@ def _check_names(seen: set[str], names: Collection[str] | None) -> None:
     )
 
 
-def _class_and_probability(
+def class_and_probability(
     score: Predictor, image: tf.Tensor, label: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the class maps `(B, h, w)` at the label's size and their probability."""
@@ -275,7 +293,7 @@ def _class_and_probability(
     return most_likely(probabilities), tf.reduce_max(probabilities, axis=-1)
 
 
-def _sized(label: tf.Tensor, image: tf.Tensor, label_size: str) -> tf.Tensor:
+def sized(label: tf.Tensor, image: tf.Tensor, label_size: str) -> tf.Tensor:
     """Brings a label to the size at which it is measured."""
     if label_size == ORIGINAL:
         return label

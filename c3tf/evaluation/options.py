@@ -1,6 +1,8 @@
 """What may be chosen of an evaluation; no TensorFlow."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from c3tf.errors import UserError
 from c3tf.inference.options import InferenceOptions
@@ -8,6 +10,10 @@ from c3tf.inference.options import InferenceOptions
 # The size that labels are measured at: as stored, or the image's.
 ORIGINAL, RECORD = "original", "record"
 LABEL_SIZES = (ORIGINAL, RECORD)
+
+# What images may be spoiled by, see `c3tf.evaluation.corruptions`.
+FOG, RAIN, NIGHT, BLUR, JPEG = CORRUPTIONS = ("fog", "rain", "night", "blur", "jpeg")
+SEVERITIES, DEFAULT_SEVERITIES = (1, 2, 3, 4, 5), (1, 3, 5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +30,10 @@ class EvaluationOptions:
         replicas: devices to use; 0 takes all GPUs, or one CPU.
         error_maps: folder for pictures of the errors; None draws none.
         overwrite: replaces existing pictures.
+        calibration: also counts by confidence.
+        corruptions: also measures on images spoiled so, some of `CORRUPTIONS`.
+        severities: of these, 1 to 5.
+        corruption_seed: of their draws.
     """
 
     batch_size: int = 1
@@ -34,8 +44,21 @@ class EvaluationOptions:
     replicas: int = 0
     error_maps: str | None = None
     overwrite: bool = False
+    calibration: bool = False
+    corruptions: tuple[str, ...] = ()
+    severities: tuple[int, ...] = DEFAULT_SEVERITIES
+    corruption_seed: int = 0
 
     def __post_init__(self) -> None:
+        _check_some_of("corruptions", self.corruptions, CORRUPTIONS)
+        _check_some_of("severities", self.severities, SEVERITIES)
+        if not self.severities:
+            raise UserError("`--severities` must not be empty.")
+        if self.corruption_seed < 0:
+            raise UserError(
+                "`--corruption_seed` must be 0 or more. "
+                f"Received: --corruption_seed={self.corruption_seed}"
+            )
         if self.confident_share is None:
             return
         if not self.ignore_low_confidence:
@@ -45,3 +68,11 @@ class EvaluationOptions:
                 "`--confident_share` must be above 0 and at most 1. "
                 f"Received: --confident_share={self.confident_share}"
             )
+
+
+def _check_some_of(flag: str, values: Sequence[Any], known: Sequence[Any]) -> None:
+    if len(set(values)) != len(values) or not set(values) <= set(known):
+        raise UserError(
+            f"`--{flag}` must be different ones of {', '.join(map(str, known))}. "
+            f"Received: --{flag}={','.join(map(str, values))}"
+        )

@@ -1,11 +1,13 @@
 """The outcome of an evaluation: counts, what follows from them, and how they were made."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from c3tf.evaluation import metrics
+from c3tf.evaluation.calibration import Calibration
 from c3tf.io import schema
 from c3tf.labels import LabelMap
 
@@ -22,7 +24,11 @@ _STATED = schema.record(
         "label_map": schema.thing,
         "confusion": _COUNTS,
     },
-    {"confident": schema.optional(schema.record({"confusion": _COUNTS}))},
+    {
+        "confident": schema.optional(schema.record({"confusion": _COUNTS})),
+        "calibration": schema.optional(schema.thing),
+        "corrupted": schema.named(schema.named(schema.record({"confusion": _COUNTS}))),
+    },
 )
 
 
@@ -49,6 +55,8 @@ class EvaluationResult:
         images: number of images.
         protocol: how the counts were made.
         confident: the counts without low-confidence pixels, where they were asked for.
+        calibration: counts by confidence, where they were asked for.
+        corrupted: results on spoiled images, by corruption and severity.
     """
 
     confusion: np.ndarray
@@ -56,6 +64,10 @@ class EvaluationResult:
     images: int
     protocol: dict[str, Any]
     confident: np.ndarray | None = None
+    calibration: Calibration | None = None
+    corrupted: Mapping[str, Mapping[int, "EvaluationResult"]] = dataclasses.field(
+        default_factory=dict
+    )
 
     @property
     def iou(self) -> np.ndarray:
@@ -72,6 +84,35 @@ class EvaluationResult:
         if self.confident is not None:
             columns["confident"] = self.confident
         return metrics.table(columns, self.label_map.class_names)
+
+    def calibration_table(self) -> str:
+        """Lays out the calibration errors, in percent, as printable text; empty without any."""
+        if self.calibration is None:
+            return ""
+        errors = [*self.calibration.class_errors, self.calibration.error]
+        names = [*self.label_map.class_names, "all pixels"]
+        width = max(map(len, names))
+        cells = zip(names, map(_percent, errors), strict=True)
+        rows = [f"{name:<{width}}  {cell:>6}" for name, cell in cells]
+        head = f"{'calibration error %':<{width}}"
+        return "\n".join([head, "-" * (width + 8), *rows])
+
+    def corruption_table(self, averaging: str = "cityscapes") -> str:
+        """Lays out what is left on spoiled images as printable text; empty without any."""
+        rows = []
+        for kind, by_severity in self.corrupted.items():
+            for severity, found in by_severity.items():
+                cells = [f"{kind} {severity}", _percent(found.mean_iou(averaging))]
+                if found.calibration is not None:
+                    cells.append(_percent(found.calibration.error))
+                rows.append(cells)
+        if not rows:
+            return ""
+        head = ["corruption", "mean IoU %", "calibration error %"][: len(rows[0])]
+        return "\n".join(
+            "  ".join([f"{line[0]:<10}", *map(str.rjust, line[1:], map(len, head[1:]))])
+            for line in [head, *rows]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data; numbers that are undefined are `None`."""
@@ -91,6 +132,17 @@ class EvaluationResult:
                 "metrics": self._metrics(self.confident),
                 "confusion": self.confident.tolist(),
             }
+        if self.calibration is not None:
+            data["calibration"] = self.calibration.to_json(self.label_map)
+        if self.corrupted:
+            kept = ("metrics", "confusion", "calibration")
+            data["corrupted"] = {
+                kind: {
+                    str(severity): {k: v for k, v in result.to_json().items() if k in kept}
+                    for severity, result in by_severity.items()
+                }
+                for kind, by_severity in self.corrupted.items()
+            }
         return data
 
     @classmethod
@@ -104,12 +156,26 @@ class EvaluationResult:
             raise ValueError(f"`schema` must be {SCHEMA}. Received: schema={data.get('schema')!a}")
         _STATED(data, "")
         label_map, confident = LabelMap.from_json(data["label_map"]), data.get("confident")
-        return cls(
+        whole = cls(
             confusion=counts(data["confusion"], label_map),
             label_map=label_map,
             images=data["images"],
             protocol=data["protocol"],
             confident=None if confident is None else counts(confident["confusion"], label_map),
+            calibration=_calibration(data, label_map),
+        )
+        corrupted = {
+            kind: {int(severity): whole._spoiled(held) for severity, held in by_severity.items()}
+            for kind, by_severity in data.get("corrupted", {}).items()
+        }
+        return dataclasses.replace(whole, corrupted=corrupted)
+
+    def _spoiled(self, data: dict[str, Any]) -> "EvaluationResult":
+        return dataclasses.replace(
+            self,
+            confusion=counts(data["confusion"], self.label_map),
+            confident=None,
+            calibration=_calibration(data, self.label_map),
         )
 
     def _metrics(self, confusion: np.ndarray) -> dict[str, Any]:
@@ -123,6 +189,15 @@ class EvaluationResult:
             "pixel_accuracy": _number(metrics.pixel_accuracy(confusion)),
             "iou": dict(named),
         }
+
+
+def _calibration(data: dict[str, Any], label_map: LabelMap) -> Calibration | None:
+    held = data.get("calibration")
+    return None if held is None else Calibration.from_json(held, label_map)
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{100 * value:.2f}"
 
 
 def _number(value: float) -> float | None:

@@ -1,10 +1,13 @@
 """The evaluation of a model on one split of a data set."""
 
+import dataclasses
+
+import numpy as np
 import tensorflow as tf
 
 from c3tf.data import manifest, validation
 from c3tf.errors import UserError
-from c3tf.evaluation import evaluator, thresholds
+from c3tf.evaluation import calibration_step, corruptions, evaluator, thresholds
 from c3tf.evaluation.evaluator import Evaluator
 from c3tf.evaluation.options import EvaluationOptions
 from c3tf.evaluation.result import EvaluationResult
@@ -48,28 +51,44 @@ def evaluate_split(
         "data": data,
         "split": split,
     }
+    found = None
     if options.ignore_low_confidence:
         found, facts["low_confidence"] = _thresholds(opened, dataset, len(names), options, devices)
-        counting = [
-            evaluator.confident_count_step(
-                one.scorer(options.inference), one.label_map.num_classes, found, options.label_size
-            )
-            for one in opened
-        ]
-    else:
-        counting = [
-            evaluator.count_step(
-                one.predictor(options.inference), one.label_map.num_classes, options.label_size
-            )
-            for one in opened
-        ]
-    return Evaluator(counting, opened[0].label_map, devices).run(
+    counting = [_step(one, options, found) for one in opened]
+    if options.corruptions:
+        facts["corruption_seed"] = options.corruption_seed
+    measure = Evaluator(counting, opened[0].label_map, devices)
+    clean = measure.run(
         dataset,
         names=names,
         protocol=facts,
         progress=Progress(len(names), "images"),
         observe=draw,
     )
+    spoiled: dict[str, dict[int, EvaluationResult]] = {kind: {} for kind in options.corruptions}
+    for kind, by_severity in spoiled.items():
+        for severity in options.severities:
+            by_severity[severity] = measure.run(
+                corruptions.corrupted(dataset, kind, severity, options.corruption_seed),
+                names=names,
+                protocol=facts,
+                progress=Progress(len(names), f"images, {kind} {severity}"),
+            )
+    return dataclasses.replace(clean, corrupted=spoiled)
+
+
+def _step(
+    opened: InferenceModel, options: EvaluationOptions, thresholds: np.ndarray | None
+) -> evaluator.Step:
+    """Makes what counts a batch as the options say."""
+    classes, size = opened.label_map.num_classes, options.label_size
+    if options.calibration:
+        score = opened.scorer(options.inference)
+        return calibration_step.calibrated_step(score, classes, size, thresholds)
+    if thresholds is not None:
+        score = opened.scorer(options.inference)
+        return evaluator.confident_count_step(score, classes, thresholds, size)
+    return evaluator.count_step(opened.predictor(options.inference), classes, size)
 
 
 def _devices(replicas: int) -> list[str | None]:

@@ -1,8 +1,9 @@
 """One self-contained HTML page, about one or several runs or whatever else has sections."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from c3tf.reporting import sections
+from c3tf.evaluation.result import EvaluationResult
+from c3tf.reporting import robustness, sections
 from c3tf.reporting.html import Html, document, element
 from c3tf.reporting.runs import RunData
 from c3tf.reporting.style import CSS
@@ -21,12 +22,15 @@ _SECTIONS = (
 )
 
 
-def render(runs: Sequence[RunData], title: str) -> str:
+def render(
+    runs: Sequence[RunData], title: str, measured: Mapping[str, EvaluationResult] | None = None
+) -> str:
     """Makes the page.
 
     Args:
         runs: what to report on, in this order.
         title: of the page.
+        measured: results of `c3tf.evaluate` by name, shown beside each other.
 
     Returns:
         A whole HTML document that needs no other file and no network.
@@ -34,9 +38,10 @@ def render(runs: Sequence[RunData], title: str) -> str:
     made = [
         (heading, make(runs))
         for heading, make in _SECTIONS
-        if len(runs) > 1 or make is not sections.differences
+        if runs and (len(runs) > 1 or make is not sections.differences)
     ]
-    return assemble(made, title, ", ".join(run.name for run in runs))
+    made += robustness.sections(measured or {})
+    return assemble(made, title, ", ".join([*(run.name for run in runs), *(measured or {})]))
 
 
 def assemble(made: Sequence[tuple[str, Html]], title: str, about: str) -> str:

@@ -15,10 +15,11 @@ from PIL import Image
 
 import tiny_network
 from c3tf.config import Config
+from c3tf.evaluation.calibration import UNIT, Calibration
 from c3tf.evaluation.evaluator import EvaluationResult
 from c3tf.io import json_files
 from c3tf.io.images import write_class_map, write_png
-from c3tf.reporting import charts, html, images, page, runs
+from c3tf.reporting import charts, html, images, page, robustness, runs
 from c3tf.reporting.runs import ReportError
 
 pytestmark = pytest.mark.smoke
@@ -260,3 +261,34 @@ def test_a_sheet_of_an_older_run_is_shown(tmp_path):
     Image.new("RGB", (30, 20), (9, 8, 7)).save(tmp_path / "predictions.png")
     (image,) = parsed(rendered(tmp_path / "c3")).iter("img")
     assert image.get("alt") == "Predictions, from predictions.png"
+
+
+def test_results_side_by_side(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = []
+    for name, weights in (("student", "student"), ("baseline", "student")):
+        pixels = rng.integers(1, 100, (4, 15))
+        counts = Calibration(pixels, pixels // 2, (pixels * 0.7 * UNIT).astype(np.int64))
+        stated = {"model": f"runs/{name}", "weights": weights}
+        spoiled = {5: EvaluationResult(CONFUSION.T, LABEL_MAP, 3, stated, None, counts)}
+        result = EvaluationResult(
+            CONFUSION, LABEL_MAP, 3, stated, None, counts, {"fog": spoiled} if paths == [] else {}
+        )
+        paths.append(str(tmp_path / f"{name}.json"))
+        json_files.write(paths[-1], {"averaging": "cityscapes", **result.to_json()})
+    results = robustness.read(paths)
+    assert list(results) == ["student", "baseline"]
+    root = parsed(page.render([], "Robust", results))
+    headings = [section.find("h2").text for section in root.iter("section")]
+    assert headings == ["Measured networks", "Calibration", "Spoiled images"]
+    student = results["student"]
+    rows = table_after(root, "Calibration")
+    assert rows[0] == ["class", "student", "baseline"]
+    assert rows[-1][1] == f"{100 * student.calibration.error:.2f} %"
+    rows = table_after(root, "Spoiled images")
+    assert [row[0] for row in rows] == ["images", "none", "fog 5", "mean of these"]
+    assert rows[2][1].startswith(f"{100 * student.corrupted['fog'][5].mean_iou():.2f} %, error ")
+    assert rows[2][2] == "-"
+    (tmp_path / "other.json").write_text('{"schema": 9}')
+    with pytest.raises(ReportError, match=r"other\.json is no result of `c3tf evaluate`"):
+        robustness.read([str(tmp_path / "other.json")])
