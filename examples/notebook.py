@@ -112,6 +112,15 @@ print(f"mean confidence {confidence.mean():.2f}")
 print(f"mean IoU {experiment.evaluate().mean_iou():.2%}")
 
 # %% [markdown]
+# A model of real streets comes with the examples (`examples/models`): CamVid, 46 labels.
+
+# %%
+here = Path(__file__).parent if "__file__" in globals() else Path("examples")
+street = c3tf.load(here / "models" / "camvid_46_c3")
+seen = np.unique(street.predict(image))
+print("a model of real streets sees", ", ".join(street.label_map.class_names[i] for i in seen))
+
+# %% [markdown]
 # ## Export
 #
 # A SavedModel that TensorFlow runs without c3tf; `c3tf.load` opens it too.
