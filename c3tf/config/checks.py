@@ -55,7 +55,11 @@ def check_combination(config: Sections) -> None:
             "over the replicas from inside the network, which XLA does not compile. "
             f"Received: --strategy={training.strategy}"
         )
-    others = {"jit": training.jit, "train_batch_norm": config.network.train_batch_norm}
+    others = {
+        "jit": training.jit,
+        "train_batch_norm": config.network.train_batch_norm,
+        "train_head_batch_norm": config.trains_head_batch_norm,
+    }
     for other in [name for name, given in others.items() if given and training.recompute]:
         raise ConfigError(
             f"`--recompute` must not go with `--{other}`, which runs the networks in a way of its "

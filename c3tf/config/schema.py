@@ -239,9 +239,13 @@ class Sections:
     @property
     def trains_batch_norm(self) -> bool:
         """Whether any batch norm takes its moments over the replicas."""
+        return self.network.train_batch_norm or self.trains_head_batch_norm
+
+    @property
+    def trains_head_batch_norm(self) -> bool:
+        """Whether the head has batch norm, and trains it."""
         network = self.network
-        head = network.head == networks.DEEPLAB_V3PLUS and network.train_head_batch_norm
-        return network.train_batch_norm or head
+        return network.head == networks.DEEPLAB_V3PLUS and network.train_head_batch_norm
 
     @property
     def labeled_batch_size(self) -> int:

@@ -130,6 +130,11 @@ def test_groups_matter_to_mixing_and_to_group_averaging():
             "moments over the replicas from inside the network, which XLA does not compile. "
             "Received: --strategy=mirrored",
         ),
+        (
+            {"head": "deeplab_v3plus", "recompute": True},
+            "`--recompute` must not go with `--train_head_batch_norm`, which runs the networks in "
+            "a way of its own. Received: --recompute --train_head_batch_norm",
+        ),
     ],
 )
 def test_networks_of_parts_that_do_not_go_together_are_refused(options, message):
@@ -143,3 +148,4 @@ def test_networks_of_other_parts_are_allowed():
     BASE.with_options(head="deeplab_v3plus", jit=True, strategy="one")
     frozen = {"train_head_batch_norm": False, "jit": True, "strategy": "mirrored"}
     BASE.with_options(head="deeplab_v3plus", **frozen)
+    BASE.with_options(head="deeplab_v3plus", train_head_batch_norm=False, recompute=True)
