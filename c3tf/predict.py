@@ -16,6 +16,12 @@ For an image `street/a.jpg` the output folder gets, under the same relative name
 
 An image whose metadata note a rotation is read as `--exif` says; class maps are of what is read.
 An image that cannot be read is reported and skipped; the exit code is then 1.
+
+python -m c3tf.predict --model=demo/run/c3 --video=drive.mp4 --output=predicted.mp4
+
+writes a video with the classes drawn in, of the same frame rate, upright, without sound. A frame
+that cannot be read shows the one before and is named; the exit code is then 1. A prediction of a
+video that was stopped leaves nothing and begins anew.
 """
 
 import sys
@@ -23,7 +29,7 @@ import sys
 from absl import flags
 
 from c3tf import cli
-from c3tf.inference import test_time_flags
+from c3tf.inference import test_time_flags, video_options
 from c3tf.inference.options import (
     DEFAULT_FORMATS,
     FORMATS,
@@ -46,10 +52,10 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "images",
         None,
-        "A folder (searched with its subfolders for JPEG and PNG files), one file, or a quoted "
-        "pattern such as 'frames/**/*.jpg'.",
-        required=True,
+        "A folder (searched with its subfolders for JPEG and PNG files), one file, a quoted "
+        "pattern such as 'frames/**/*.jpg', or a list of files, one a line, that ends in .txt.",
     )
+    video_options.define()
     flags.DEFINE_string("output", None, "Folder to write to.", required=True)
     flags.DEFINE_enum("weights", None, WEIGHTS, "Which network of a checkpoint [student].")
     flags.DEFINE_list("format", list(DEFAULT_FORMATS), f"What to write: {', '.join(FORMATS)}.")
@@ -71,6 +77,13 @@ def define_flags() -> None:
 
 def main() -> int:
     """Runs the command from its flags."""
+    values = flags.FLAGS
+    cli.need(**{"images` or `--video": values.images or values.video})
+    video = video_options.read()
+    return _predict_files() if video is None else _predict_video(video)
+
+
+def _predict_files() -> int:
     values = flags.FLAGS
     options = PredictionOptions(
         formats=tuple(values.format),
@@ -97,8 +110,31 @@ def main() -> int:
         print(f"skipped {streams.shown(path)}: {streams.shown(reason)}", file=sys.stderr)
     done = summary.total - len(summary.skipped)
     before = f", {summary.there} of them before" if summary.there else ""
-    print(f"{done} of {summary.total} images predicted to {values.output}{before}")
+    rate = f", {summary.rate:.2f} per second" if done > summary.there else ""
+    print(f"{done} of {summary.total} images predicted to {values.output}{before}{rate}")
     return EXIT_SOME_SKIPPED if summary.skipped else 0
+
+
+def _predict_video(options: video_options.VideoOptions) -> int:
+    values = flags.FLAGS
+    from c3tf import models
+    from c3tf.inference import video
+
+    summary = video.predict_video(
+        lambda: models.open_model(values.model, values.weights),
+        values.video,
+        values.output,
+        options,
+        Progress,
+    )
+    for line in summary.complaints():
+        print(f"{streams.shown(values.video)}: {line}", file=sys.stderr)
+    per_second = summary.frames / max(summary.seconds, 1e-9)
+    print(
+        f"{summary.frames} frames predicted to {values.output}, {per_second:.2f} per second; "
+        f"{summary.rate:g} per second are shown"
+    )
+    return EXIT_SOME_SKIPPED if summary.broken or summary.lost else 0
 
 
 if __name__ == "__main__":

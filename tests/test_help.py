@@ -107,7 +107,7 @@ def test_help_has_the_test_time_flags(repository, module):
         (["c3tf.preview"], "`--data` must be given, directly or by a flag file"),
         (["c3tf.evaluate"], "`--model` and `--data` must be given"),
         (["c3tf.evaluate", "--model=x"], "`--data` must be given"),
-        (["c3tf.predict"], "`--model` and `--images` and `--output` must be given"),
+        (["c3tf.predict"], "`--model` and `--output` must be given"),
         (["c3tf", "suggest"], "`--model` and `--images` and `--output` must be given"),
         (["c3tf", "export"], "`--model` and `--output` must be given"),
         (["c3tf", "data", "camvid"], "`--source` and `--output` must be given"),

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -157,7 +159,7 @@ def test_the_command_works_from_a_savedmodel_and_reports_bad_images(
     arguments += ["--format=train_ids,probabilities"]
     done = command(repository, *arguments)
     assert done.returncode == predict.EXIT_SOME_SKIPPED, done.stderr
-    assert "3 of 5 images predicted" in done.stdout
+    assert re.search(r"3 of 5 images predicted to \S+, \d+\.\d\d per second\n", done.stdout)
     assert f"skipped {photos / 'text.png'}: no JPEG or PNG" in done.stderr
     assert f"skipped {photos / 'gone.png'}: a link" in done.stderr
     assert files_in(output / "train_ids") == ["a.png", "street/b.png", "street/c.png"]
@@ -173,7 +175,30 @@ def test_the_command_works_from_a_savedmodel_and_reports_bad_images(
     assert len(record["skipped"]) == 2
     assert record["settings"]["model"]["kind"] == "saved_model"
     again = command(repository, *arguments, "--resume")
-    assert f"3 of 5 images predicted to {output}, 3 of them before" in again.stdout
+    assert f"3 of 5 images predicted to {output}, 3 of them before\n" in again.stdout
+
+
+def test_the_command_writes_a_video_and_names_a_broken_frame(saved, tmp_path, repository):
+    source, output = tmp_path / "drive.avi", tmp_path / "out.mp4"
+    writer = cv2.VideoWriter(
+        str(source), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48)
+    )
+    for seed in range(5):
+        writer.write(tiny_network.noise(seed, 48, 64))
+    writer.release()
+    data = source.read_bytes()
+    frames = data.index(b"movi")
+    third, fourth = [frames + found.start() for found in re.finditer(b"00dc", data[frames:])][2:4]
+    source.write_bytes(data[: third + 8] + bytes(fourth - third - 8) + data[fourth:])
+    arguments = [f"--model={saved}", f"--video={source}", f"--output={output}", "--show=beside"]
+    done = command(repository, *arguments, "--batch_size=2")
+    assert done.returncode == predict.EXIT_SOME_SKIPPED, done.stderr
+    assert f"{source}: frame 3 (at 0.20 s) cannot be read; it shows the one before" in done.stderr
+    assert f"4 frames predicted to {output}, " in done.stdout
+    assert "per second; 10 per second are shown" in done.stdout
+    written = cv2.VideoCapture(str(output))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    assert written.read()[1].shape == (48, 128, 3)
 
 
 def test_the_command_complains_in_one_line(photos, tmp_path, repository):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from c3tf.data import list_lines
 from c3tf.errors import UserError
 from c3tf.io import names as file_names
 
@@ -15,6 +16,7 @@ SUFFIXES = file_names.IMAGE_EXTENSIONS
 _LONGEST_ENDING = 5
 # What a user may take for an image and this program does not read.
 _OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".ppm", ".tif", ".tiff", ".webp")
+_LIST = ".txt"
 _ONLY = f"only JPEG and PNG files ({', '.join(SUFFIXES)}) are read"
 
 
@@ -43,7 +45,10 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
     """Finds the images that `--images` names.
 
     Args:
-        pattern: a folder, which is searched with its subfolders, a file, or a glob pattern.
+        pattern: a folder, which is searched with its subfolders, a file, a glob pattern, or a
+            list: a text file (`.txt`) with the path of an image on each line, from its own folder.
+            Outputs of a list are named by the paths below that folder or, where not all lie there,
+            below the folder that they share.
         exclude: folders that a search does not enter, such as those of an earlier prediction.
 
     Raises:
@@ -52,6 +57,9 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
     if os.path.isdir(pattern):
         root = Path(pattern)
         paths = _in_folder(root, {os.path.realpath(folder) for folder in exclude})
+    elif pattern.lower().endswith(_LIST) and os.path.isfile(pattern):
+        paths = _listed(pattern)
+        root = _shared_folder(paths, Path(os.path.abspath(pattern)).parent)
     elif os.path.isfile(pattern):
         return FoundImages([Input(Path(pattern), Path(pattern).stem)], {})
     else:
@@ -70,7 +78,8 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
         others = f" ({len(left_out)} other files were found)" if left_out else ""
         raise UserError(
             f"No image found{others}. `--images` must name a folder with "
-            f"{', '.join(SUFFIXES)} files, a file or a pattern. Received: --images={pattern}"
+            f"{', '.join(SUFFIXES)} files, a file, a pattern or a list ({_LIST}). "
+            f"Received: --images={pattern}"
         )
     _check_names(inputs)
     return FoundImages(inputs, left_out)
@@ -79,8 +88,9 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
 def _reason_against(path: Path) -> str | None:
     if not file_names.may_be_image(str(path)):
         return _ONLY
-    if not path.exists():
-        return "a link to a file that does not exist"
+    if not os.path.exists(path):
+        is_link = os.path.islink(path)
+        return "a link to a file that does not exist" if is_link else "there is no such file"
     if len(os.fsencode(Path(_name(path)).name)) > file_names.LONGEST - _LONGEST_ENDING:
         return "its name is too long for those of its results"
     return None if path.is_file() else "no regular file"
@@ -107,6 +117,20 @@ def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
             path = Path(parent, name)
             if name.lower().endswith(_OTHER_IMAGES) or file_names.may_be_image(str(path)):
                 yield path
+
+
+def _listed(path: str) -> list[Path]:
+    """Reads the absolute paths that a list names."""
+    folder = os.path.abspath(os.path.dirname(path))
+    lines = filter(None, list_lines.read(path))
+    return [Path(os.path.normpath(os.path.join(folder, line))) for line in lines]
+
+
+def _shared_folder(paths: list[Path], folder: Path) -> Path:
+    """Returns a folder if all absolute paths lie below it, else the deepest that they share."""
+    if all(path.is_relative_to(folder) for path in paths):
+        return folder
+    return Path(os.path.commonpath([path.parent for path in paths]))
 
 
 def _fixed_part(pattern: str) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,18 @@ class Summary:
         total: files that were found.
         there: images that an earlier prediction had done.
         skipped: files that could not be predicted, with the reason.
+        seconds: that prediction took, from the first image that was read to the last file.
     """
 
     total: int
     there: int
     skipped: dict[Path, str]
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Images per second, of those that were predicted now."""
+        return (self.total - len(self.skipped) - self.there) / max(self.seconds, 1e-9)
 
 
 def predict_files(
@@ -42,7 +50,7 @@ def predict_files(
 
     Args:
         open_model: opens the model, once the images are found.
-        images: folder, file or pattern.
+        images: folder, file, pattern or list, see `find_images`.
         output: folder to write to.
         options: how to predict.
         progress: makes what is called with the number of images so far, from the number of
@@ -72,10 +80,12 @@ def predict_files(
             found.inputs, outputs, settings, resume=options.resume, overwrite=options.overwrite
         )
         report = progress(len(inputs), "images") if progress else None
+        start = time.monotonic()
         skipped = found.left_out | predictor.run(inputs, report)
+        seconds = time.monotonic() - start
         total = len(found.inputs) + len(found.left_out)
         prediction.finish(outputs, settings, total - len(skipped), skipped)
-    return Summary(total, len(found.inputs) - len(inputs), skipped)
+    return Summary(total, len(found.inputs) - len(inputs), skipped, seconds)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from c3tf.io import json_files, orientation
 # Says what the files of an output folder were predicted with.
 RECORD_FILE = "prediction.json"
 _WRITERS = 2
-_TOO_LARGE = "needs more memory than there is; a smaller --batch_size or --height takes less"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +77,9 @@ class FilePredictor:
                     try:
                         pending.append(pool.submit(self._write, batch, *self._maps(batch)))
                     except tf.errors.ResourceExhaustedError:
-                        skipped |= dict.fromkeys((one.item.path for one in batch), _TOO_LARGE)
+                        skipped |= dict.fromkeys(
+                            (one.item.path for one in batch), reading.NO_MEMORY
+                        )
                 # What waits to be written is bounded, however slow the disk is.
                 while len(pending) > _WRITERS:
                     written += pending.popleft().result()

@@ -17,6 +17,7 @@ from c3tf.io.image_bytes import ImageBytesError
 _WORKERS = 4
 # Bytes that a network takes per pixel at the least; what needs more than is left ends the process.
 _BYTES_PER_PIXEL = 200
+NO_MEMORY = "needs more memory than there is; a smaller --batch_size or --height takes less"
 # Batches' worth of images that wait for others of their size.
 _WAITING = 3
 
@@ -89,7 +90,7 @@ def _load(item: Input, height: int, exif: str = orientation.DEFAULT) -> Loaded:
     try:
         encoded = decoding.read(str(item.path))
         image = _decode(encoded, exif)
-        shown = _resized(image, height)
+        shown = resized(image, height)
     except OSError as error:
         return Loaded(item, problem=error.strerror or str(error))
     except ImageBytesError as error:
@@ -98,14 +99,20 @@ def _load(item: Input, height: int, exif: str = orientation.DEFAULT) -> Loaded:
         return Loaded(item, problem=said.removeprefix("is "))
     except tf.errors.OpError:
         return Loaded(item, problem="damaged or cut short")
-    needed, left = shown.shape[0] * shown.shape[1] * _BYTES_PER_PIXEL, memory.available()
-    if needed > left:
-        return Loaded(
-            item,
-            problem=f"too large to predict: it takes {needed / 1e9:.1f} GB of memory or more, "
-            f"{left / 1e9:.1f} GB are left; --height makes it smaller",
-        )
+    if problem := too_large(*shown.shape[:2]):
+        return Loaded(item, problem=problem)
     return Loaded(item, image.numpy(), shown.numpy())
+
+
+def too_large(height: int, width: int) -> str | None:
+    """Says that an image of this size takes more memory than is left, or returns None."""
+    needed, left = height * width * _BYTES_PER_PIXEL, memory.available()
+    if needed <= left:
+        return None
+    return (
+        f"too large to predict: it takes {needed / 1e9:.1f} GB of memory or more, "
+        f"{left / 1e9:.1f} GB are left; --height makes it smaller"
+    )
 
 
 def _decode(encoded: bytes, exif: str) -> tf.Tensor:
@@ -134,7 +141,7 @@ def _decode(encoded: bytes, exif: str) -> tf.Tensor:
     return image
 
 
-def _resized(image: tf.Tensor, height: int) -> tf.Tensor:
+def resized(image: tf.Tensor, height: int) -> tf.Tensor:
     """Resizes to a height as the converters do: the mean of the area, bilinear where it grows."""
     own_height, own_width, _ = image.shape
     if height in (0, own_height):

@@ -106,3 +106,27 @@ def test_systems_folders_endings_and_long_names(tmp_path):
     found = find_images(str(tmp_path))
     assert [item.name for item in found.inputs] == ["IMG1", "a", "b", "c"]
     assert found.left_out == {tmp_path / long: "its name is too long for those of its results"}
+
+
+def test_a_list_names_files_from_its_own_folder(photos, tmp_path, monkeypatch):
+    (photos / "notes.gif").write_bytes(b"GIF89a")
+    text = "street/c.jpg\n\n  a.png \nstreet/../a.png\nabsent.png\nnotes.gif\n"
+    (photos / "some.TXT").write_text(text, encoding="utf-16")
+    monkeypatch.chdir(tmp_path)
+    for given in (photos / "some.TXT", "photos/some.TXT"):
+        found = find_images(str(given))
+        assert [item.name for item in found.inputs] == ["a", "street/c"]
+        assert [item.path for item in found.inputs] == [photos / "a.png", photos / "street/c.jpg"]
+        reasons = {path.name: reason for path, reason in found.left_out.items()}
+        assert reasons["absent.png"] == "there is no such file"
+        assert "only JPEG and PNG" in reasons["notes.gif"]
+        assert len(reasons) == 2
+
+
+def test_a_list_of_files_elsewhere_names_them_below_the_folder_that_they_share(photos, tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/some.txt").write_text(f"../photos/a.png\n{photos}/street/b.PNG\n")
+    assert names(tmp_path / "lists/some.txt") == ["a", "street/b"]
+    (tmp_path / "lists/empty.txt").write_text("\n")
+    with pytest.raises(UserError, match="No image found"):
+        find_images(str(tmp_path / "lists/empty.txt"))
