@@ -28,7 +28,7 @@ def read(paths: Sequence[str]) -> dict[str, EvaluationResult]:
         ReportError: a file is no such result, or the classes are others than the first one's.
     """
     found: dict[str, EvaluationResult] = {}
-    for path, name in zip(paths, short_names(paths) if paths else [], strict=True):
+    for path, name in zip(paths, short_names(paths), strict=True):
         text = "{path} is no result of `c3tf evaluate`: {reason}."
         data = json_files.read(path, error=ReportError, text=text)
         try:

@@ -148,7 +148,8 @@ def load(path: str, name: str) -> RunData:
 def short_names(paths: Sequence[str]) -> list[str]:
     """Returns the shortest ends of paths that tell them apart."""
     parts = [os.path.abspath(path).split(os.sep) for path in paths]
-    for count in range(1, max(map(len, parts)) + 1):
+    names: list[str] = []
+    for count in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(words[-count:]) for words in parts]
         if len(set(names)) == len(names):
             break

@@ -276,6 +276,7 @@ def test_results_side_by_side(tmp_path):
         )
         paths.append(str(tmp_path / f"{name}.json"))
         json_files.write(paths[-1], {"averaging": "cityscapes", **result.to_json()})
+    assert robustness.read([]) == {}
     results = robustness.read(paths)
     assert list(results) == ["student", "baseline"]
     root = parsed(page.render([], "Robust", results))
