@@ -1,17 +1,24 @@
-"""Exports one network of a run to what production reads: SavedModel, Keras, TensorFlow Lite.
+"""Exports one network of a run to what production reads: TensorFlow, Keras, LiteRT, ONNX, OpenVINO.
 
 python -m c3tf.export --model=demo/run/c3 --output=exported
 python -m c3tf.export --model=runs/camvid/c3 --weights=teacher --output=exported/camvid
-python -m c3tf.export --model=runs/camvid/c3 --output=exported/all --format=saved_model,keras,tflite
+python -m c3tf.export --model=runs/camvid/c3 --output=exported/all --format=saved_model,keras,onnx
 """
 
 from absl import flags
 
 from c3tf import cli
 from c3tf.config import parse_size
-from c3tf.errors import UserError
 from c3tf.inference.options import WEIGHTS
-from c3tf.serving.options import FORMATS, SAVED_MODEL, TFLITE, TFLITE_SIZE, ExportOptions
+from c3tf.serving.options import (
+    FORMATS,
+    LITERT,
+    LITERT_SIZE,
+    QUANTIZATIONS,
+    SAVED_MODEL,
+    SIZED,
+    ExportOptions,
+)
 
 
 def define_flags() -> None:
@@ -29,9 +36,17 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "half", False, "Store the SavedModel's weights in float16: half the size, same speed."
     )
-    size = "x".join(map(str, TFLITE_SIZE))
+    size = "x".join(map(str, LITERT_SIZE))
     flags.DEFINE_string(
-        "tflite_size", None, f"Height x width that the TensorFlow Lite files take [{size}]."
+        "size",
+        None,
+        f"Height x width that files of {', '.join(SIZED)} take [{LITERT}: {size}; others: any].",
+    )
+    flags.DEFINE_enum(
+        "quantize", None, QUANTIZATIONS, f"One more {LITERT} file, which computes in integers."
+    )
+    flags.DEFINE_string(
+        "representative", None, "Data set whose training images give the integers' ranges."
     )
     flags.DEFINE_string(
         "metrics",
@@ -42,27 +57,34 @@ def define_flags() -> None:
 
 
 def parse_options(
-    formats: list[str], fold: bool, tflite_size: str | None, half: bool = False
+    formats: list[str],
+    fold: bool,
+    size: str | None,
+    half: bool = False,
+    quantize: str | None = None,
+    representative: str | None = None,
 ) -> ExportOptions:
-    """Reads what `--format`, `--fold`, `--tflite_size` and `--half` say.
+    """Reads what the flags of these names say, `--format` and `--fold` among them.
 
     Raises:
-        UserError: a format is unknown, the size is none, or nothing would read it.
+        UserError: a format is unknown or cannot be written here, the size is none, or nothing
+            would read a flag.
     """
-    if tflite_size is None:
-        return ExportOptions(formats, fold, half=half)
-    if TFLITE not in formats:
-        raise UserError(
-            f"`--tflite_size` needs --format={TFLITE}. Received: "
-            f"--tflite_size={tflite_size} --format={','.join(formats)}"
-        )
-    return ExportOptions(formats, fold, parse_size("tflite_size", tflite_size), half)
+    sides = None if size is None else parse_size("size", size)
+    return ExportOptions(formats, fold, sides, half, quantize, representative)
 
 
 def main() -> None:
     """Runs the command from its flags."""
     values = flags.FLAGS
-    options = parse_options(values.format, values.fold, values.tflite_size, values.half)
+    options = parse_options(
+        values.format,
+        values.fold,
+        values.size,
+        values.half,
+        values.quantize,
+        values.representative,
+    )
     from c3tf import models
 
     models.export(

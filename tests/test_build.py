@@ -27,6 +27,7 @@ MODULES = {
 # Imported only where they happen to be installed: their tests skip, their commands say so.
 OPTIONAL = {
     "apache_beam",
+    "onnx",
     "cityscapesscripts",
     "efficientnet_lite_pytorch",
     "mlflow",

@@ -19,7 +19,7 @@ from c3tf.inference import networks
 from c3tf.io import locks
 from c3tf.nets import deeplab
 from c3tf.runs import checkpoints, run_dir
-from c3tf.serving import keras_tflite, model_card, saved_model
+from c3tf.serving import keras_archive, model_card, runtimes, saved_model
 from c3tf.serving import options as serving_options
 from c3tf.serving.options import ExportOptions
 from c3tf.training import optimizer
@@ -28,6 +28,8 @@ from tiny_network import LABEL_MAP
 
 SETTINGS = tiny_segmenter.config()
 SIZE = (64, 96)
+# What requirements.txt can write; `tests/serving/test_runtimes.py` has the others.
+BUILT_IN = (serving_options.SAVED_MODEL, serving_options.KERAS, serving_options.LITERT)
 STEP = 0
 
 
@@ -84,7 +86,7 @@ def result(weights, step, mean_iou, label_map=LABEL_MAP):
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "model"
-    options = ExportOptions(serving_options.FORMATS, tflite_size=SIZE)
+    options = ExportOptions(BUILT_IN, size=SIZE)
     models.export(str(run), "teacher", str(path), options=options)
     return path
 
@@ -214,8 +216,8 @@ def test_the_card_tells_where_the_model_comes_from(run, exported):
     assert card["source"] == {"checkpoint": str(run), "weights": "teacher", "step": STEP}
     assert card["artifacts"]["output_stride"] == 16
     assert card["artifacts"]["batch_norm_folded"]
-    assert card["artifacts"]["tflite"]["size"] == list(SIZE)
-    assert set(serving_options.FORMATS) < set(card["artifacts"])
+    assert card["artifacts"]["litert"]["size"] == list(SIZE)
+    assert set(BUILT_IN) < set(card["artifacts"])
 
 
 def test_the_card_holds_the_checksum_of_every_file(exported):
@@ -230,7 +232,7 @@ def test_the_card_holds_the_checksum_of_every_file(exported):
         if path.name != "model_card.json"
     }
     assert card["files"] == found
-    assert {"saved_model.pb", "model.keras", *keras_tflite.TFLITE_FILES.values()} < set(found)
+    assert {"saved_model.pb", "model.keras", *runtimes.LITERT_FILES.values()} < set(found)
     assert model_card.read(exported) == card
 
 
@@ -325,12 +327,17 @@ def test_files_are_checked_on_loading(tmp_path, change):
 @pytest.mark.parametrize(
     ("formats", "size", "message"),
     [
-        (["onnx"], None, "`--format` must list some of saved_model, keras, tflite"),
+        (
+            ["pickle"],
+            None,
+            "`--format` must list some of saved_model, keras, litert, onnx, openvino",
+        ),
+        (["keras", "tflite"], None, "`--format=tflite` is called `--format=litert` now"),
         ([], None, "`--format` must list"),
-        (["keras"], "64x64", "`--tflite_size` needs --format=tflite"),
-        (["tflite"], "64", "height x width in pixels"),
-        (["tflite"], "0x64", "height x width in pixels"),
-        (["tflite"], "64x-1", "height x width in pixels"),
+        (["keras"], "64x64", "`--size` needs a --format of litert, onnx, openvino"),
+        (["litert"], "64", "height x width in pixels"),
+        (["litert"], "0x64", "height x width in pixels"),
+        (["litert"], "64x-1", "height x width in pixels"),
     ],
 )
 def test_options_are_refused_at_the_start(formats, size, message):
@@ -342,15 +349,15 @@ def test_options_are_read():
     assert export.parse_options(["keras"], False, None) == ExportOptions(["keras"], fold=False)
     assert export.parse_options(["saved_model"], True, None, True).half
     with pytest.raises(UserError, match="`--half` needs --format=saved_model"):
-        export.parse_options(["tflite"], True, "64x96", True)
-    assert export.parse_options(["tflite"], True, "64x96").tflite_size == (64, 96)
-    assert export.parse_options(["tflite"], True, None).tflite_size == serving_options.TFLITE_SIZE
+        export.parse_options(["litert"], True, "64x96", True)
+    assert export.parse_options(["litert"], True, "64x96").size == (64, 96)
+    assert export.parse_options(["litert"], True, None).size is None
 
 
 def test_the_command_complains_in_one_line(run, tmp_path, repository):
     command = [sys.executable, "-m", "c3tf.export", f"--model={run}", f"--output={tmp_path}/out"]
     done = subprocess.run(
-        [*command, "--format=saved_model,onnx"], cwd=repository, capture_output=True, text=True
+        [*command, "--format=saved_model,pickle"], cwd=repository, capture_output=True, text=True
     )
     assert done.returncode == 2
     assert "c3tf.export: error: `--format` must list some of" in done.stderr.splitlines()[-1]
@@ -360,7 +367,7 @@ def test_the_command_complains_in_one_line(run, tmp_path, repository):
 @pytest.mark.parametrize("size", [(24, 40), (4, 4), (17, 33)])
 def test_the_archive_upsamples_as_the_savedmodel_does(tmp_path, size):
     network = tiny_network.build()
-    keras_tflite.write_keras(networks.logits_network(network), tmp_path / "model.keras")
+    keras_archive.write_keras(networks.logits_network(network), tmp_path / "model.keras")
     images = tiny_network.noise(3, *size, batch=2).astype(np.float32)
     found = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)(images)
     rounded = [-(-n // 4) * 4 for n in size]
@@ -384,7 +391,7 @@ def test_what_built_in_layers_cannot_upsample_is_no_archive(tmp_path):
 
 
 def test_tensorflow_lite_takes_its_own_size_alone(exported):
-    for name in keras_tflite.TFLITE_FILES.values():
+    for name in runtimes.LITERT_FILES.values():
         for shape in ([1, 96, 64], [1, 32, 192], [1, 1, 96], [1, 64, 1], [2, 64, 96], [1, 65, 96]):
             interpreter = tf.lite.Interpreter(str(exported / name))
             interpreter.resize_tensor_input(0, [*shape, 3])

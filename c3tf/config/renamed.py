@@ -12,6 +12,7 @@ RENAMED = {
     "run": "model",
     "scales": "tta_scales",
     "split": "labeled_list",
+    "tflite_size": "size",
 }
 
 

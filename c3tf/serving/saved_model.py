@@ -6,8 +6,10 @@ format:
 
     saved_model  a SavedModel in the folder itself, which needs TensorFlow alone: neither Keras
                  nor this package; its signatures are described in `c3tf.serving.signatures`
-    keras        model.keras, built-in layers only, see `keras_tflite.write_keras`
-    tflite       model_float32.tflite and model_float16.tflite, see `keras_tflite.write_tflite`
+    keras        model.keras, built-in layers only, see `keras_archive.write_keras`
+    litert       model_float32.tflite, model_float16.tflite and, quantised, model_int8.tflite
+    onnx         model.onnx
+    openvino     model.xml and model.bin; of these three see `runtimes`
 
 `label_map.json` and `model_card.json` beside them say what the class ids mean, where the network
 comes from, and what every file hashes to.
@@ -15,6 +17,7 @@ comes from, and what every file hashes to.
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +29,27 @@ from c3tf.inference.networks import Predictor, Probabilities, logits_network, ou
 from c3tf.io import files, json_files, leftovers, locks
 from c3tf.labels import LabelMap, LabelMapError
 from c3tf.nets.deeplab import image_multiple
-from c3tf.serving import graph_rewrites, keras_tflite, model_card, operations, signatures
+from c3tf.serving import (
+    graph_rewrites,
+    keras_archive,
+    model_card,
+    operations,
+    representative,
+    runtimes,
+    signatures,
+)
 from c3tf.serving.model_card import FILE as MODEL_CARD_FILE
-from c3tf.serving.options import FORMATS, KERAS, SAVED_MODEL, TFLITE, ExportOptions, ServingError
+from c3tf.serving.options import (
+    FORMATS,
+    KERAS,
+    LITERT,
+    LITERT_SIZE,
+    ONNX,
+    OPENVINO,
+    SAVED_MODEL,
+    ExportOptions,
+    ServingError,
+)
 from c3tf.serving.signatures import SIGNATURES
 
 LABEL_MAP_FILE = "label_map.json"
@@ -77,18 +98,20 @@ def save(
             f"{classes}, label map {label_map.name!r} of {label_map.num_classes}."
         )
     if KERAS in options.formats:
-        keras_tflite.check_keras(network)
+        keras_archive.check_keras(network)
     if options.fold:
         network = graph_rewrites.fold_batch_norm(network)
-    card = model_card.build(
-        label_map, _artifacts(network, options), source or {}, metrics or {}, thresholds
-    )
+    images = None
+    if options.quantize:
+        images = representative.images(options.representative, options.size or LITERT_SIZE)
+    artifacts = _artifacts(network, options, len(images or ()))
+    card = model_card.build(label_map, artifacts, source or {}, metrics or {}, thresholds)
     with files.replacing(path) as beside:
         folder = Path(beside)
         folder.mkdir()
         busy = ServingError(f"Another process exports to {path}.")
         with locks.alone(folder, busy, "export once at a time."):
-            _write(network, folder, options)
+            _write(network, folder, options, images)
             json_files.write(folder / LABEL_MAP_FILE, label_map.to_json())
             model_card.write(folder, card)
             if not overwrite and path.exists() and any(path.iterdir()):
@@ -185,40 +208,62 @@ def load(path: str | os.PathLike) -> ServedModel:
     return ServedModel(predict, probabilities, label_map, card, thresholds)
 
 
-def _write(network: keras.Model, folder: Path, options: ExportOptions) -> None:
-    """Writes every format that is asked for."""
+def _write(
+    network: keras.Model,
+    folder: Path,
+    options: ExportOptions,
+    images: Sequence[np.ndarray] | None,
+) -> None:
+    """Writes every format that is asked for; `images` are representative, for integers."""
     if KERAS in options.formats:
-        keras_tflite.write_keras(network, folder / keras_tflite.KERAS_FILE)
+        keras_archive.write_keras(network, folder / keras_archive.KERAS_FILE)
     traced = graph_rewrites.with_native_dilation(network)
     if SAVED_MODEL in options.formats:
         stored = graph_rewrites.with_half_weights(traced) if options.half else traced
         signatures.write(stored, folder)
-    if TFLITE in options.formats:
-        keras_tflite.write_tflite(traced, folder, options.tflite_size)
+    if LITERT in options.formats:
+        runtimes.write_litert(traced, folder, options.size or LITERT_SIZE, images)
+    if ONNX in options.formats:
+        runtimes.write_onnx(traced, folder / runtimes.ONNX_FILE, options.size)
+    if OPENVINO in options.formats:
+        runtimes.write_openvino(traced, folder / runtimes.OPENVINO_FILES[0], options.size)
 
 
-def _artifacts(network: keras.Model, options: ExportOptions) -> dict[str, Any]:
-    """Describes what `_write` writes, for the model card."""
+def _artifacts(network: keras.Model, options: ExportOptions, images: int) -> dict[str, Any]:
+    """Describes what `_write` writes, for the model card; `images` counts the representative."""
     stride = output_stride(network)
-    size = f"height and width rounded up to multiples of {stride}"
+    size = "any" if options.size is None else list(options.size)
+    logits_size = f"height and width rounded up to multiples of {stride}"
     if stride is not None and (multiple := image_multiple(network, stride)) > stride:
-        size = f"the image's, whose sides must be multiples of {multiple}"
-    described = {
+        logits_size = f"the image's, whose sides must be multiples of {multiple}"
+    litert = dict(runtimes.LITERT_FILES)
+    if options.quantize:
+        litert[options.quantize] = runtimes.INT8_FILE
+    described: dict[str, dict[str, Any]] = {
         SAVED_MODEL: {
             "file": operations.GRAPH_FILE,
             "signatures": list(SIGNATURES),
             "weights": "float16" if options.half else "float32",
         },
         KERAS: {
-            "file": keras_tflite.KERAS_FILE,
+            "file": keras_archive.KERAS_FILE,
             "output": "float32 logits over `classes`",
-            "output_size": size,
+            "output_size": logits_size,
         },
-        TFLITE: {
-            "files": keras_tflite.TFLITE_FILES,
-            "size": list(options.tflite_size),
+        LITERT: {
+            "files": litert,
+            "size": list(options.size or LITERT_SIZE),
             "output": "class_map",
         },
+        ONNX: {
+            "file": runtimes.ONNX_FILE,
+            "opset": runtimes.OPSET,
+            "size": size,
+            "output": "class_map",
+        },
+        OPENVINO: {"files": list(runtimes.OPENVINO_FILES), "size": size, "output": "class_map"},
     }
+    if options.quantize:
+        described[LITERT]["representative_images"] = images
     kept = {name: described[name] for name in FORMATS if name in options.formats}
     return {"batch_norm_folded": options.fold, "output_stride": stride, **kept}
