@@ -28,6 +28,7 @@ MODULES = {
 OPTIONAL = {
     "apache_beam",
     "onnx",
+    "onnxruntime",
     "cityscapesscripts",
     "efficientnet_lite_pytorch",
     "mlflow",

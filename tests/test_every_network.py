@@ -1,6 +1,7 @@
 """Every head on five kinds of backbones: train, go on, evaluate, export, fold, convert."""
 
 import time
+from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -16,8 +17,8 @@ from c3tf.evaluation.evaluator import Evaluator
 from c3tf.inference import networks
 from c3tf.runs import checkpoints
 from c3tf.runs.run import Run
-from c3tf.serving import keras_tflite, saved_model
-from c3tf.serving.options import FORMATS, ExportOptions
+from c3tf.serving import keras_archive, runtimes, saved_model
+from c3tf.serving.options import FORMATS, PACKAGES, ExportOptions
 
 pytestmark = pytest.mark.slow
 
@@ -65,16 +66,21 @@ def test_a_network_does_all_that_the_first_one_does(data, tmp_path, head, backbo
     found = Evaluator(loaded.model, loaded.label_map).run(val_dataset(str(data)))
     np.testing.assert_array_equal(found.confusion, result.student.confusion)
 
-    folder, options = tmp_path / "exported", ExportOptions(FORMATS, tflite_size=(48, 64))
+    installed = [name for name in FORMATS if all(map(find_spec, PACKAGES.get(name, ())))]
+    folder, options = tmp_path / "exported", ExportOptions(installed, size=(48, 64))
     saved_model.save(loaded.model, loaded.label_map, folder, options=options)
     image = np.random.default_rng(0).integers(0, 256, (1, 48, 64, 3)).astype(np.uint8)
     expected = networks.class_map(loaded.model, tf.constant(image)).numpy()
     answers = {
         "saved_model": saved_model.load(folder).predict(image, np.array([48, 64], np.int32)),
-        "tflite": interpreted(folder / keras_tflite.TFLITE_FILES["float32"], image),
+        "litert": interpreted(folder / runtimes.LITERT_FILES["float32"], image),
     }
-    archive = keras.saving.load_model(folder / keras_tflite.KERAS_FILE, safe_mode=True)
+    archive = keras.saving.load_model(folder / keras_archive.KERAS_FILE, safe_mode=True)
     answers["keras"] = np.argmax(archive(image.astype(np.float32)), axis=-1)
+    if "onnx" in installed:
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(folder / runtimes.ONNX_FILE)
+        (answers["onnx"],) = session.run(["class_map"], {"images": image})
     for name, answer in answers.items():
         assert np.mean(np.asarray(answer) == expected) > 0.999, name
     sizes = {path.name: path.stat().st_size for path in sorted(folder.rglob("*.*"))}

@@ -14,7 +14,7 @@ import tiny_network
 from c3tf.errors import UserError
 from c3tf.labels import LabelMap
 from c3tf.nets import deeplab
-from c3tf.serving import keras_tflite, model_card, operations, saved_model
+from c3tf.serving import keras_archive, model_card, operations, saved_model
 from c3tf.serving.operations import OperationError
 
 THREE = LabelMap("three", tuple("abc"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)), (0, 1, 2))
@@ -77,7 +77,7 @@ def test_what_is_allowed_is_what_exports_of_all_kinds_consist_of(exported, tmp_p
         found |= operations_of(folder)
         if name == "lite":
             network = saved_model.logits_network(network)
-            keras_tflite.write_keras(network, tmp_path / "model.keras")
+            keras_archive.write_keras(network, tmp_path / "model.keras")
             folder = tmp_path / "tuned"
             keras.saving.load_model(tmp_path / "model.keras").export(folder, verbose=False)
             operations.check(folder)
