@@ -18,7 +18,7 @@ from c3tf.errors import UserError
 from c3tf.inference import choice, doubt, networks, photo_scores, reading
 from c3tf.inference.choice import Chosen
 from c3tf.inference.image_files import Input, find_images
-from c3tf.io import files, orientation, writable
+from c3tf.io import files, leftovers, orientation, writable
 from c3tf.labels import LabelMap
 from c3tf.progress import Progress
 from c3tf.reporting import suggestions as report
@@ -253,6 +253,7 @@ def _check_output(output: str, overwrite: bool) -> None:
     written = (os.path.join(output, name) for name in (LIST_FILE, SCORES_FILE, PAGE_FILE))
     if not overwrite and (there := [path for path in written if os.path.exists(path)]):
         raise UserError(f"{there[0]} exists. Give another --output, or add --overwrite.")
+    leftovers.sweep(output)
 
 
 def _write_lists(output: str, names: Sequence[str], labeled: Sequence[str]) -> None:

@@ -58,6 +58,8 @@ def check_folder(path: str, flag: str = "--output", whole: bool = False) -> None
         _refuse_remote(path, flag)
     above = os.path.dirname(path.rstrip(os.sep))
     _check_place(above if whole else path, path, flag)
+    if whole:
+        leftovers.clear(path)
 
 
 def _refuse_remote(path: str, flag: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from c3tf.io import leftovers
 from c3tf.io.images import write_png
 from c3tf.io.run_files import PREDICTIONS
 from c3tf.labels import LabelMap
@@ -36,6 +37,8 @@ def draw(runs: Mapping[str, str], folder: str, network: str = "student") -> str:
     captions = [[example.name, *[""] * len(titles[1:])] for example in first]
     sheet = drawing.sheet(rows, titles, captions, label_map)
     path = os.path.join(folder, PREDICTIONS)
+    # A finished run is not locked any more, which would sweep up after a killed writer.
+    leftovers.clear(path)
     if not _shows(path, np.asarray(sheet)):
         write_png(path, np.asarray(sheet))
     return path

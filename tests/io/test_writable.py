@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from c3tf.errors import UserError
-from c3tf.io import writable
+from c3tf.io import leftovers, writable
 
 pytestmark = pytest.mark.smoke
 
@@ -95,3 +95,15 @@ def test_a_read_only_file_system_is_refused(read_only):
     assert_takes_no_files(read_only)
     said = refusal(writable.check_folder, read_only / "model", True)
     assert f"the folder {read_only} takes no files (Read-only file system)" in said
+
+
+def test_what_a_killed_writer_has_left_of_a_folder_goes(tmp_path):
+    beside = tmp_path / leftovers.partial_name(str(tmp_path / "out"))
+    beside.mkdir()
+    (beside / "half").write_text("")
+    other = tmp_path / leftovers.partial_name(str(tmp_path / "another"))
+    other.mkdir()
+    writable.check_folder(str(tmp_path / "out"))
+    assert beside.exists()
+    writable.check_folder(str(tmp_path / "out"), whole=True)
+    assert list(tmp_path.iterdir()) == [other]

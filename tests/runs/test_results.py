@@ -13,6 +13,7 @@ import loopback
 import tiny_command
 from c3tf import train
 from c3tf.config import Config
+from c3tf.io import leftovers
 from c3tf.runs import configs, results, run_dir, series, setup
 from c3tf.training import builder
 from c3tf.visualization import examples
@@ -179,6 +180,9 @@ def test_other_data_are_refused_as_before(data, done, tmp_path, capsys):
 def test_only_a_missing_sheet_is_drawn(data, done, monkeypatch, capsys):
     sheet = done / "c3" / "predictions.png"
     drawn = sheet.read_bytes()
+    # What a process that was killed while it drew has left.
+    half = done / "c3" / leftovers.partial_name(str(sheet))
+    half.write_bytes(drawn[:9])
     forbid(monkeypatch, series, "Run")
     for harm in (os.remove, lambda path: path.write_bytes(b"")):
         harm(sheet)
@@ -186,6 +190,7 @@ def test_only_a_missing_sheet_is_drawn(data, done, monkeypatch, capsys):
         said(settings(data, done), capsys)
         assert sheet.read_bytes() == drawn
         assert contents(done / "c3" / "saved_model") == before
+        assert not half.exists()
 
 
 def test_a_sheet_of_other_runs_is_drawn_anew(data, done, monkeypatch, capsys):
