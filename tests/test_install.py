@@ -106,6 +106,6 @@ def test_a_word_that_is_no_command_names_those_that_are(c3tf):
     done = c3tf("trian")
     assert done.returncode == 2
     assert done.stderr == (
-        "c3tf: error: must be one of train, preview, evaluate, predict, export, report, tables, "
-        "data. Received: trian\n"
+        "c3tf: error: must be one of train, preview, evaluate, predict, suggest, export, report, "
+        "networks, tables, data. Received: trian\n"
     )
