@@ -327,9 +327,9 @@ def _read(dataset: Iterable) -> Iterator[dict[str, tf.Tensor]]:
             batch = next(iterator)
         except StopIteration:
             return
-        except tf.errors.OpError as error:
+        except tensorflow_errors.OF_DATA as error:
             advice = "`python -m data_tools.verify --data=...` names what is wrong."
-            if any(said in error.message for said in _MIXED_SIZES):
+            if any(said in tensorflow_errors.message(error) for said in _MIXED_SIZES):
                 # Nothing is wrong with it.
                 advice = "Its images or labels have several sizes: use --batch_size=1."
             reason = tensorflow_errors.reason(error)

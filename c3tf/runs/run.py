@@ -32,7 +32,7 @@ _AGREE_EVERY = 10
 # What TensorFlow's messages name when an error came from the input pipeline.
 _FROM_PIPELINE = "IteratorGetNext"
 # What it raises for wrong contents; everything else is about files: deleted, unreadable.
-_DAMAGED = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
+_DAMAGED = (tf.errors.InvalidArgumentError, tf.errors.DataLossError, UnicodeDecodeError)
 # Splits whose images are trained on.
 _TRAINED = ("train", "unlabeled")
 
@@ -125,8 +125,8 @@ class Run:
                 self._train_from(step, followers)
             except nonfinite.NonFiniteError as error:
                 raise (self._with_evidence(error) if self.is_chief else error) from error
-            except tf.errors.OpError as error:
-                if _FROM_PIPELINE not in error.message:
+            except tensorflow_errors.OF_DATA as error:
+                if _FROM_PIPELINE not in tensorflow_errors.message(error):
                     raise
                 reason = tensorflow_errors.reason(error)
                 if isinstance(error, _DAMAGED):
