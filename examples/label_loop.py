@@ -1,8 +1,9 @@
 """From photos and a few labels to a better model, without a person: the whole loop.
 
-python examples/label_loop.py --output=loop                  # minutes on two CPU cores
-python examples/label_loop.py --output=loop --steps=20       # to see it work
+PYTHONPATH=. python examples/label_loop.py --output=loop              # minutes on two CPU cores
+PYTHONPATH=. python examples/label_loop.py --output=loop --steps=20   # to see it work
 
+(Without PYTHONPATH where c3tf is installed.)
 Draws street scenes, labels some of them as a person would in labelme (the truth, as polygons),
 trains, lets `suggest` choose what to label next, labels that, trains again, exports to ONNX where
 that is installed, and predicts a video made of the validation images. Every step is a command of

@@ -1,6 +1,7 @@
 """The loop from photos to the next label, played from end to end."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ def test_the_loop_ends_in_a_model_of_twice_the_labels_and_a_video(repository, tm
     done = subprocess.run(
         [sys.executable, str(script), f"--output={folder}", *options],
         cwd=repository,
+        env={**os.environ, "PYTHONPATH": str(repository)},
         capture_output=True,
         text=True,
     )
@@ -32,6 +34,7 @@ def test_the_loop_ends_in_a_model_of_twice_the_labels_and_a_video(repository, tm
     again = subprocess.run(
         [sys.executable, str(script), f"--output={folder}"],
         cwd=repository,
+        env={**os.environ, "PYTHONPATH": str(repository)},
         capture_output=True,
         text=True,
     )
