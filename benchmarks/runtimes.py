@@ -1,8 +1,8 @@
 """Compares the exported formats of one network: size, latency, pixels that differ, mIoU.
 
     pip install -r requirements-runtimes.txt
-    python benchmarks/runtimes.py --model=runs/camvid_1_8/c3 --data=data/camvid
-    python benchmarks/runtimes.py --model=runs/camvid_1_8/c3 --data=data/camvid --images=10
+    PYTHONPATH=. python benchmarks/runtimes.py --model=runs/camvid_1_8/c3 --data=data/camvid
+    PYTHONPATH=. python benchmarks/runtimes.py --model=runs/camvid_1_8/c3 --data=data/camvid --images=10
 
 Every format is run by its own runtime on the validation images, one at a time, with as many threads
 as the library chooses. The least time of an image counts, because what disturbs it only makes it
@@ -71,6 +71,7 @@ def main(_: list[str]) -> None:
 
     from c3tf import models
     from c3tf.data import manifest, validation
+    from c3tf.evaluation import metrics
     from c3tf.inference import networks
     from c3tf.runs import checkpoints
     from c3tf.serving.options import LITERT, ONNX, OPENVINO, SAVED_MODEL, ExportOptions
@@ -106,11 +107,9 @@ def main(_: list[str]) -> None:
                 different += int(np.sum(found != expected))
                 counts += counted(batch["label"][..., 0], found, classes)
             megabytes = sum((path / one).stat().st_size for one in held) / 1e6
-            union = counts.sum(0) + counts.sum(1) - np.diag(counts)
-            iou = np.diag(counts)[union > 0] / union[union > 0]
             print(
                 f"| {name} | {megabytes:.1f} | {1000 * best:.1f} | {different} "
-                f"| {100 * iou.mean():.2f} |",
+                f"| {100 * metrics.mean_iou(counts):.2f} |",
                 flush=True,
             )
 

@@ -63,7 +63,7 @@ class TrainedModel:
         Raises:
             UserError: `images` is something else.
         """
-        images, options = _checked_images(images), _checked(options, InferenceOptions)
+        images, options = _checked_images(images), checked_options(options, InferenceOptions)
         batch = images if images.ndim == 4 else images[np.newaxis]
         size = np.array(batch.shape[1:3], np.int32)
         compute = self._function(options or InferenceOptions(), probabilities)
@@ -89,7 +89,7 @@ class TrainedModel:
         Raises:
             UserError: data, split or options cannot be used, or the classes are others.
         """
-        options = _checked(options, EvaluationOptions)
+        options = checked_options(options, EvaluationOptions)
         return evaluate_split(
             lambda: open_model(self.path, self._weights), os.fspath(data), split, options
         )
@@ -106,7 +106,7 @@ class TrainedModel:
         return self._functions[key]
 
 
-def _checked(options: Any, kind: type) -> Any:
+def checked_options(options: Any, kind: type) -> Any:
     """Returns options of a kind or None, or refuses them."""
     if options is not None and not isinstance(options, kind):
         raise UserError(
@@ -251,7 +251,7 @@ def export(
     """
     from c3tf.runs import checkpoints, run_dir
 
-    options = _checked(options, ExportOptions)
+    options = checked_options(options, ExportOptions)
     saved_model.check_target(output, overwrite)
     writable.check_folder(output, whole=True)
     model = run_at(model, "--model")

@@ -122,11 +122,7 @@ def suggest(
     Raises:
         UserError: model, photos or options cannot be used, or files are in the way.
     """
-    options = options or SuggestionOptions()
-    if not isinstance(options, SuggestionOptions):
-        raise UserError(
-            f"`options` must be a c3tf.suggestions.SuggestionOptions. Received: {options!r}"
-        )
+    options = models.checked_options(options or SuggestionOptions(), SuggestionOptions)
     _check_output(output, options.overwrite)
     found = find_images(images, exclude=[output])
     if options.labeled_list:

@@ -5,7 +5,13 @@ import re
 from collections.abc import Iterator
 
 from c3tf.io import json_files, schema
-from data_tools.annotations.shapes import AnnotationError, Drawing, Polygon, points_of, size_of
+from data_tools.annotations.shapes import (
+    AnnotationError,
+    Drawing,
+    Polygon,
+    points_of_pairs,
+    size_of,
+)
 
 _FILE = schema.record(
     {
@@ -37,11 +43,10 @@ def read(path: str) -> Iterator[Drawing]:
         # A licence plate has no id of its own: what lies below it stays.
         if entry.get("deleted") or entry["label"] == "license plate":
             continue
-        numbers = [number for point in entry["polygon"] for number in point]
         where = f"{path}, object {place} ({entry['label']})"
         label = entry["label"]
         if label != "polegroup":
             label = label.removesuffix("group")
-        shapes.append(Polygon(label, points_of(numbers, where)))
+        shapes.append(Polygon(label, points_of_pairs(entry["polygon"], where)))
     image = f"{_NAME.sub('', os.path.basename(path))}_leftImg8bit.png"
     yield Drawing(image, path, size, shapes)

@@ -15,6 +15,7 @@ from data_tools.annotations.shapes import (
     Drawing,
     Polygon,
     Shape,
+    check,
     points_of,
     size_of,
 )
@@ -33,6 +34,9 @@ _FILE = schema.record(
         "categories": schema.listed(schema.record({"id": schema.anything, "name": schema.text})),
     }
 )
+_OUTLINE = schema.listed(schema.number())
+_RUNS = schema.record({"counts": schema.anything, "size": schema.listed(schema.integer(), 2, 2)})
+_COUNTS = schema.listed(schema.integer())
 
 
 def read(path: str) -> Iterator[Drawing]:
@@ -82,22 +86,14 @@ def _size(entry: dict[str, Any], path: str) -> tuple[int, int] | None:
 def _shapes(segmentation: Any, name: str, image: dict[str, Any], where: str) -> list[Shape]:
     if isinstance(segmentation, list):
         for outline in segmentation:
-            try:
-                schema.listed(schema.number())(outline, "segmentation")
-            except schema.SchemaError as error:
-                raise AnnotationError(f"{where}: {error}.") from error
+            check(_OUTLINE, outline, "segmentation", where)
         return [Polygon(name, points_of(outline, where)) for outline in segmentation]
     if segmentation is None:
         return []
-    try:
-        schema.record({"counts": schema.anything, "size": schema.listed(schema.integer(), 2, 2)})(
-            segmentation, "segmentation"
-        )
-        counts = segmentation["counts"]
-        if not isinstance(counts, str):
-            schema.listed(schema.integer())(counts, "segmentation.counts")
-    except schema.SchemaError as error:
-        raise AnnotationError(f"{where}: {error}.") from error
+    check(_RUNS, segmentation, "segmentation", where)
+    counts = segmentation["counts"]
+    if not isinstance(counts, str):
+        check(_COUNTS, counts, "segmentation.counts", where)
     size = size_of(*segmentation["size"], where)
     noted = _size(image, where)
     if noted not in (None, size):

@@ -13,8 +13,9 @@ from data_tools.annotations.shapes import (
     Drawing,
     Polygon,
     Shape,
+    check,
     ellipse,
-    points_of,
+    points_of_pairs,
     rectangle,
     size_of,
 )
@@ -102,10 +103,7 @@ def _shape(kind: str, value: dict[str, Any], size: tuple[int, int], where: str) 
     labels = value.get(kind)
     if not isinstance(labels, list) or len(labels) != 1 or not isinstance(labels[0], str):
         raise AnnotationError(f"{where}: `{kind}` must be one label. Received: {labels!a:.60}")
-    try:
-        _VALUES[kind](value, "value")
-    except schema.SchemaError as error:
-        raise AnnotationError(f"{where}: {error}.") from error
+    check(_VALUES[kind], value, "value", where)
     if value.get("rotation"):
         raise AnnotationError(f"{where}: rotated shapes are not read; draw a polygon in its place.")
     (height, width), label = size, labels[0]
@@ -121,4 +119,4 @@ def _shape(kind: str, value: dict[str, Any], size: tuple[int, int], where: str) 
     else:
         radii = value["radiusX"] * x_scale, value["radiusY"] * y_scale
         corners = ellipse(value["x"] * x_scale, value["y"] * y_scale, *radii)
-    return Polygon(label, points_of([number for corner in corners for number in corner], where))
+    return Polygon(label, points_of_pairs(corners, where))

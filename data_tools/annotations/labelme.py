@@ -14,7 +14,7 @@ from data_tools.annotations.shapes import (
     Polygon,
     Shape,
     ellipse,
-    points_of,
+    points_of_pairs,
     rectangle,
     size_of,
 )
@@ -60,7 +60,7 @@ def read(path: str) -> Iterator[Drawing]:
 
 def _shape(entry: dict[str, Any], kind: str, where: str) -> Shape:
     label, points = entry["label"], entry["points"]
-    corners = points_of([value for point in points for value in point], where)
+    corners = points_of_pairs(points, where)
     if kind == "polygon":
         return Polygon(label, corners)
     if len(corners) < 2:

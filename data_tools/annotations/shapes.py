@@ -4,12 +4,13 @@ import collections
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from c3tf.errors import DataError
-from c3tf.io import image_bytes
+from c3tf.io import image_bytes, schema
 
 Point = tuple[float, float]
 # A circle is drawn as so many corners, an ellipse as well.
@@ -112,6 +113,23 @@ def points_of(numbers: Sequence[float], where: str) -> list[Point]:
     if not all(-_FARTHEST <= value <= _FARTHEST for value in numbers):
         raise AnnotationError(f"{where}: an outline lies beyond {_FARTHEST} pixels.")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def points_of_pairs(pairs: Sequence[Sequence[float]], where: str) -> list[Point]:
+    """Makes points of lists of x and y, see `points_of`."""
+    return points_of([number for pair in pairs for number in pair], where)
+
+
+def check(what: schema.Check, value: Any, name: str, where: str) -> None:
+    """Checks a part of an annotation that only its kind says the form of.
+
+    Raises:
+        AnnotationError: it is something else.
+    """
+    try:
+        what(value, name)
+    except schema.SchemaError as error:
+        raise AnnotationError(f"{where}: {error}.") from error
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> list[Point]:

@@ -13,7 +13,7 @@ from data_tools.annotations.shapes import (
     Drawing,
     Polygon,
     Shape,
-    points_of,
+    points_of_pairs,
     rectangle,
     size_of,
 )
@@ -66,13 +66,11 @@ def _shape(entry: dict[str, Any], where: str) -> Shape:
         return Bitmap(label, pixels, left, top)
     if kind not in ("polygon", "rectangle") or not points:
         raise AnnotationError(f"{where}: shapes of the kind {kind!a:.40} are not known.")
-    exterior = _points_of(points["exterior"], where)
+    exterior = points_of_pairs(points["exterior"], where)
     if kind == "polygon":
-        return Polygon(label, exterior, [_points_of(hole, where) for hole in points["interior"]])
+        return Polygon(
+            label, exterior, [points_of_pairs(hole, where) for hole in points["interior"]]
+        )
     if len(exterior) < 2:
         raise AnnotationError(f"{where}: a rectangle needs two points.")
     return Polygon(label, rectangle(*exterior[0], *exterior[1]))
-
-
-def _points_of(outline: list[list[float]], where: str) -> list[tuple[float, float]]:
-    return points_of([number for point in outline for number in point], where)
