@@ -2,7 +2,7 @@
 
     pip install -r requirements-runtimes.txt
     PYTHONPATH=. python benchmarks/runtimes.py --model=runs/camvid_1_8/c3 --data=data/camvid
-    PYTHONPATH=. python benchmarks/runtimes.py --model=runs/camvid_1_8/c3 --data=data/camvid --images=10
+    PYTHONPATH=. python benchmarks/runtimes.py --model=RUN --data=data/camvid --images=10
 
 Every format is run by its own runtime on the validation images, one at a time, with as many threads
 as the library chooses. The least time of an image counts, because what disturbs it only makes it
