@@ -219,7 +219,7 @@ def _decoded(dataset: tf.data.Dataset) -> Iterator[tuple]:
     decoded = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     try:
         yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-    except tensorflow_errors.OF_DATA as error:
+    except tensorflow_errors.of_data() as error:
         reason = tensorflow_errors.reason(error)
         raise UndecodableError(
             f"A record cannot be decoded for the cache: {reason}. Convert the data set again."

@@ -37,7 +37,7 @@ def judge(images: ImageSet, manifest: Manifest) -> tuple[str, ...]:
             counts += np.bincount(label.ravel(), minlength=len(counts))
             if wanted.any() and (counts[: label_map.num_classes] > 0)[wanted].all():
                 return ()
-    except tensorflow_errors.OF_DATA as error:
+    except tensorflow_errors.of_data() as error:
         reason = tensorflow_errors.reason(error)
         raise record_check.failure(manifest, reason, ("train",)) from error
     what = f"the labels of the {images.count} labeled images"

@@ -81,7 +81,7 @@ def read_records(
     # that every shard is read to its end.
     try:
         table = next(iter(found.batch(count + 1)), None)
-    except tensorflow_errors.OF_DATA as error:
+    except tensorflow_errors.of_data() as error:
         for shard in shards:
             # Raises what is wrong with the first shard that cannot be read, by its name.
             collections.deque(tfrecord.read_shard(shard), maxlen=0)

@@ -327,7 +327,7 @@ def _read(dataset: Iterable) -> Iterator[dict[str, tf.Tensor]]:
             batch = next(iterator)
         except StopIteration:
             return
-        except tensorflow_errors.OF_DATA as error:
+        except tensorflow_errors.of_data() as error:
             advice = "`python -m data_tools.verify --data=...` names what is wrong."
             if any(said in tensorflow_errors.message(error) for said in _MIXED_SIZES):
                 # Nothing is wrong with it.

@@ -2,16 +2,22 @@
 
 import re
 
-import tensorflow as tf
-
-# What reading damaged data raises. A message that quotes bytes of the data which are no text is an
-# error of its own: TensorFlow cannot hand it over.
-OF_DATA = (tf.errors.OpError, UnicodeDecodeError)
-
 # Its names of functions and operations.
 _NOISE = re.compile(r"\{\{function_node .*?\}\} ?|\s*\[Op:.*")
 # What a line says that a check has failed with.
 _CHECKS = ("Received:", "assertion failed")
+
+
+def of_data() -> tuple[type[Exception], ...]:
+    """Returns what reading damaged data raises.
+
+    A message that quotes bytes of the data which are no text is an error of its own: TensorFlow
+    cannot hand it over.
+    """
+    # Imported where it is caught: conversion and its worker processes work without TensorFlow.
+    import tensorflow as tf
+
+    return tf.errors.OpError, UnicodeDecodeError
 
 
 def message(error: Exception) -> str:

@@ -125,7 +125,7 @@ class Run:
                 self._train_from(step, followers)
             except nonfinite.NonFiniteError as error:
                 raise (self._with_evidence(error) if self.is_chief else error) from error
-            except tensorflow_errors.OF_DATA as error:
+            except tensorflow_errors.of_data() as error:
                 if _FROM_PIPELINE not in tensorflow_errors.message(error):
                     raise
                 reason = tensorflow_errors.reason(error)

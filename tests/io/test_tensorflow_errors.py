@@ -50,7 +50,7 @@ def test_messages_are_shortened_in_one_place(repository):
 def test_bytes_that_are_no_text_are_escaped():
     found = b"Key: \xe8(.  Data types differ.\nmore"
     error = UnicodeDecodeError("utf-8", found, 5, 6, "invalid continuation byte")
-    assert isinstance(error, tensorflow_errors.OF_DATA)
+    assert isinstance(error, tensorflow_errors.of_data())
     assert tensorflow_errors.reason(error) == r"Key: \xe8(.  Data types differ. (no UTF-8)"
 
 
