@@ -134,7 +134,7 @@ def _decode(encoded: bytes, exif: str) -> tf.Tensor:
     if is_turned and exif == "refuse":
         raise ImageBytesError(orientation.refusal(noted))
     image = tfrecord.decode_image(encoded)
-    decoding.check_filling(encoded, header, image.numpy())
+    decoding.check_filling(encoded, header, image[-1, -1].numpy())
     if is_turned and exif == "apply":
         upright = orientation.apply(Image.fromarray(image.numpy()), noted)
         return tf.constant(np.asarray(upright))

@@ -56,33 +56,46 @@ def decode(encoded: bytes) -> tuple[Image.Image, Header]:
     """
     header = image_bytes.check(encoded)
     image = _decode(encoded)
-    check_filling(encoded, header, np.asarray(image))
+    if _may_be_cut(encoded, header, image.getpixel((image.width - 1, image.height - 1))):
+        _check_filling(encoded, header, image)
     return image, header
 
 
-def check_filling(encoded: bytes, header: Header, pixels: np.ndarray) -> None:
+def check_filling(encoded: bytes, header: Header, last_pixel: np.ndarray) -> None:
     """Refuses a JPEG that ends before its last pixel, which decoders fill up.
-
-    Such a file looks whole: it has an end mark. But more coded pixels put before that mark change
-    its image, which they do not where all pixels are there. It is decoded again only where it may
-    be cut: its last pixel is the grey that decoders fill with; its coded bits do not end in the
-    ones that fill the last byte; or it has several scans, of which the last may be cut.
 
     Args:
         encoded: contents of the file.
         header: what `image_bytes.check` says of it.
-        pixels: of the decoded image, `(H, W)` or `(H, W, channels)`.
+        last_pixel: of the image as whatever decoder reads it, one value or one per channel.
 
     Raises:
         ImageBytesError: pixels are missing.
     """
+    if _may_be_cut(encoded, header, last_pixel):
+        _check_filling(encoded, header, _decode(encoded))
+
+
+def _may_be_cut(
+    encoded: bytes, header: Header, last_pixel: float | tuple[int, ...] | np.ndarray
+) -> bool:
+    """Tells whether pixels of a JPEG that has an end mark may be missing before it.
+
+    They may where its last pixel is the grey that decoders fill with, where its coded bits do not
+    end in the ones that fill the last byte, or where it has several scans, of which the last may be
+    cut.
+    """
     if header.kind != "jpeg":
-        return
-    ends_in_ones = encoded[header.end - 1] & 1
-    if header.scans == 1 and ends_in_ones and (pixels[-1, -1] != _FILLING).any():
-        return
+        return False
+    # A byte of ones is followed by a stuffed zero, so that it is no marker.
+    is_filled = encoded[header.end - 1] & 1 or encoded.endswith(b"\xff\0", 0, header.end)
+    return header.scans > 1 or not is_filled or bool(np.all(np.equal(last_pixel, _FILLING)))
+
+
+def _check_filling(encoded: bytes, header: Header, image: Image.Image) -> None:
+    """Decodes a JPEG with more coded pixels put before its end mark, which a whole one ignores."""
     longer = encoded[: header.end] + _MORE_PIXELS + encoded[header.end :]
-    if not np.array_equal(_decode(longer), _decode(encoded)):
+    if not np.array_equal(_decode(longer), image):
         raise ImageBytesError(
             f"is no readable image ({len(encoded)} bytes): the JPEG is cut short, its last pixels "
             "are missing"
