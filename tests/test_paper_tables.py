@@ -172,10 +172,13 @@ def test_the_table_of_heads_differs_in_the_head_alone():
     held = read("camvid_networks")
     assert held.classes
     (column,) = held.columns
-    one, other = (plan.config_of(held, row, column) for row in held.rows)
-    assert changes(one, other) == {"head": "deeplab_v3plus"}
-    assert changes(config("camvid_1_8"), one) == {}
-    assert changes(config("camvid_1_8_v3plus"), other) == {}
+    runs = [plan.config_of(held, row, column) for row in held.rows]
+    # The baselines of the two heads, then c3 with them.
+    for one, other in (runs[:2], runs[2:]):
+        assert changes(one, other) == {"head": "deeplab_v3plus"}
+    assert changes(runs[2], runs[0]) == {"method": "supervised"}
+    assert changes(config("camvid_1_8"), runs[2]) == {}
+    assert changes(config("camvid_1_8_v3plus"), runs[3]) == {}
     assert len(held.seeds) == 3
 
 
