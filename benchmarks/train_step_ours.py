@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import train_step_side
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from c3tf.config import Config, environment  # noqa: E402
+from c3tf.config import Config, environment, methods  # noqa: E402
 
 # As the command does, before TensorFlow is imported.
 environment.pin()
@@ -18,7 +19,7 @@ environment.pin()
 import tensorflow as tf  # noqa: E402
 
 from c3tf import labels  # noqa: E402
-from c3tf.data.batch import SemiBatch  # noqa: E402
+from c3tf.data.batch import SemiBatch, SupervisedBatch, semi_type  # noqa: E402
 from c3tf.io import memory  # noqa: E402
 from c3tf.method import cutmix  # noqa: E402
 from c3tf.nets import backbones  # noqa: E402
@@ -29,27 +30,47 @@ LABEL_MAPS = {label_map.num_classes: label_map for label_map in labels.LABEL_MAP
 STEPS_DONE = 10
 
 
-def build(case: dict) -> SemiSupervisedTrainer:
-    """Builds the segmenter of a case in its semi-supervised phase, thresholds at 0."""
+def build(case: dict, **options: str) -> SemiSupervisedTrainer:
+    """Builds the segmenter of a case in its semi-supervised phase, thresholds at 0.
+
+    Args:
+        case: a `train_step.Case` as a dict.
+        **options: of the experiment, beside those of the case.
+    """
+    method = options.get("method", methods.C3)
+    of_method = {"mix_group": case["pairs"]} if methods.METHODS[method].mixes else {}
+    if method == methods.C3:
+        of_method |= {
+            "supervised_steps": STEPS_DONE,
+            "dcrs_start": 0.0,
+            "consistency_ramp_steps": 0,
+            "consistency_class_mean": False,
+        }
     config = Config().with_options(
         backbone=case["backbone"],
         backbone_weights="random",
         output_stride=case["output_stride"],
         global_batch_size=2 * case["pairs"],
-        mix_group=case["pairs"],
         crop_height=case["height"],
         crop_width=case["width"],
-        supervised_steps=STEPS_DONE,
         steps=1000,
-        dcrs_start=0.0,
-        consistency_ramp_steps=0,
-        consistency_class_mean=False,
         precision=case["precision"],
+        **of_method,
+        **options,
     )
     model = builder.build_model(config, LABEL_MAPS[case["num_classes"]])
-    model.begin_semi_supervised(copy_student=True)
+    if config.needs.unlabeled:
+        model.begin_semi_supervised(copy_student=True)
     model.optimizer.iterations.assign(STEPS_DONE)
     return model
+
+
+def batch_for(model: SemiSupervisedTrainer, arrays: Mapping[str, np.ndarray]) -> tuple:
+    """Makes a batch of arrays for a model; where it wants a second strong view, the first again."""
+    arrays = {"u_s2": arrays["u_s"], **arrays}
+    needs = model.config.needs
+    kind = semi_type(needs.strong_views) if needs.unlabeled else SupervisedBatch
+    return kind(*(tf.constant(arrays[name]) for name in kind._fields))
 
 
 def save_weights(model: SemiSupervisedTrainer, path: Path) -> None:
@@ -107,7 +128,7 @@ def main() -> None:
     model = build(json.loads(case))
     save_weights(model, Path(folder) / "weights.npz")
     with np.load(Path(folder) / "batch.npz") as arrays:
-        batch = SemiBatch(*(tf.constant(arrays[name]) for name in SemiBatch._fields))
+        batch = batch_for(model, arrays)
     compiled = tf.function(model.train_step, autograph=False)
 
     def step() -> dict[str, float]:
