@@ -17,6 +17,7 @@ The variables are the network's own, gradients flow to them, and results are equ
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -89,8 +90,19 @@ def fast(
         layer = network.get_layer(name)
         return [x for x in folding.kernel_and_bias(layer, norm_of.get(name)) if x is not None]
 
+    def weights_after(values: dict[str, _Value], name: str) -> list[tf.Tensor]:
+        (source,) = graph.inputs[name]
+        # TensorFlow makes one operation of padding and convolution, which would wait for itself.
+        if isinstance(network.get_layer(source), keras.layers.ZeroPadding2D):
+            (before,) = graph.inputs[source]
+            source = before if before in values else source
+        with _after(values[source]):
+            return weights_of(name)
+
     def go_through(
-        names: list[str], values: dict[str, _Value], weights_of: Callable[[str], list[tf.Tensor]]
+        names: list[str],
+        values: dict[str, _Value],
+        weights: dict[str, list[tf.Tensor]] | None = None,
     ) -> None:
         for name in names:
             layer = network.get_layer(name)
@@ -98,18 +110,20 @@ def fast(
             if name in folded:
                 values[name] = sources[0]
             elif isinstance(layer, folding.CONVOLUTIONS):
-                values[name] = _convolve(layer, sources[0], *weights_of(name))
+                own = weights[name] if weights else weights_after(values, name)
+                values[name] = _convolve(layer, sources[0], *own)
             else:
                 values[name] = _call(layer, sources)
 
     def recomputed(stretch: recomputation.Stretch, source: _Value) -> _Value:
-        weights = {name: weights_of(name) for name in stretch.layers if _convolves(network, name)}
+        with _after(source):
+            weights = {n: weights_of(n) for n in stretch.layers if _convolves(network, n)}
         cuts: Cuts = ()
 
         def forward(x: tf.Tensor, *flat: tf.Tensor) -> tf.Tensor:
             nonlocal cuts
             values = {stretch.source: _Value(source.cuts, {source.cuts: x})}
-            go_through(stretch.layers, values, tf.nest.pack_sequence_as(weights, flat).__getitem__)
+            go_through(stretch.layers, values, tf.nest.pack_sequence_as(weights, flat))
             result = values[stretch.result]
             cuts = result.cuts
             return result.maps[cuts]
@@ -123,10 +137,15 @@ def fast(
         values = {name: _Value((), {(): x}) for name, x in zip(graph.arguments, given, strict=True)}
         for stretch in stretches:
             values[stretch.result] = recomputed(stretch, values[stretch.source])
-        go_through(rest, values, weights_of)
+        go_through(rest, values)
         return {name: values[layer].arranged(()) for name, layer in graph.outputs.items()}
 
     return run
+
+
+def _after(value: _Value) -> AbstractContextManager:
+    """Has kernels folded when what they convolve is there: before that they would take memory."""
+    return tf.control_dependencies([value.maps[value.cuts]])
 
 
 def _convolves(network: keras.Model, name: str) -> bool:

@@ -27,7 +27,10 @@ class CutMixMeanTeacher(RivalTrainer):
             for maps in (teacher.probabilities, teacher.confidence, teacher.valid)
         )
         with tf.GradientTape() as tape:
-            logits_x, logits_u = self.student_logits(batch, self.mixed_images(batch))
+            # After the teacher, not beside it: the maps of both would be held at a time.
+            with tf.control_dependencies([teacher.predicted]):
+                mixed = self.mixed_images(batch)
+            logits_x, logits_u = self.student_logits(batch, mixed)
             supervised = self.supervised_loss(batch.y, logits_x)
             consistency = self.consistency(target, certainty, logits_u, valid)
             loss = supervised + self.options.mean_teacher_weight * consistency

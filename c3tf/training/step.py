@@ -43,7 +43,10 @@ class C3Trainer(SemiSupervisedTrainer):
         lambda1 = self.lambda1(pseudo.probabilities.dtype)
         plan = self.mix_plan(batch)
         with tf.GradientTape() as tape:
-            student = self.run(self.student, cutmix.mix(batch.x, batch.u_s, plan))
+            # After the teacher, not beside it: the maps of both would be held at a time.
+            with tf.control_dependencies([pseudo.predicted]):
+                mixed = cutmix.mix(batch.x, batch.u_s, plan)
+            student = self.run(self.student, mixed)
             logits_x, logits_u = cutmix.unmix_resized(
                 at_least_float32(student["logits"]),
                 plan,
