@@ -159,6 +159,20 @@ def test_no_batch_norm_is_left_and_maps_are_rearranged_once():
     assert kinds.count("SpaceToBatchND") == 4
 
 
+def test_kernels_are_folded_in_turn_and_no_padding_waits_for_itself():
+    # ZeroPadding2D and the convolution behind it become one operation, which must not wait for it.
+    x = images = keras.Input((None, None, 3))
+    for _ in range(2):
+        x = keras.layers.Conv2D(4, 3, use_bias=False)(keras.layers.ZeroPadding2D()(x))
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(trainable=False)(x))
+    run = execution.fast(keras.Model(images, x))
+    graph = tf.function(run).get_concrete_function(tf.zeros([2, 8, 8, 3])).graph
+    reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp"]
+    waits = [{before.type for before in op.control_inputs} for op in reads]
+    # Kernel and the four variables of batch norm, of either convolution.
+    assert waits == 5 * [{"Placeholder"}] + 5 * [{"Relu"}]
+
+
 def test_variables_are_the_networks_own():
     network = build("efficientnet_lite0", 16)
     run = execution.fast(network)

@@ -178,6 +178,34 @@ def test_teacher_follows_the_student_of_the_step_before(phase_step, warmup):
     assert any((new != old).any() for new, old in zip(weights(model.student), student, strict=True))
 
 
+def ancestors(tensor):
+    """Operations that a tensor waits for."""
+    found, waiting = set(), [tensor.op]
+    while waiting:
+        operation = waiting.pop()
+        if operation not in found:
+            found.add(operation)
+            waiting += [x.op for x in operation.inputs] + list(operation.control_inputs)
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "cutmix_mean_teacher"}], ids=["c3", "rival"])
+def test_the_student_runs_after_the_teacher_and_not_beside_it(monkeypatch, options):
+    model = prepared(small(**options))
+    seen, of_trainer = {}, model.run
+
+    def run(network, images):
+        seen[network.name] = images, of_trainer(network, images)
+        return seen[network.name][1]
+
+    monkeypatch.setattr(model, "run", run)
+    batch = tiny_segmenter.tensors(tiny_segmenter.semi_batch(model.config))
+    tf.function(model.train_step, autograph=False).get_concrete_function(batch)
+    images, _ = seen["student"]
+    _, outputs = seen["teacher"]
+    assert outputs["logits"].op in ancestors(images)
+
+
 def test_thresholds_follow_eq_6():
     settings = small()
     model = prepared(settings)
