@@ -202,7 +202,14 @@ for kind, least in (("float32", 0.999), ("float16", 0.99)):
 )
 
 
-@pytest.mark.parametrize("code", [TENSORFLOW, KERAS, LITERT], ids=["tensorflow", "keras", "litert"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(TENSORFLOW, id="tensorflow"),
+        pytest.param(KERAS, id="keras", marks=pytest.mark.slow),
+        pytest.param(LITERT, id="litert"),
+    ],
+)
 def test_fresh_processes_give_the_checkpoints_class_maps(exported, given, tmp_path, code):
     in_a_fresh_process(code, exported, given, tmp_path / "fine_tuned")
 

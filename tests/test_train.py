@@ -148,7 +148,8 @@ def test_saved_model_serves_without_this_package(trained, tmp_path):
     assert load(result.saved_model).label_map == CITYSCAPES
 
 
-@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 5])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [2, 5])
 def test_a_stopped_run_ends_as_the_undisturbed_one(trained, tmp_path, monkeypatch, stop):
     config, _ = trained
     again = config.with_options(output=str(tmp_path / "run"))
@@ -218,6 +219,7 @@ def test_another_run_is_not_overwritten(trained, data, tmp_path):
         Run(settings(data, tmp_path / "mine"), "c3")
 
 
+@pytest.mark.slow
 def test_a_record_with_a_damaged_image_names_itself(data, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(data / "data", broken)
@@ -354,6 +356,7 @@ def test_one_step_of_the_papers_own_network_on_this_machine(data, tmp_path):
     assert result.teacher.images == 3
 
 
+@pytest.mark.slow
 def test_command_prints_the_baseline_alone(data, tmp_path, monkeypatch, capsys):
     config = settings(data, tmp_path, method="supervised", steps=2, evaluate_every=2)
     monkeypatch.setattr(train.absl_flags, "from_flags", lambda: config)

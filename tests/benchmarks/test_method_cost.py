@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 
 def numbers(value):
     """All numbers in nested dicts."""
@@ -14,6 +16,7 @@ def numbers(value):
     return [value] if isinstance(value, float | int) and not isinstance(value, bool) else []
 
 
+@pytest.mark.slow
 def test_quick_run_reports_finite_ratios(repository, tmp_path):
     path = tmp_path / "cost.json"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -191,7 +191,9 @@ def test_a_label_of_another_shape_is_not_measured(tmp_path, image, label, messag
         evaluate(tiny_network.build(), validation.val_dataset(str(tmp_path)), LABEL_MAP)
 
 
-@pytest.mark.parametrize("height", [7, 48, 333, 500, 1200])
+@pytest.mark.parametrize(
+    "height", [7, 48, 333, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (500, 1200))]
+)
 @pytest.mark.parametrize("size", [(1024, 2048), (720, 1280), (375, 1242), (3, 1000), (999, 5)])
 def test_a_label_of_the_source_s_size_fits_the_image_a_converter_makes(tmp_path, size, height):
     image = np.zeros((height, max(1, round(size[1] * height / size[0])), 3), np.uint8)

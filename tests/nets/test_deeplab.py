@@ -58,7 +58,7 @@ def test_max_pooling_rounded_up_adds_a_row_and_a_column(output_stride):
         assert plain.compute_output_shape(shape)["logits"][1] == -(-height // output_stride)
 
 
-@pytest.mark.parametrize("dilations", [(6, 12, 18, 24), (3,)])
+@pytest.mark.parametrize("dilations", [(6, 12, 18, 24), pytest.param((3,), marks=pytest.mark.slow)])
 def test_the_network_says_how_its_logits_are_resized(dilations, tmp_path):
     built = {
         aligned: deeplab.build(

@@ -16,7 +16,7 @@ def layers(network):
     return [(layer.name, type(layer), layer.get_config()) for layer in network.layers]
 
 
-FAST = ("resnet101", "resnet50", "efficientnet_lite0", "mobilenetv3_small")
+FAST = ("resnet50", "efficientnet_lite0", "mobilenetv3_small")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ HOSTILE = {
 }
 
 
-@WRITERS
+@pytest.mark.parametrize("write", [write_zip, pytest.param(write_legacy, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_pickles_are_refused_in_little_time_and_memory(tmp_path, write, name):
     path = write(tmp_path / "c.pth", HOSTILE[name])

@@ -90,6 +90,7 @@ def kill_when(process, condition):
     return done(process) == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_checkpoint_it_ends_as_if_undisturbed(start, tmp_path):
     undisturbed = start("undisturbed")
     run = run_of(tmp_path, "killed")

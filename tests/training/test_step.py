@@ -416,7 +416,13 @@ def test_draws_come_from_the_batch_alone():
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("options", [{}, VARIANTS["authors"]], ids=["paper", "authors"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="paper"),
+        pytest.param(VARIANTS["authors"], id="authors", marks=pytest.mark.slow),
+    ],
+)
 def test_losses_stay_in_float32_under_half_precision(policy, options):
     settings = small(**options)
     batch = tiny_segmenter.semi_batch(settings)

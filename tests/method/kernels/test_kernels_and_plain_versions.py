@@ -216,7 +216,7 @@ def contrast_sets(dtype):
     return mixed, mixed_sets, apart_sets, options
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_sampling_from_mixed_maps_is_sampling_from_maps_taken_apart(dtype):
     mixed, mixed_sets, apart_sets, options = contrast_sets(dtype)
     ours = with_gradient(lambda x: pixel_contrast(mixed_sets(x), **options).loss, mixed)
