@@ -6,6 +6,7 @@ they agree with training, and with each other, on every file. Free of TensorFlow
 """
 
 import dataclasses
+import itertools
 import re
 import struct
 import zlib
@@ -49,6 +50,8 @@ _PASSES = (
     (1, 0, 2, 1),
 )
 _CHUNK_BYTES = 1 << 20
+# More parts than any encoder makes of the largest image; millions of empty ones take seconds.
+MAX_PARTS = 1 << 17
 
 
 class ImageBytesError(Exception):
@@ -189,7 +192,9 @@ def _check_jpeg(encoded: bytes) -> Header:
 def _walk_jpeg(encoded: bytes) -> Header:
     """Walks over the segments and scans of a JPEG to its end mark."""
     place, interval, frame, scans, exif = 2, 0, None, None, None
-    while True:
+    for count in itertools.count(1):
+        if count > MAX_PARTS:
+            raise _damaged(encoded, f"the JPEG has more than {MAX_PARTS} segments")
         marker, place = _next_marker(encoded, place)
         if marker == _EOI:
             break
@@ -290,8 +295,11 @@ def _chunks(encoded: bytes, whole: bool = True) -> Iterator[tuple[bytes, bytes, 
     Raises:
         ImageBytesError: a chunk is cut or damaged; not unless the file must be `whole`.
     """
-    place, kind = len(_PNG), b""
+    place, kind, count = len(_PNG), b"", 0
     while kind != b"IEND":
+        count += 1
+        if count > MAX_PARTS:
+            raise _damaged(encoded, f"the PNG has more than {MAX_PARTS} chunks")
         header = encoded[place : place + 8]
         kind = header[4:]
         length = int.from_bytes(header[:4], "big")

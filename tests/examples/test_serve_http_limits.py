@@ -263,7 +263,8 @@ def test_sixteen_mebibytes_of_anything_cost_little(server, tmp_path, small, name
             worst = max(worst, time.monotonic() - began)
             time.sleep(0.1)
     assert answered
-    assert worst < 20
+    # What is promised, also of a busy machine.
+    assert worst < 60
     grown = http_server.resident_bytes(process) - before
     assert grown < LIMITS["requests"] * 3 * MEBIBYTES
 

@@ -170,6 +170,15 @@ def test_limits_are_stated(monkeypatch):
         image_bytes.check(JPEG)
 
 
+def test_millions_of_empty_parts_are_not_walked_over():
+    many = image_bytes.MAX_PARTS
+    text = chunk(b"tEXt", b"a\0b") * many
+    with pytest.raises(ImageBytesError, match=f"the PNG has more than {many} chunks"):
+        image_bytes.check(png(DATA, SIZE, before=text))
+    with pytest.raises(ImageBytesError, match=f"the JPEG has more than {many} segments"):
+        image_bytes.check(JPEG[:2] + b"\xff\xe0\0\2" * many + JPEG[2:])
+
+
 def test_a_file_that_is_too_long_is_not_read(tmp_path):
     with open(tmp_path / "x.jpg", "wb") as file:
         file.truncate(20 << 30)
