@@ -146,7 +146,7 @@ def draw(kind: str, annotations: str, photos: Photos, pen: Pen, output: str) -> 
     drawings: dict[str, Drawing] = {}
     missing, empty = [], []
     for drawing in formats.read(kind, annotations):
-        path = photos.find(drawing.image)
+        path = photos.of(drawing)
         if path is None:
             missing.append(drawing.image)
         elif path in drawings:

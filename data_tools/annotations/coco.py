@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from c3tf.io import json_files, schema
-from data_tools.annotations import runs
+from data_tools.annotations import label_studio, runs
 from data_tools.annotations.shapes import (
     AnnotationError,
     Bitmap,
@@ -29,10 +29,11 @@ _FILE = schema.record(
             )
         ),
         "annotations": schema.listed(
-            schema.record({"image_id": schema.anything, "category_id": schema.anything})
+            schema.record({"image_id": schema.anything}, {"category_id": schema.anything})
         ),
         "categories": schema.listed(schema.record({"id": schema.anything, "name": schema.text})),
-    }
+    },
+    {"info": schema.anything},
 )
 _OUTLINE = schema.listed(schema.number())
 _RUNS = schema.record({"counts": schema.anything, "size": schema.listed(schema.integer(), 2, 2)})
@@ -49,12 +50,20 @@ def read(path: str) -> Iterator[Drawing]:
         AnnotationError: it holds something else than the format's.
     """
     data = json_files.read(path, check=_FILE, error=AnnotationError)
-    names = {_key(entry["id"]): entry["name"] for entry in data["categories"]}
+    names = _by_id(data["categories"], "name", path)
     images = {_key(entry["id"]): entry for entry in data["images"]}
+    _by_id(data["images"], "file_name", path)
     shapes: dict[Any, list[Shape]] = collections.defaultdict(list)
     opened: dict[Any, collections.Counter] = collections.defaultdict(collections.Counter)
     for place, entry in enumerate(data["annotations"]):
         where = f"{path}, annotation {entry.get('id', place)}"
+        if "segments_info" in entry:
+            raise AnnotationError(
+                f"{path} is of COCO's panoptic kind, whose segments are pictures of their own. "
+                "Give its instances or stuff JSON."
+            )
+        if "category_id" not in entry:
+            raise AnnotationError(f"{where} lacks `category_id`.")
         image, name = _key(entry["image_id"]), names.get(_key(entry["category_id"]))
         if image not in images:
             raise AnnotationError(f"{where} is of image {image!a}, which is not in the file.")
@@ -66,10 +75,28 @@ def read(path: str) -> Iterator[Drawing]:
         shapes[image] += drawn
         if not drawn:
             opened[image]["box without a segmentation"] += 1
+    uploads = _is_of_label_studio(data)
     for image, entry in images.items():
         if shapes[image] or opened[image]:
             size = _size(entry, path)
-            yield Drawing(entry["file_name"], path, size, shapes[image], opened[image])
+            file_name = entry["file_name"]
+            others = label_studio.before_upload(file_name) if uploads else ()
+            yield Drawing(file_name, path, size, shapes[image], opened[image], others)
+
+
+def _by_id(entries: list[dict[str, Any]], called: str, path: str) -> dict[Any, str]:
+    """Returns the names of entries by their ids, of which two may not be the same."""
+    found: dict[Any, str] = {}
+    for entry in entries:
+        key, name = _key(entry["id"]), entry[called]
+        if found.setdefault(key, name) != name:
+            raise AnnotationError(f"{path}: {found[key]!a} and {name!a} have one id, {key}.")
+    return found
+
+
+def _is_of_label_studio(data: dict[str, Any]) -> bool:
+    info = data.get("info")
+    return isinstance(info, dict) and info.get("contributor") == "Label Studio"
 
 
 def _key(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """CVAT's XML for images: polygons, boxes, ellipses and masks, one file for all images."""
 
 import collections
+import math
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
@@ -11,12 +12,14 @@ from data_tools.annotations.shapes import (
     AnnotationError,
     Bitmap,
     Drawing,
+    Point,
     Polygon,
     Shape,
     ellipse,
     points_of,
     rectangle,
     size_of,
+    turned,
 )
 
 _OPEN = ("points", "polyline", "skeleton", "cuboid", "tag")
@@ -31,7 +34,12 @@ def read(path: str) -> Iterator[Drawing]:
         UserError: the file cannot be read.
         AnnotationError: it holds something else than the format's.
     """
-    for image in _root(path).iter("image"):
+    root = _root(path)
+    if root.find("track") is not None:
+        raise AnnotationError(
+            f"{path} holds tracks, as CVAT exports a video. Export it as 'CVAT for images 1.1'."
+        )
+    for image in root.iter("image"):
         name = image.get("name", "")
         where = f"{path}, image {name!a}"
         if not name:
@@ -80,10 +88,8 @@ def _shape(element: ElementTree.Element, where: str) -> Shape:
         points = [point.split(",") for point in element.get("points", "").split(";")]
         numbers = [_number(value, where) for point in points for value in point]
         return Polygon(label, points_of(numbers, where))
-    if element.tag == "box":
-        return Polygon(label, rectangle(*_numbers(element, ("xtl", "ytl", "xbr", "ybr"), where)))
-    if element.tag == "ellipse":
-        return Polygon(label, ellipse(*_numbers(element, ("cx", "cy", "rx", "ry"), where)))
+    if element.tag in ("box", "ellipse"):
+        return Polygon(label, _turnable(element, where))
     if element.tag == "mask":
         left, top = (_whole(element, name, where) for name in ("left", "top"))
         size = (_whole(element, name, where) for name in ("height", "width"))
@@ -91,6 +97,19 @@ def _shape(element: ElementTree.Element, where: str) -> Shape:
         pixels = runs.pixels_of_rows(counts, *size_of(*size, where), where)
         return Bitmap(label, pixels, left, top)
     raise AnnotationError(f"{where}: shapes of the kind {element.tag!a:.40} are not known.")
+
+
+def _turnable(element: ElementTree.Element, where: str) -> list[Point]:
+    """Returns the corners of a box or an ellipse, which may be turned around its center."""
+    degrees = _number(element.get("rotation", "0"), where)
+    if not math.isfinite(degrees):
+        raise AnnotationError(f"{where}: `rotation` must be a finite number. Received: {degrees}")
+    if element.tag == "box":
+        left, top, right, bottom = _numbers(element, ("xtl", "ytl", "xbr", "ybr"), where)
+        center = (left + right) / 2, (top + bottom) / 2
+        return turned(rectangle(left, top, right, bottom), center, degrees)
+    x, y, x_radius, y_radius = _numbers(element, ("cx", "cy", "rx", "ry"), where)
+    return turned(ellipse(x, y, x_radius, y_radius), (x, y), degrees)
 
 
 def _numbers(element: ElementTree.Element, names: tuple[str, ...], where: str) -> list[float]:

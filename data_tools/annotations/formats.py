@@ -25,11 +25,13 @@ class Format:
         read: gives the drawings of a file.
         ending: of the names of its files.
         title: what people call it.
+        others: names of files beside them that are none.
     """
 
     read: Callable[[str], Iterator[Drawing]]
     ending: str
     title: str
+    others: tuple[str, ...] = ()
 
 
 FORMATS = {
@@ -38,7 +40,7 @@ FORMATS = {
     "cvat": Format(cvat.read, ".xml", "CVAT for images 1.1"),
     "label_studio": Format(label_studio.read, ".json", "Label Studio JSON"),
     "labelme": Format(labelme.read, ".json", "labelme"),
-    "supervisely": Format(supervisely.read, ".json", "Supervisely"),
+    "supervisely": Format(supervisely.read, ".json", "Supervisely", supervisely.PROJECT_FILES),
 }
 
 
@@ -56,7 +58,11 @@ def read(kind: str, path: str) -> Iterator[Drawing]:
     if not files.is_dir(path):
         yield from chosen.read(path)
         return
-    found = [name for name in _below(path) if name.endswith(chosen.ending)]
+    found = [
+        name
+        for name in _below(path)
+        if name.endswith(chosen.ending) and os.path.basename(name) not in chosen.others
+    ]
     if not found:
         raise DataError(f"{path} holds no {chosen.title} file (*{chosen.ending}).")
     for name in found:

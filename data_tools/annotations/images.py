@@ -41,6 +41,20 @@ class Photos:
                 self._ends[end].append(path)
             self._whole[end] = path
 
+    def of(self, drawing: Drawing) -> str | None:
+        """Finds the photo of a drawing by the first of its names that there is one of.
+
+        Raises:
+            AnnotationError: several photos have that name, and none lies where it should.
+        """
+        try:
+            names = (drawing.image, *drawing.other_names)
+            return next((path for name in names if (path := self.find(name)) is not None), None)
+        except AnnotationError:
+            if drawing.beside and (path := self._at(drawing.beside)) is not None:
+                return path
+            raise
+
     def find(self, name: str) -> str | None:
         """Finds the photo that an annotation names: one of both paths ends in the other.
 
@@ -63,6 +77,15 @@ class Photos:
             return matching[0]
         # The annotation may name folders above the photos'.
         return next((self._whole[end] for end in reversed(shorter) if end in self._whole), None)
+
+    def _at(self, place: str) -> str | None:
+        """Finds the photo at an absolute path, or one that shares folders with it."""
+        root = f"{files.absolute(self._folder).rstrip('/')}/"
+        if place.startswith(root):
+            return self._whole.get(_ends(place.removeprefix(root))[-1])
+        # By its name alone it would be another one.
+        shared = (self._whole[end] for end in reversed(_ends(place)[1:]) if end in self._whole)
+        return next(shared, None)
 
     def size(self, path: str, drawing: Drawing) -> tuple[int, int]:
         """Returns height and width of a mask for a photo.

@@ -2,6 +2,7 @@
 
 import collections
 import re
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,12 +19,19 @@ from data_tools.annotations.shapes import (
     points_of_pairs,
     rectangle,
     size_of,
+    turned,
 )
 
 _number, _whole = schema.number(), schema.integer()
 _RESULT = schema.record(
     {"type": schema.text},
-    {"original_height": _whole, "original_width": _whole, "value": schema.thing},
+    {
+        "original_height": _whole,
+        "original_width": _whole,
+        "value": schema.thing,
+        "image_rotation": schema.optional(_number),
+        "item_index": schema.optional(_whole),
+    },
 )
 _FILE = schema.listed(
     schema.record(
@@ -38,15 +46,23 @@ _FILE = schema.listed(
         }
     )
 )
+_TURNED = {"rotation": schema.optional(_number)}
 _VALUES = {
     "polygonlabels": schema.record({"points": schema.listed(schema.listed(_number, 2, 2), 1)}),
-    "rectanglelabels": schema.record(dict.fromkeys(("x", "y", "width", "height"), _number)),
-    "ellipselabels": schema.record(dict.fromkeys(("x", "y", "radiusX", "radiusY"), _number)),
+    "rectanglelabels": schema.record(
+        dict.fromkeys(("x", "y", "width", "height"), _number), _TURNED
+    ),
+    "ellipselabels": schema.record(
+        dict.fromkeys(("x", "y", "radiusX", "radiusY"), _number), _TURNED
+    ),
     "brushlabels": schema.record({"rle": schema.listed(_whole)}, {"format": schema.text}),
 }
 _OPEN = ("keypointlabels", "vectorlabels")
+# What the values of regions hold, whatever their kind; those of choices and texts hold none of it.
+_PLACES = ("points", "rle", "x", "vertices", "imageDataURL")
 # What an uploaded file gets in front of its name.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+_PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def read(path: str) -> Iterator[Drawing]:
@@ -69,27 +85,55 @@ def read(path: str) -> Iterator[Drawing]:
         sizes = set()
         for index, result in enumerate(finished[-1]["result"]):
             kind, what = result["type"], f"{where}, result {index}"
+            if result.get("image_rotation") or result.get("item_index"):
+                raise AnnotationError(
+                    f"{what}: it was drawn on an image that was turned in the editor, or on a "
+                    "further one of its task; neither is read."
+                )
             if kind in _OPEN:
                 opened[kind] += 1
             elif kind in _VALUES:
                 size = _size(result, what)
                 sizes.add(size)
-                shapes.append(_shape(kind, result["value"], size, what))
+                shapes.append(_shape(kind, result.get("value", {}), size, what))
+            elif any(name in result.get("value", {}) for name in _PLACES):
+                raise AnnotationError(
+                    f"{what}: regions of the kind {kind!a:.40} are not read, only "
+                    f"{', '.join(_VALUES)}."
+                )
         if len(sizes) > 1:
             raise AnnotationError(f"{where}: its results are of images of different sizes.")
         if shapes or opened:
             size = sizes.pop() if sizes else None
-            yield Drawing(_image(task["data"], where), path, size, shapes, opened)
+            image, *others = _names(task["data"], where)
+            yield Drawing(image, path, size, shapes, opened, others)
 
 
-def _image(data: dict[str, Any], where: str) -> str:
-    """Returns the name of a task's image, as it was before it was uploaded."""
+def before_upload(name: str) -> list[str]:
+    """Returns what an image was called before it was uploaded, if its name says so."""
+    last = re.split(r"[/\\]", name)[-1]
+    return [_UPLOADED.sub("", last)] if _UPLOADED.match(last) else []
+
+
+def _names(data: dict[str, Any], where: str) -> list[str]:
+    """Returns what the image of a task may be called, the likeliest first."""
     texts = [data.get("image"), *data.values()]
-    for text in texts:
-        if isinstance(text, str) and "." in text.rsplit("/", 1)[-1]:
-            name = re.split(r"[/\\]|\?d=", text)[-1]
-            return _UPLOADED.sub("", name)
+    paths = [_path(text) for text in texts if isinstance(text, str)]
+    # A caption has dots, too.
+    paths.sort(key=lambda path: not path.lower().endswith(_PICTURES))
+    for path in paths:
+        last = path.rsplit("/", 1)[-1]
+        if "." in last:
+            return [*before_upload(last), path, last]
     raise AnnotationError(f"{where}: its data name no image.")
+
+
+def _path(address: str) -> str:
+    """Returns the path of a file, an upload, a served local file or a web address."""
+    path, _, query = address.partition("?")
+    local = re.search(r"(?:^|&)d=([^&]+)", query)
+    path = urllib.parse.unquote(local[1] if local else path.rpartition("://")[2])
+    return path.replace("\\", "/")
 
 
 def _size(result: dict[str, Any], where: str) -> tuple[int, int]:
@@ -104,8 +148,6 @@ def _shape(kind: str, value: dict[str, Any], size: tuple[int, int], where: str) 
     if not isinstance(labels, list) or len(labels) != 1 or not isinstance(labels[0], str):
         raise AnnotationError(f"{where}: `{kind}` must be one label. Received: {labels!a:.60}")
     check(_VALUES[kind], value, "value", where)
-    if value.get("rotation"):
-        raise AnnotationError(f"{where}: rotated shapes are not read; draw a polygon in its place.")
     (height, width), label = size, labels[0]
     x_scale, y_scale = width / 100, height / 100
     if kind == "brushlabels":
@@ -119,4 +161,7 @@ def _shape(kind: str, value: dict[str, Any], size: tuple[int, int], where: str) 
     else:
         radii = value["radiusX"] * x_scale, value["radiusY"] * y_scale
         corners = ellipse(value["x"] * x_scale, value["y"] * y_scale, *radii)
+    # Both are turned around the point that they are placed by.
+    if degrees := value.get("rotation"):
+        corners = turned(corners, (value["x"] * x_scale, value["y"] * y_scale), degrees)
     return Polygon(label, points_of_pairs(corners, where))

@@ -2,6 +2,7 @@
 
 import collections
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,8 +55,10 @@ def read(path: str) -> Iterator[Drawing]:
             continue
         shapes.append(_shape(entry, kind, f"{path}, shape {place} ({entry['label']})"))
     # The path is relative to the file, and may be of another system.
-    image = data["imagePath"].replace("\\", "/").rsplit("/", 1)[-1]
-    yield Drawing(image, path, size, shapes, opened)
+    image = data["imagePath"].replace("\\", "/")
+    name = image.rsplit("/", 1)[-1]
+    beside = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), image))
+    yield Drawing(name, path, size, shapes, opened, beside=beside)
 
 
 def _shape(entry: dict[str, Any], kind: str, where: str) -> Shape:
@@ -65,9 +68,14 @@ def _shape(entry: dict[str, Any], kind: str, where: str) -> Shape:
         return Polygon(label, corners)
     if len(corners) < 2:
         raise AnnotationError(f"{where}: a {kind} needs two points.")
-    (left, top), (right, bottom) = corners[:2]
     if kind == "rectangle":
-        return Polygon(label, rectangle(left, top, right, bottom))
+        # X-AnyLabeling writes all four corners.
+        if len(corners) == 4:
+            return Polygon(label, corners)
+        if len(corners) != 2:
+            raise AnnotationError(f"{where}: a rectangle has two corners or all four.")
+        return Polygon(label, rectangle(*corners[0], *corners[1]))
+    (left, top), _ = corners[:2]
     if kind == "circle":
         radius = math.dist(*corners[:2])
         return Polygon(label, ellipse(left, top, radius, radius))

@@ -90,6 +90,8 @@ class Drawing:
         size: height and width of the image as it was drawn on; None where it is not noted.
         shapes: in the order in which they are drawn, later ones over earlier ones.
         open_shapes: number of shapes without an area (points, lines), by their kind.
+        other_names: what the image may be called where there is none of its name, in order.
+        beside: where the image should lie, which decides between several of its name.
     """
 
     image: str
@@ -97,6 +99,8 @@ class Drawing:
     size: tuple[int, int] | None
     shapes: Sequence[Shape]
     open_shapes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    other_names: Sequence[str] = ()
+    beside: str = ""
 
 
 def points_of(numbers: Sequence[float], where: str) -> list[Point]:
@@ -141,6 +145,16 @@ def ellipse(x: float, y: float, x_radius: float, y_radius: float) -> list[Point]
     """Returns corners of an ellipse around a point."""
     angles = [2 * math.pi * index / _CORNERS for index in range(_CORNERS)]
     return [(x + x_radius * math.cos(a), y + y_radius * math.sin(a)) for a in angles]
+
+
+def turned(points: Sequence[Point], center: Point, degrees: float) -> list[Point]:
+    """Turns points around another one, clockwise as one sees them."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = center
+    return [
+        (x + cosine * (a - x) - sine * (b - y), y + sine * (a - x) + cosine * (b - y))
+        for a, b in points
+    ]
 
 
 def size_of(height: int, width: int, where: str) -> tuple[int, int]:

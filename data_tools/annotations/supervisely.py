@@ -19,7 +19,7 @@ from data_tools.annotations.shapes import (
 )
 
 _outline = schema.listed(schema.listed(schema.number(), 2, 2))
-_points = schema.record({"exterior": _outline, "interior": schema.listed(_outline)})
+_points = schema.record({"exterior": _outline}, {"interior": schema.listed(_outline)})
 _FILE = schema.record(
     {
         "size": schema.record({"height": schema.integer(), "width": schema.integer()}),
@@ -41,6 +41,8 @@ _FILE = schema.record(
         ),
     }
 )
+# What a project holds beside its data sets.
+PROJECT_FILES = ("meta.json", "obj_class_to_machine_color.json", "key_id_map.json")
 _OPEN = ("point", "line", "graph", "cuboid", "cuboid_2d")
 
 
@@ -55,7 +57,10 @@ def read(path: str) -> Iterator[Drawing]:
             opened[entry["geometryType"]] += 1
         else:
             shapes.append(_shape(entry, f"{path}, object {place} ({entry['classTitle']})"))
-    yield Drawing(os.path.basename(path).removesuffix(".json"), path, size, shapes, opened)
+    folder, name = os.path.split(os.path.abspath(path).removesuffix(".json"))
+    # Of a project, whose data sets hold ann/ and img/.
+    beside = os.path.join(os.path.dirname(folder), "img", name)
+    yield Drawing(name, path, size, shapes, opened, beside=beside)
 
 
 def _shape(entry: dict[str, Any], where: str) -> Shape:
@@ -69,7 +74,7 @@ def _shape(entry: dict[str, Any], where: str) -> Shape:
     exterior = points_of_pairs(points["exterior"], where)
     if kind == "polygon":
         return Polygon(
-            label, exterior, [points_of_pairs(hole, where) for hole in points["interior"]]
+            label, exterior, [points_of_pairs(hole, where) for hole in points.get("interior", [])]
         )
     if len(exterior) < 2:
         raise AnnotationError(f"{where}: a rectangle needs two points.")

@@ -181,6 +181,99 @@ def test_holes_are_cut_out_and_ends_cut_off(tmp_path):
     assert Polygon("car", [(1, 1), (4, 1)]).cover((6, 8)).sum() == 4
 
 
+# 4 x 2 pixels from (1, 1), turned a quarter clockwise.
+QUARTER = np.zeros((6, 8), bool)
+QUARTER[0:5, 2:5] = True
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        # CVAT turns around the centre, Label Studio around the corner that x and y name.
+        ("cvat", cvat('<box label="car" xtl="1" ytl="1" xbr="5" ybr="3" rotation="90"/>'), QUARTER),
+        (
+            "label_studio",
+            label_studio(
+                {
+                    "type": "rectanglelabels",
+                    "value": {
+                        "x": 50, "y": 0, "width": 50, "height": 100 / 3, "rotation": 90,
+                        "rectanglelabels": ["car"],
+                    },
+                }
+            ),
+            QUARTER,
+        ),
+        # X-AnyLabeling's rectangles have four corners.
+        ("labelme", labelme({"shape_type": "rectangle"}), COVERED),
+        ("supervisely",
+         supervisely({"geometryType": "polygon", "points": {"exterior": SQUARE}}), COVERED),
+    ],
+)  # fmt: skip
+def test_other_ways_to_write_a_shape(tmp_path, kind, data, expected):
+    (drawing,) = read(tmp_path, kind, data)
+    np.testing.assert_array_equal(drawing.shapes[0].cover((6, 8)), expected)
+
+
+@pytest.mark.parametrize("kind", ["cvat", "label_studio"])
+def test_flat_ellipses_that_are_turned_are_high(tmp_path, kind):
+    value = {"x": 37.5, "y": 100 / 3, "radiusX": 25, "radiusY": 3, "rotation": 90}
+    region = {"type": "ellipselabels", "value": {**value, "ellipselabels": ["car"]}}
+    text = '<ellipse label="car" cx="3" cy="2" rx="2.0" ry="0.2" rotation="90.00"/>'
+    data = cvat(text) if kind == "cvat" else label_studio(region)
+    (drawing,) = read(tmp_path, kind, data)
+    rows, columns = np.nonzero(drawing.shapes[0].cover((6, 8)))
+    assert set(rows) == {0, 1, 2, 3, 4}
+    assert set(columns) <= {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("/data/upload/1/0a1b2c3d-a.jpg",
+         ["a.jpg", "/data/upload/1/0a1b2c3d-a.jpg", "0a1b2c3d-a.jpg"]),
+        ("/data/local-files/?d=my%20street/a+b.jpg", ["my street/a+b.jpg", "a+b.jpg"]),
+        ("https://host/set/a.jpg?sig=b%2Fc.d", ["host/set/a.jpg", "a.jpg"]),
+        ("C:\\set\\a.jpg", ["C:/set/a.jpg", "a.jpg"]),
+    ],
+)  # fmt: skip
+def test_names_of_label_studio(tmp_path, address, names):
+    data = label_studio(polygonlabels(SQUARE))
+    data[0]["data"] = {"caption": "A street, seen from no. 5", "picture": address}
+    (drawing,) = read(tmp_path, "label_studio", data)
+    assert [drawing.image, *drawing.other_names] == names
+
+
+def test_uploads_in_label_studios_coco(tmp_path):
+    data = coco({"segmentation": [FLAT]})
+    data["images"][0]["file_name"] = "images/0a1b2c3d-a.jpg"
+    assert list(read(tmp_path, "coco", data)[0].other_names) == []
+    data["info"] = {"contributor": "Label Studio"}
+    assert list(read(tmp_path, "coco", data)[0].other_names) == ["a.jpg"]
+
+
+def test_a_supervisely_project_is_read_as_a_folder(tmp_path):
+    (tmp_path / "meta.json").write_text('{"classes": [], "tags": []}')
+    (tmp_path / "street/ann").mkdir(parents=True)
+    data = supervisely({"geometryType": "polygon", "points": {"exterior": SQUARE}})
+    (tmp_path / "street/ann/a.jpg.json").write_text(json.dumps(data))
+    (drawing,) = formats.read("supervisely", str(tmp_path))
+    assert (drawing.image, drawing.beside) == ("a.jpg", str(tmp_path / "street/img/a.jpg"))
+
+
+def test_two_names_of_one_id_are_refused_and_one_name_of_two_is_not(tmp_path):
+    data = coco({"segmentation": [FLAT]}, {"category_id": 2, "segmentation": [FLAT]})
+    data["categories"][1]["name"] = "car"
+    (drawing,) = read(tmp_path, "coco", data)
+    assert [shape.label for shape in drawing.shapes] == ["car", "car"]
+    for part, name in (("categories", "tree"), ("images", "b.jpg")):
+        twice = json.loads(json.dumps(data))
+        called = "name" if part == "categories" else "file_name"
+        twice[part].append({**twice[part][0], "id": str(twice[part][0]["id"]), called: name})
+        with pytest.raises(UserError, match=f"'{name}' have one id, "):
+            read(tmp_path, "coco", twice)
+
+
 @pytest.mark.parametrize(
     ("kind", "data", "counted"),
     [
@@ -204,6 +297,8 @@ def test_shapes_without_an_area_are_counted(tmp_path, kind, data, counted):
         ("coco", {}, "lacks `images`"),
         ("coco", coco({"image_id": 4}), "annotation 7 is of image '4'"),
         ("coco", coco({"category_id": 4}), "category 4, which is not in the file"),
+        ("coco", coco({"segments_info": []}), "panoptic kind.*instances or stuff"),
+        ("coco", {**coco(), "annotations": [{"image_id": 3}]}, "annotation 0 lacks `category_id`"),
         ("coco", coco({"segmentation": [[1, 2, 3]]}), "annotation 7: an outline of 3 numbers"),
         ("coco", coco({"segmentation": ["x"]}), "must be a list"),
         ("coco", coco({"segmentation": [[1, 2, 1e9, 4]]}), "beyond 1000000 pixels"),
@@ -216,6 +311,8 @@ def test_shapes_without_an_area_are_counted(tmp_path, kind, data, counted):
         ("labelme", labelme({"points": []}), "must be of at least 1 entries"),
         ("labelme", labelme({"shape_type": "circle", "points": [[1, 1]]}), "needs two points"),
         ("labelme", labelme({"shape_type": "mask", "mask": "x!"}), "mask cannot be read"),
+        ("labelme", labelme({"shape_type": "rectangle", "points": [[1, 1]] * 3}),
+         "two corners or all four"),
         ("cvat", "<a", "no XML file of CVAT's"),
         ("cvat", "<html/>", "it holds <html>"),
         ("cvat", '<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>', "entities"),
@@ -225,9 +322,20 @@ def test_shapes_without_an_area_are_counted(tmp_path, kind, data, counted):
         ("cvat", cvat('<mask label="car" rle="inf" left="0" top="0" width="2" height="2"/>'),
          "whole number"),
         ("cvat", cvat('<blob label="car"/>'), "kind 'blob'"),
+        ("cvat", cvat('<ellipse cx="1" cy="1" rx="1" ry="1" rotation="inf"/>'), "finite number"),
+        ("cvat", '<annotations><track id="0" label="car"/></annotations>',
+         "holds tracks.*'CVAT for images 1.1'"),
+        ("label_studio", label_studio({"type": "labels", "value": {"x": 1, "labels": ["car"]}}),
+         "kind 'labels' are not read, only polygonlabels"),
+        ("label_studio", label_studio({"type": "bitmasklabels", "value": {"imageDataURL": ""}}),
+         "kind 'bitmasklabels' are not read"),
+        ("label_studio", label_studio({**polygonlabels(SQUARE), "image_rotation": 90}),
+         "result 0: it was drawn on an image that was turned"),
+        ("label_studio", label_studio({**polygonlabels(SQUARE), "item_index": 1}), "a further one"),
         ("label_studio", label_studio({"type": "brushlabels", "value": {"brushlabels": ["car"]}}),
          "lacks `rle`"),
         ("label_studio", label_studio({"type": "polygonlabels", "value": {}}), "be one label"),
+        ("label_studio", label_studio({"type": "polygonlabels"}), "be one label"),
         ("label_studio",
          label_studio({"type": "brushlabels", "value": {"rle": BRUSH, "brushlabels": ["car"]}}),
          r"task 5, result 0: .* 8 x 6 pixels have 192"),

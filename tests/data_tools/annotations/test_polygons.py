@@ -9,6 +9,7 @@ from PIL import Image
 
 from c3tf.errors import DataError
 from data_tools import folder, polygons
+from data_tools.annotations import formats
 from data_tools.annotations.images import Photos
 from data_tools.annotations.shapes import AnnotationError
 from data_tools.conversion import convert, images, label_map_file
@@ -137,6 +138,23 @@ def test_photos_are_found_by_as_much_of_the_path_as_both_have(tmp_path):
     assert photos.find("three/0.jpg") is None
     with pytest.raises(AnnotationError, match=r"one/0\.jpg and two/0\.jpg may both be '0\.jpg'"):
         photos.find("0.jpg")
+
+
+def test_photos_of_one_name_are_told_apart_by_where_their_files_lie(root):
+    for place in ("one/0.jpg", "two/0.jpg"):
+        photo(root / "photos" / place)
+    photos = Photos(str(root / "photos"), "refuse")
+
+    def found(place):
+        (root / place).mkdir(parents=True, exist_ok=True)
+        annotate(root / place, "0", {})
+        return photos.of(next(formats.read("labelme", str(root / place))))
+
+    assert found("photos/two") == "two/0.jpg"
+    assert found("drawn/two") == "two/0.jpg"
+    for place in ("photos/three", "elsewhere"):
+        with pytest.raises(AnnotationError, match=r"one/0\.jpg and two/0\.jpg may both be"):
+            found(place)
 
 
 def test_two_files_of_one_photo_are_refused(root):
