@@ -17,6 +17,7 @@ import sys
 from absl import flags
 
 from c3tf import cli
+from c3tf.inference import choice
 from c3tf.io import orientation, streams
 
 EXIT_SOME_SKIPPED = 1
@@ -43,6 +44,12 @@ def define_flags() -> None:
         lower_bound=0,
     )
     flags.DEFINE_enum("exif", orientation.DEFAULT, orientation.RULES, orientation.HELP)
+    flags.DEFINE_enum(
+        "choice",
+        choice.COVERAGE,
+        choice.WAYS,
+        "Of the most doubtful: those that stand for others, or those farthest apart.",
+    )
     flags.DEFINE_bool("overwrite", False, "Replace earlier suggestions.")
 
 
@@ -57,6 +64,7 @@ def main() -> int:
         batch_size=values.batch_size,
         height=values.height,
         exif=values.exif,
+        choice=values.choice,
         overwrite=values.overwrite,
     )
     found = suggestions.suggest(values.model, values.images, values.output, options)

@@ -27,6 +27,11 @@ from c3tf.serving import saved_model
 
 LIST_FILE, LABELED_FILE = "suggested.txt", "labeled_list.txt"
 SCORES_FILE, PAGE_FILE = "scores.csv", "suggestions.html"
+# What the page calls each way to choose.
+_CHOICES = {
+    choice.COVERAGE: "doubtful photos that stand for the most doubt around them",
+    choice.K_CENTER: "doubtful photos that lie farthest from each other (greedy k-center)",
+}
 # A page of more photos is more than a browser, and a person, looks at.
 _SHOWN = 100
 
@@ -41,6 +46,7 @@ class SuggestionOptions:
         batch_size: photos of one size at once.
         height: height that the networks see photos at; 0 keeps the photo's own.
         exif: what becomes of rotations that metadata note, one of `orientation.RULES`.
+        choice: how the doubtful photos are chosen from, one of `choice.WAYS`.
         overwrite: replaces earlier suggestions.
     """
 
@@ -49,6 +55,7 @@ class SuggestionOptions:
     batch_size: int = 1
     height: int = 0
     exif: str = orientation.DEFAULT
+    choice: str = choice.COVERAGE
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -62,6 +69,10 @@ class SuggestionOptions:
         if self.exif not in orientation.RULES:
             raise UserError(
                 f"`--exif` must be {', '.join(orientation.RULES)}. Received: --exif={self.exif}"
+            )
+        if self.choice not in choice.WAYS:
+            raise UserError(
+                f"`--choice` must be {' or '.join(choice.WAYS)}. Received: --choice={self.choice}"
             )
 
 
@@ -146,7 +157,8 @@ def suggest(
     sums, features = np.stack(scan.sums), np.stack(scan.features)
     by_part = photo_scores.parts(sums[pool], judge.known)
     total = photo_scores.doubt(by_part)
-    chosen = choice.choose(total, features[pool], min(options.count, len(pool)), features[known])
+    count = min(options.count, len(pool))
+    chosen = choice.choose(total, features[pool], count, features[known], options.choice)
     photos = [scan.inputs[place] for place in pool]
     scores = {"doubt": total, **by_part}
     names = [_listed_name(photos[one.index]) for one in chosen]
@@ -273,7 +285,7 @@ def _page(
         "photos with labels, left out": f"{labeled:,}",
         "suggested": f"{len(chosen):,}",
         "doubt": "mean of the ranks of " + ", ".join(judge.known),
-        "choice": "greedy k-center over pooled features among the most doubtful photos",
+        "choice": f"{_CHOICES[options.choice]}, by pooled features",
     }
     shown = chosen[:_SHOWN]
     if len(shown) < len(chosen):

@@ -150,6 +150,8 @@ def test_what_cannot_be_suggested_is_named(run, photos, tmp_path):
 
     with pytest.raises(UserError, match=r"`--count` must be at most 6, .* Received: --count=7"):
         suggest(count=7)
+    with pytest.raises(UserError, match="`--choice` must be coverage or k_center"):
+        suggest(choice="random")
     with pytest.raises(UserError, match="`--count` must be at least 1"):
         suggest(count=0)
     with pytest.raises(UserError, match=r"`options` must be a c3tf\.suggestions"):

@@ -1,4 +1,4 @@
-"""Greedy k-center against its definition, and the choice among the doubtful."""
+"""Coverage and greedy k-center against their definitions, and the choice among the doubtful."""
 
 import numpy as np
 import pytest
@@ -45,10 +45,69 @@ def test_points_that_are_the_same_are_chosen_once_each():
         choice.k_center(np.zeros((4, 2)), 5, [])
 
 
+def naive_coverage(points, weights, candidates, count, centers):
+    """Each time measures what every candidate would leave of all distances."""
+    centers, found = [list(c) for c in centers], []
+    for _ in range(count):
+
+        def left(index, held=tuple(centers)):
+            near = [
+                min(np.linalg.norm(np.subtract(p, c)) for c in (*held, points[index]))
+                for p in points
+            ]
+            return float(np.dot(near, weights))
+
+        free = [index for index in candidates if index not in found]
+        best = min(free, key=lambda index: round(left(index), 9))
+        found.append(best)
+        centers.append(points[best])
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("num_centers", [0, 1, 5])
+def test_coverage_leaves_the_least_distance(seed, num_centers):
+    rng = np.random.default_rng(seed)
+    points, centers = rng.normal(size=(30, 3)), rng.normal(size=(num_centers, 3))
+    weights, candidates = rng.random(30), rng.permutation(30)[:14]
+    found = choice.coverage(points, weights, candidates, 6, centers)
+    assert [one.index for one in found] == naive_coverage(points, weights, candidates, 6, centers)
+    assert np.isinf(found[0].distance) == (num_centers == 0)
+    near = [np.linalg.norm(points[found[1].index] - c) for c in [*centers, points[found[0].index]]]
+    assert found[1].distance == pytest.approx(min(near))
+
+
+def test_coverage_passes_over_outliers_and_copies():
+    rng = np.random.default_rng(0)
+    groups = np.concatenate([rng.normal(center, 0.1, (20, 2)) for center in ([0, 0], [3, 0])])
+    points = np.concatenate([groups, [[0, 9], [0.5, 9]], groups[:1]])
+    labeled = groups[:1]
+    found = choice.coverage(points, np.ones(43), np.arange(43), 1, labeled)
+    assert 20 <= found[0].index < 40, "the group that nothing is labeled of"
+    far = choice.k_center(points, 1, labeled)
+    assert far[0].index == 41, "an outlier lies farther"
+    # All are the same: the order of the candidates.
+    same = choice.coverage(np.zeros((3, 2)), np.ones(3), np.array([2, 0, 1]), 3, labeled * 0)
+    assert [one.index for one in same] == [2, 0, 1]
+    # Nothing is doubtful but a copy of what is labeled.
+    assert choice.coverage(points, np.eye(43)[42], np.arange(43), 1, labeled)[0].index == 0
+    with pytest.raises(ValueError, match="at most 1"):
+        choice.coverage(points, np.ones(43), np.arange(1), 2, [])
+
+
+@pytest.mark.parametrize("way", choice.WAYS)
+def test_candidates_are_the_most_doubtful(way):
+    rng = np.random.default_rng(1)
+    doubt, features = rng.permutation(40) / 39, rng.normal(size=(40, 4))
+    chosen = choice.choose(doubt, features, 3, features[:2], way)
+    assert all(doubt[one.index] >= np.sort(doubt)[-15] for one in chosen)
+    assert len({one.index for one in chosen}) == 3
+
+
 def test_only_the_doubtful_are_chosen_from():
     rng = np.random.default_rng(0)
     doubt, features = rng.permutation(100) / 99, rng.normal(size=(100, 4))
-    chosen = choice.choose(doubt, features, 3, np.zeros((0, 4)))
+    chosen = choice.choose(doubt, features, 3, np.zeros((0, 4)), choice.K_CENTER)
     # Five for each, the most doubtful first, where nothing is labeled.
     assert all(doubt[one.index] >= np.sort(doubt)[-15] for one in chosen)
     assert doubt[chosen[0].index] == 1
@@ -61,6 +120,6 @@ def test_only_the_doubtful_are_chosen_from():
 
 def test_what_looks_like_a_labeled_photo_comes_last():
     features = np.array([[0.0, 0], [1, 0], [0, 1], [5, 5]])
-    chosen = choice.choose(np.ones(4), features, 4, np.array([[5.0, 5.0]]))
+    chosen = choice.choose(np.ones(4), features, 4, np.array([[5.0, 5.0]]), choice.K_CENTER)
     assert [one.index for one in chosen] == [0, 1, 2, 3]
     assert chosen[-1].distance == 0
