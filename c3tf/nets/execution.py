@@ -91,18 +91,11 @@ def fast(
         return [x for x in folding.kernel_and_bias(layer, norm_of.get(name)) if x is not None]
 
     def weights_after(values: dict[str, _Value], name: str) -> list[tf.Tensor]:
-        (source,) = graph.inputs[name]
-        # TensorFlow makes one operation of padding and convolution, which would wait for itself.
-        if isinstance(network.get_layer(source), keras.layers.ZeroPadding2D):
-            (before,) = graph.inputs[source]
-            source = before if before in values else source
-        with _after(values[source]):
+        with _after(values[_awaited(network, graph, values, name)]):
             return weights_of(name)
 
     def go_through(
-        names: list[str],
-        values: dict[str, _Value],
-        weights: dict[str, list[tf.Tensor]] | None = None,
+        names: list[str], values: dict[str, _Value], weights_of: Callable[[str], list[tf.Tensor]]
     ) -> None:
         for name in names:
             layer = network.get_layer(name)
@@ -110,8 +103,7 @@ def fast(
             if name in folded:
                 values[name] = sources[0]
             elif isinstance(layer, folding.CONVOLUTIONS):
-                own = weights[name] if weights else weights_after(values, name)
-                values[name] = _convolve(layer, sources[0], *own)
+                values[name] = _convolve(layer, sources[0], *weights_of(name))
             else:
                 values[name] = _call(layer, sources)
 
@@ -123,7 +115,7 @@ def fast(
         def forward(x: tf.Tensor, *flat: tf.Tensor) -> tf.Tensor:
             nonlocal cuts
             values = {stretch.source: _Value(source.cuts, {source.cuts: x})}
-            go_through(stretch.layers, values, tf.nest.pack_sequence_as(weights, flat))
+            go_through(stretch.layers, values, tf.nest.pack_sequence_as(weights, flat).__getitem__)
             result = values[stretch.result]
             cuts = result.cuts
             return result.maps[cuts]
@@ -137,7 +129,7 @@ def fast(
         values = {name: _Value((), {(): x}) for name, x in zip(graph.arguments, given, strict=True)}
         for stretch in stretches:
             values[stretch.result] = recomputed(stretch, values[stretch.source])
-        go_through(rest, values)
+        go_through(rest, values, lambda name: weights_after(values, name))
         return {name: values[layer].arranged(()) for name, layer in graph.outputs.items()}
 
     return run
@@ -146,6 +138,18 @@ def fast(
 def _after(value: _Value) -> AbstractContextManager:
     """Has kernels folded when what they convolve is there: before that they would take memory."""
     return tf.control_dependencies([value.maps[value.cuts]])
+
+
+def _awaited(
+    network: keras.Model, graph: folding.Graph, values: dict[str, _Value], name: str
+) -> str:
+    """Returns the layer whose map a convolution's kernel waits for."""
+    (source,) = graph.inputs[name]
+    # TensorFlow makes one operation of padding and convolution, which would wait for itself.
+    if isinstance(network.get_layer(source), keras.layers.ZeroPadding2D):
+        (before,) = graph.inputs[source]
+        return before if before in values else source
+    return source
 
 
 def _convolves(network: keras.Model, name: str) -> bool:

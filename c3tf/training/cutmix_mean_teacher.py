@@ -27,8 +27,7 @@ class CutMixMeanTeacher(RivalTrainer):
             for maps in (teacher.probabilities, teacher.confidence, teacher.valid)
         )
         with tf.GradientTape() as tape:
-            # After the teacher, not beside it: the maps of both would be held at a time.
-            with tf.control_dependencies([teacher.predicted]):
+            with self.after_teacher(teacher.predicted):
                 mixed = self.mixed_images(batch)
             logits_x, logits_u = self.student_logits(batch, mixed)
             supervised = self.supervised_loss(batch.y, logits_x)

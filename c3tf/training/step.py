@@ -43,8 +43,7 @@ class C3Trainer(SemiSupervisedTrainer):
         lambda1 = self.lambda1(pseudo.probabilities.dtype)
         plan = self.mix_plan(batch)
         with tf.GradientTape() as tape:
-            # After the teacher, not beside it: the maps of both would be held at a time.
-            with tf.control_dependencies([pseudo.predicted]):
+            with self.after_teacher(pseudo.predicted):
                 mixed = cutmix.mix(batch.x, batch.u_s, plan)
             student = self.run(self.student, mixed)
             logits_x, logits_u = cutmix.unmix_resized(

@@ -5,6 +5,7 @@ the paper's. A run knows no more of a method than what stands here and in `c3tf.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import keras
 import numpy as np
@@ -160,6 +161,14 @@ class SemiSupervisedTrainer(keras.Model):
     def run(self, network: keras.Model, images: tf.Tensor) -> Outputs:
         """Applies a network in training mode to uint8 images."""
         return self._forward[network.name](images)
+
+    @staticmethod
+    def after_teacher(predicted: tf.Tensor) -> AbstractContextManager:
+        """Has the student's images made when the teacher's classes `(B, H, W)` are there.
+
+        Side by side, the maps of both networks would be held at a time.
+        """
+        return tf.control_dependencies([predicted])
 
     def upsample(self, logits: tf.Tensor, like: tf.Tensor) -> Wide:
         """Prepares logits at the size of `like` `(B, H, W)`, in at least float32."""
