@@ -6,8 +6,9 @@
 
 Rows are c3 with every head on every backbone, then every method with the first of both, random
 weights, in the semi-supervised phase. Each takes turns with c3 on the first head and backbone in
-one process, and the least of the turns counts; the ratio is what a row costs of that. The batch is
-`train_step`'s of Lite0: 4 + 4 crops of 176x240.
+one process, and the least of the turns counts; the ratio is what a row costs of that. The first row
+is the compared step built once more: how far its ratio is from 1 is what the machine disturbs. The
+batch is `train_step`'s of Lite0: 4 + 4 crops of 176x240.
 """
 
 import dataclasses
@@ -24,9 +25,9 @@ import train_step_ours
 from absl import app, flags
 
 from c3tf.config import methods
-from c3tf.config.networks import HEADS
+from c3tf.config.networks import BACKBONES, HEADS
 
-BACKBONES = (
+DEFAULT_BACKBONES = (
     "efficientnet_lite0",
     "mobilenetv3_small",
     "efficientnetv2_b0",
@@ -38,7 +39,12 @@ OTHERS = tuple(name for name in methods.METHODS if name != methods.C3)
 
 def define_flags() -> None:
     """Defines the benchmark's flags."""
-    flags.DEFINE_multi_string("backbone", list(BACKBONES), "Backbones; the first is compared with.")
+    flags.DEFINE_multi_enum(
+        "backbone",
+        list(DEFAULT_BACKBONES),
+        list(BACKBONES),
+        "Backbones; the first is compared with.",
+    )
     flags.DEFINE_multi_enum("head", list(HEADS), list(HEADS), "Heads, likewise.")
     flags.DEFINE_multi_enum("method", list(OTHERS), list(OTHERS), "Methods beside c3.")
     flags.DEFINE_integer("turns", 4, "Turns that count.", lower_bound=1)
