@@ -8,22 +8,27 @@ from c3tf.inference import choice
 pytestmark = pytest.mark.smoke
 
 
-def naive(points, count, centers):
-    """Each time measures every point against every center."""
+def greedy(points, candidates, count, centers, score):
+    """Each time takes the first candidate of the least score, the centers so far given."""
     centers, found = [list(c) for c in centers], []
     for _ in range(count):
-        best, far = None, -1.0
-        for index, point in enumerate(points):
-            if index in found:
-                continue
-            near = min(
-                (np.linalg.norm(np.subtract(point, c)) for c in centers), default=float("inf")
-            )
-            if near > far:
-                best, far = index, near
-        found.append(best)
-        centers.append(points[best])
+        free = [index for index in candidates if index not in found]
+        found.append(min(free, key=lambda index: score(index, tuple(centers))))
+        centers.append(points[found[-1]])
     return found
+
+
+def nearest(point, centers):
+    return min((np.linalg.norm(np.subtract(point, c)) for c in centers), default=float("inf"))
+
+
+def naive(points, count, centers):
+    """Measures every point against every center, and takes the farthest."""
+
+    def nearness(index, held):
+        return -nearest(points[index], held)
+
+    return greedy(points, range(len(points)), count, centers, nearness)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -46,22 +51,13 @@ def test_points_that_are_the_same_are_chosen_once_each():
 
 
 def naive_coverage(points, weights, candidates, count, centers):
-    """Each time measures what every candidate would leave of all distances."""
-    centers, found = [list(c) for c in centers], []
-    for _ in range(count):
+    """Measures what every candidate would leave of all distances."""
 
-        def left(index, held=tuple(centers)):
-            near = [
-                min(np.linalg.norm(np.subtract(p, c)) for c in (*held, points[index]))
-                for p in points
-            ]
-            return float(np.dot(near, weights))
+    def left(index, held):
+        near = [nearest(point, (*held, points[index])) for point in points]
+        return round(float(np.dot(near, weights)), 9)
 
-        free = [index for index in candidates if index not in found]
-        best = min(free, key=lambda index: round(left(index), 9))
-        found.append(best)
-        centers.append(points[best])
-    return found
+    return greedy(points, candidates, count, centers, left)
 
 
 @pytest.mark.parametrize("seed", range(4))
