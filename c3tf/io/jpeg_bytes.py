@@ -11,13 +11,15 @@ END = b"\xff\xd9"
 # Ends coded pixels: any marker but a stuffed zero, a fill byte, or a restart.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-_EOI, _SOS, _DRI, _APP1 = 0xD9, 0xDA, 0xDD, 0xE1
+_EOI, _SOS, _DRI, _APP1, _APP14 = 0xD9, 0xDA, 0xDD, 0xE1, 0xEE
 # Kinds of coding that libjpeg decodes: baseline, extended, progressive; the last two arithmetic.
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 _PROGRESSIVE = (0xC2, 0xCA)
 # What may stand between the frame and the end: tables, restart interval, applications, comments.
 _SEGMENTS = (0xC4, 0xCC, 0xDB, _DRI, *range(0xE0, 0xF0), 0xFE)
 _COEFFICIENTS = 64
+# Channels of CMYK, and how Adobe's note of so many bytes begins, which libjpeg looks for.
+_CMYK, _ADOBE, _ADOBE_BYTES = 4, b"Adobe", 12
 
 
 @dataclasses.dataclass
@@ -64,6 +66,7 @@ def check(encoded: bytes) -> Header:
 def _walk(encoded: bytes) -> Header:
     """Walks over the segments and scans of a JPEG to its end mark."""
     place, interval, frame, scans, exif = 2, 0, None, None, None
+    says_inverted = False
     for _ in parts(encoded, "JPEG has more than {} segments"):
         marker, place = _next_marker(encoded, place)
         if marker == _EOI:
@@ -84,13 +87,19 @@ def _walk(encoded: bytes) -> Header:
             (interval,) = struct.unpack(">H", segment)
         elif marker == _APP1 and segment.startswith(b"Exif\0\0") and exif is None:
             exif = segment
+        elif marker == _APP14 and segment.startswith(_ADOBE) and len(segment) >= _ADOBE_BYTES:
+            # Behind a scan it comes too late.
+            says_inverted |= scans is None or not scans.count
         elif marker not in _SEGMENTS:
             raise damaged(encoded, f"marker {marker:#04x} stands where none may be")
     if frame is None or 0 in frame[1:]:
         raise damaged(encoded, "the JPEG says no size")
     if not scans.whole():
         raise damaged(encoded, "the JPEG is cut short: not all of its scans are there")
-    depth, height, width, _ = frame
+    depth, height, width, channels = frame
+    if channels == _CMYK and not says_inverted:
+        # Pillow inverts all CMYK, TensorFlow only Adobe's.
+        raise damaged(encoded, "nothing says if the CMYK of the JPEG is inverted; save it as RGB")
     return Header("jpeg", height, width, depth, place - 2, scans.count, exif)
 
 

@@ -8,6 +8,8 @@ from c3tf.io.image_header import Header, check_pixels, damaged, end_missing, par
 
 BEGINNING = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+# Of these a PNG has one; the pixels may be divided into consecutive chunks.
+_ONCE = (b"IHDR", b"PLTE", b"IDAT")
 # Colour type of a PNG: channels, and the depths it may have.
 _KINDS = {
     0: (1, (1, 2, 4, 8, 16)),
@@ -42,24 +44,28 @@ def check(encoded: bytes) -> Header:
         raise damaged(encoded, "the header of the PNG is damaged")
     check_pixels(height, width)
     rows = _Rows(_png_bytes(height, width, depth * channels, bool(interlaced)))
-    seen, exif, end = [kind], None, 0
+    # Size and place of the frame of an animation that is the image as well.
+    whole_frame = struct.pack(">IIII", width, height, 0, 0)
+    seen, last, exif, end = {kind}, kind, None, 0
     for kind, body, place in chunks:
         end = place + len(body) + 12
         # Lower case: a chunk that a reader may pass over.
         if kind not in _CRITICAL and not kind[:1].islower():
             raise damaged(encoded, f"the PNG has a chunk {kind!r} that nobody knows")
-        if kind == b"IHDR" or (kind == b"IDAT" and b"IDAT" in seen[:-1] and seen[-1] != kind):
+        if kind in _ONCE and kind in seen and (kind != b"IDAT" or last != kind):
             raise damaged(encoded, f"a chunk {kind!r} of the PNG is out of place")
         if kind == b"PLTE" and (len(body) % 3 or not body):
             raise damaged(encoded, "the palette of the PNG is damaged")
+        if color == _PALETTE and kind == b"IDAT" and b"PLTE" not in seen:
+            raise damaged(encoded, "the PNG has no palette")
+        if kind == b"fcTL" and b"IDAT" not in seen and body[4:20] != whole_frame:
+            raise damaged(encoded, "the first frame of the PNG is not as large as its header says")
         if kind == b"IDAT":
             rows.add(encoded, body)
         elif kind == b"eXIf":
             exif = b"Exif\0\0" + body
-        if kind != seen[-1]:
-            seen.append(kind)
-    if color == _PALETTE and (b"PLTE" not in seen or seen.index(b"PLTE") > seen.index(b"IDAT")):
-        raise damaged(encoded, "the PNG has no palette")
+        seen.add(kind)
+        last = kind
     rows.finish(encoded)
     return Header("png", height, width, depth, end, exif=exif)
 

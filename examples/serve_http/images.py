@@ -21,6 +21,8 @@ TYPES = ("image/jpeg", "image/png")
 MOST_SCANS = 64
 _SCAN = b"\xff\xda"
 _JPEG = b"\xff\xd8\xff"
+# Channels of CMYK, and the note of Adobe's that it is inverted, by which decoders differ.
+_CMYK, _ADOBE = 4, b"\xff\xee\x00\x0eAdobe"
 # A PNG begins with its signature and its header chunk: size, and bits of a channel.
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_HEADER = struct.Struct(">IIB")
@@ -179,7 +181,11 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     try:
         # By the decoder itself: it takes milliseconds for 16 MiB of fill bytes, and cannot be
         # of another opinion than the decoder.
-        height, width, _ = tf.io.extract_jpeg_shape(data).numpy().tolist()
+        height, width, channels = tf.io.extract_jpeg_shape(data).numpy().tolist()
     except tf.errors.InvalidArgumentError as error:
         raise unreadable() from error
+    if channels == _CMYK and _ADOBE not in data:
+        raise RefusedError(
+            400, "wrong_colors", "A JPEG of CMYK must hold Adobe's note. Received: one without it"
+        )
     return width, height

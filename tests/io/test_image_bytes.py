@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -24,6 +25,14 @@ SIZE = NOISE.shape[:2]
 FRAME = JPEG.find(b"\xff\xc0") + 5
 GREYS = noise(channels=1)
 PALETTE = chunk(b"PLTE", bytes(range(256)) * 3)
+CMYK = encode(Image.fromarray(NOISE).convert("CMYK"), "JPEG")
+NOTE = CMYK[CMYK.find(b"\xff\xee") :][:16]
+
+
+def animation(height, width):
+    """Returns the chunks that make a PNG an animation of one frame, its image."""
+    frame = struct.pack(">IIIIIHHBB", 0, width, height, 0, 0, 1, 1, 0, 0)
+    return chunk(b"acTL", struct.pack(">II", 1, 0)) + chunk(b"fcTL", frame)
 
 
 def deep(count):
@@ -36,7 +45,9 @@ WHOLE = {
     "progressive": PROGRESSIVE,
     "restarts": encode(NOISE, "JPEG", restart_marker_blocks=2),
     "grey jpeg": encode(GREYS, "JPEG"),
-    "cmyk": encode(Image.fromarray(NOISE).convert("CMYK"), "JPEG"),
+    "cmyk": CMYK,
+    "ycck": CMYK.replace(b"Adobe\0d\0\0\0\0\0", b"Adobe\0d\0\0\0\0\2"),
+    "rgb jpeg": encode(NOISE, "JPEG", keep_rgb=True),
     "two images": encode(NOISE, "MPO", save_all=True, append_images=[Image.fromarray(NOISE)]),
     "garbage behind": JPEG + b"garbage" + END,
     "fill bytes": JPEG[:2] + b"\xff\xff" + JPEG[2:],
@@ -45,6 +56,8 @@ WHOLE = {
     "more rows": png(zlib.compress(RAW + RAW), SIZE),
     "unknown chunk": png(DATA, SIZE, before=chunk(b"abCd", b"x")),
     "animated": encode(NOISE, "PNG", save_all=True, append_images=[Image.fromarray(255 - NOISE)]),
+    "animated image": png(DATA, SIZE, before=animation(*SIZE)),
+    "gamma": png(DATA, SIZE, before=chunk(b"gAMA", struct.pack(">I", 22222))),
     "palette": png(zlib.compress(rows(GREYS)), SIZE, color=3, before=PALETTE),
     "black": encode(np.zeros_like(NOISE), "PNG"),
     "grey 128": encode(np.full_like(NOISE, 128), "JPEG"),
@@ -61,6 +74,11 @@ BROKEN = {
     "rows missing": JPEG[:FRAME] + struct.pack(">H", 64) + JPEG[FRAME + 2 :],
     "no rows": JPEG[:FRAME] + bytes(2) + JPEG[FRAME + 2 :],
     "lossless": JPEG.replace(b"\xff\xc0", b"\xff\xc3"),
+    # Pillow and TensorFlow read these in two ways.
+    "cmyk without a note": CMYK.replace(NOTE, b""),
+    "cmyk of another's": CMYK.replace(b"Adobe", b"Abode"),
+    "cmyk with half a note": CMYK.replace(NOTE, NOTE[:3] + b"\x0d" + NOTE[4:-1]),
+    "cmyk with a late note": CMYK.replace(NOTE, b"")[:-2] + NOTE + END,
     "stray marker": JPEG[:-60] + b"\xff\x05" + JPEG[-60:],
     "stray restart": JPEG[:-60] + b"\xff\xd3" + JPEG[-60:],
     "png without end": png(DATA, SIZE, end=b""),
@@ -76,7 +94,11 @@ BROKEN = {
     "wrong checksum of text": png(DATA, SIZE, before=chunk(b"tEXt", b"a\0b", 7)),
     "unknown critical chunk": png(DATA, SIZE, before=chunk(b"ABCD", b"x")),
     "two headers": png(DATA, SIZE, before=png(DATA, SIZE)[8:33]),
+    "small first frame": png(DATA, SIZE, before=animation(5, 5)),
+    "two palettes": png(zlib.compress(rows(GREYS)), SIZE, color=3, before=2 * PALETTE),
     "no palette": png(zlib.compress(rows(GREYS)), SIZE, color=3),
+    "late palette": png(zlib.compress(rows(GREYS)), SIZE, color=3, after=PALETTE),
+    "palette alone": png(b"", SIZE, color=3, before=PALETTE).replace(chunk(b"IDAT", b""), b""),
     "torn pixels": png(DATA[:99], SIZE, after=chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", DATA[99:])),
     "gif": encode(NOISE, "GIF"),
     "nothing": b"",
@@ -175,6 +197,13 @@ def test_millions_of_empty_parts_are_not_walked_over():
     text = chunk(b"tEXt", b"a\0b") * many
     with pytest.raises(ImageBytesError, match=f"the PNG has more than {many} chunks"):
         image_bytes.check(png(DATA, SIZE, before=text))
+    # Of as many kinds, and then some that are held against all of these.
+    others = (chunk(struct.pack(">I", (ord("a") << 24) + kind), b"") for kind in range(many // 2))
+    before = b"".join(others) + animation(*SIZE) * (many // 2)
+    began = time.process_time()
+    with pytest.raises(ImageBytesError, match=f"the PNG has more than {many} chunks"):
+        image_bytes.check(png(DATA, SIZE, before=before))
+    assert time.process_time() - began < 5
     with pytest.raises(ImageBytesError, match=f"the JPEG has more than {many} segments"):
         image_bytes.check(JPEG[:2] + b"\xff\xe0\0\2" * many + JPEG[2:])
 

@@ -169,6 +169,7 @@ def bad_cases(body_bytes):
         "markers": (b"\xff\xd8" + b"\xff\xe0\0\2" * (body_bytes // 5), 400),
         "scans": (scans(64, 96, body_bytes // 12), 413),
         "16 bits": (png(64, 96, bits=16), 400),
+        "cmyk of nobody's": (encoded(image, "jpeg", "CMYK").replace(b"Adobe", b"Abode"), 400),
         "turned": (image_files.turned(image, "jpeg", 6), 400),
         "too many bytes": (bytes(body_bytes + 1), 413),
     }
