@@ -168,6 +168,8 @@ def test_inclusion_in_a_circle_is_refused(tmp_path, chain):
         (["steps=3"], ["must start with `--`", "steps=3"]),
         (["--flagfile=missing.flags"], ["missing.flags"]),
         (["--flagfile="], ["`--flagfile` must name a file"]),
+        (["--flagfile=."], ["Cannot read flag file", "directory"]),
+        (["--data=a\0b"], ["it holds a zero byte"]),
     ],
 )
 def test_bad_files_are_named(tmp_path, lines, words):
@@ -175,6 +177,12 @@ def test_bad_files_are_named(tmp_path, lines, words):
     with pytest.raises(UserError) as refused:
         flag_files.expand([f"--flagfile={path}"])
     assert all(word in str(refused.value) for word in words)
+
+
+def test_the_mark_and_line_ends_of_windows_are_no_flags(tmp_path):
+    path = tmp_path / "a.flags"
+    path.write_bytes(b"\xef\xbb\xbf--steps=3\r\n--data=x\r\n")
+    assert flag_files.expand([f"--flagfile={path}"]) == ["--steps=3", "--data=x"]
 
 
 def test_unreadable_files_are_named(tmp_path):

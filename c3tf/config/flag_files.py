@@ -47,10 +47,10 @@ def expand(arguments: Sequence[str]) -> list[str]:
 def found(path: str, folder: str = os.curdir) -> str:
     """Returns the absolute path of an experiment file, below `folder` or with those of c3tf."""
     own = os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
-    first, *rest = Path(path).parts
-    if first != _NAME or not rest or os.path.exists(own):
+    parts = Path(path).parts
+    if parts[:1] != (_NAME,) or len(parts) < 2 or os.path.exists(own):
         return own
-    shipped = _SHIPPED.joinpath(*rest)
+    shipped = _SHIPPED.joinpath(*parts[1:])
     return str(shipped) if shipped.exists() else own
 
 
@@ -71,12 +71,14 @@ def _read(path: str, parents: tuple[str, ...]) -> list[str]:
     if path in parents:
         raise UserError(f"Flag file {path} includes itself: {' -> '.join((*parents, path))}")
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read flag file {path}: {error}") from error
+    if "\0" in text:
+        raise UserError(f"Cannot read flag file {path}: it holds a zero byte, so it is no text")
     result = []
-    for line in lines:
+    for line in text.splitlines():
         line = line.strip()
         if not line or line.startswith(("#", "//")):
             continue

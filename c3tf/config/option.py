@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from c3tf.errors import UserError
+from c3tf.io import schema
 
 
 class ConfigError(UserError):
@@ -89,11 +90,16 @@ def _check_type(name: str, value: Any, kind: type) -> None:
         raise ConfigError(f"`--{name}` must be of type {kind.__name__}. Received: {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"`--{name}` must be finite. Received: {value}")
+    if isinstance(value, str) and not schema.is_text(value):
+        # The configuration is written as text, and read again.
+        raise ConfigError(f"`--{name}` must be UTF-8 without a zero byte. Received: {value!a}")
 
 
 def _check_range(name: str, value: Any, checks: Mapping[str, Any]) -> None:
     refused = None
-    if "choices" in checks and value not in checks["choices"]:
+    if isinstance(value, int) and abs(value) > schema.LARGEST:
+        refused = f"a whole number of 64 bits, {schema.LARGEST} at most"
+    elif "choices" in checks and value not in checks["choices"]:
         refused = f"one of {', '.join(str(choice) for choice in checks['choices'])}"
     elif "at_least" in checks and value < checks["at_least"]:
         refused = f"at least {checks['at_least']}"

@@ -176,8 +176,8 @@ def read_text(path: str) -> str:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a UTF-8 text file; it is there whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    """Writes a UTF-8 text file, whole or not at all; of names, what is no UTF-8 is escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: str, data: bytes) -> None:

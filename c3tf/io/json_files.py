@@ -1,5 +1,6 @@
 """JSON files: read within bounds and by a schema, written whole or not at all."""
 
+import collections
 import json
 import os
 import stat
@@ -61,13 +62,25 @@ def parse(content: bytes | str) -> Any:
     if len(content) > MOST_BYTES:
         raise SchemaError(f"it is longer than {MOST_BYTES} bytes")
     try:
-        data = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        data = json.loads(text, object_pairs_hook=_object)
+    except SchemaError:
+        raise
     except UnicodeDecodeError as cause:
         raise SchemaError(f"it is no text ({cause})") from cause
     except (ValueError, RecursionError) as cause:
         raise SchemaError(f"it is no JSON ({cause})") from cause
     schema.check_plain(data)
     return data
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object of its entries, of which JSON itself would keep the last of two alike."""
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        [(twice, _)] = collections.Counter(name for name, _ in pairs).most_common(1)
+        raise SchemaError(f"it holds the entry {twice!a:.60} twice")
+    return held
 
 
 def _content(path: str) -> bytes:
@@ -87,9 +100,20 @@ def _content(path: str) -> bytes:
 def write(path: str | os.PathLike, data: Any) -> None:
     """Writes plain data as indented JSON, replacing an existing file.
 
+    Bytes of a path that are no UTF-8 are written as escapes, because `read` takes text alone.
+
     Raises:
         ValueError: `data` holds NaN or infinity, which JSON does not know.
     """
-    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(_readable(data), indent=2, allow_nan=False) + "\n"
     with files.whole(path, durable=True) as file:
         file.write(text.encode())
+
+
+def _readable(data: Any) -> Any:
+    """Returns plain data with escapes in place of what is no UTF-8."""
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode()
+    if isinstance(data, dict):
+        return {_readable(name): _readable(held) for name, held in data.items()}
+    return [_readable(held) for held in data] if isinstance(data, list | tuple) else data

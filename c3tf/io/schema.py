@@ -11,7 +11,8 @@ Check = Callable[[Any, str], None]
 
 # No file of ours nests deeper than 10.
 _DEEPEST = 40
-_LARGEST = 2**63 - 1
+# JSON has no bound; what counts and stores has 64 bits.
+LARGEST = 2**63 - 1
 _SHOWN = 60
 
 
@@ -20,7 +21,7 @@ class SchemaError(ValueError):
 
 
 def check_plain(data: Any) -> None:
-    """Checks what holds for all data from files: bounded depth, finite numbers, printable as UTF-8.
+    """Checks what holds for all data from files: bounded depth, finite numbers, text of UTF-8.
 
     Raises:
         SchemaError: names what is wrong.
@@ -37,16 +38,22 @@ def check_plain(data: Any) -> None:
             left += [(held, depth + 1) for held in value]
         elif isinstance(value, float) and not math.isfinite(value):
             raise SchemaError(f"it holds {value}, which is no number")
-        elif isinstance(value, int) and abs(value) > _LARGEST:
+        elif isinstance(value, int) and abs(value) > LARGEST:
             raise SchemaError("it holds a whole number of more than 64 bits")
-        elif isinstance(value, str) and not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                raise SchemaError(f"it holds text that is none: {value!a:.{_SHOWN}}") from error
+        elif isinstance(value, str) and not is_text(value):
+            raise SchemaError(f"it holds text that is none: {value!a:.{_SHOWN}}")
 
 
-def integer(low: int = 0, high: int = _LARGEST) -> Check:
+def is_text(value: str) -> bool:
+    """Tells whether text is one to UTF-8 as well, and may be a path, which a zero byte ends."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
+
+
+def integer(low: int = 0, high: int = LARGEST) -> Check:
     """Makes the check of a whole number in a range."""
 
     def check(value: Any, where: str) -> None:

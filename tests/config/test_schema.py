@@ -198,6 +198,9 @@ def test_infinity_is_refused(name):
         ("labeled", 100),
         ("learning_rate", "fast"),
         ("flip", 3),
+        ("steps", 2**63),
+        ("data", "caf\udce9"),
+        ("data", "a\0b"),
     ],
 )
 def test_wrong_type_is_refused(name, value):

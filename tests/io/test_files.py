@@ -24,6 +24,9 @@ def test_files_are_written_read_moved_and_listed(root):
     files.write_text(path, "één\n")
     assert files.read_text(path) == "één\n"
     assert files.size(path) == len("één\n".encode())
+    files.write_text(files.join(folder, "name"), os.fsdecode(b"caf\xe9"))
+    assert files.read_text(files.join(folder, "name")) == r"caf\udce9"
+    files.remove(files.join(folder, "name"))
     assert files.sha256(path) == hashlib.sha256("één\n".encode()).hexdigest()
     files.write_bytes(files.join(folder, "y"), b"1")
     files.rename(files.join(folder, "y"), path)

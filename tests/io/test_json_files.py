@@ -1,5 +1,7 @@
 """Reading JSON files: one clear error of what is wrong, and values as they were written."""
 
+import os
+
 import pytest
 
 from c3tf.errors import DataError, UserError
@@ -16,6 +18,15 @@ def test_what_is_written_is_read(tmp_path):
     assert json_files.read(path, list) == [1]
 
 
+def test_paths_that_are_no_utf_8_are_written_as_text(tmp_path):
+    path, name = tmp_path / "a.json", os.fsdecode(b"caf\xe9")
+    json_files.write(path, {"models": [name], name: "a\\udcb\N{GRINNING FACE}"})
+    assert json_files.read(path) == {
+        "models": [r"caf\udce9"],
+        r"caf\udce9": "a\\udcb\N{GRINNING FACE}",
+    }
+
+
 def test_nan_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_files.write(tmp_path / "a.json", {"loss": float("nan")})
@@ -30,6 +41,8 @@ def test_nan_is_not_written(tmp_path):
         (b"[" * 100_000, "it is no JSON"),
         (b"[]", "it holds no object"),
         (b"\xff\xfe", "it is no text"),
+        (b'{"a": {"b": 1, "b": 2}}', "it holds the entry 'b' twice"),
+        (b'{"a": "x\\u0000y"}', r"it holds text that is none: 'x.x00y'"),
     ],
 )
 def test_damaged_contents_are_the_callers_error(tmp_path, content, reason):
