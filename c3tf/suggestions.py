@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf import models
+from c3tf.data import list_lines
 from c3tf.errors import UserError
 from c3tf.inference import choice, doubt, networks, photo_scores, reading
 from c3tf.inference.choice import Chosen
@@ -32,6 +33,7 @@ _CHOICES = {
     choice.COVERAGE: "doubtful photos that stand for the most doubt around them",
     choice.K_CENTER: "doubtful photos that lie farthest from each other (greedy k-center)",
 }
+_NO_LINE = "its name cannot be a line of a list; rename it"
 # A page of more photos is more than a browser, and a person, looks at.
 _SHOWN = 100
 
@@ -136,20 +138,23 @@ def suggest(
     options = models.checked_options(options or SuggestionOptions(), SuggestionOptions)
     _check_output(output, options.overwrite)
     found = find_images(images, exclude=[output])
+    is_listed = {one: list_lines.is_line(_listed_name(one)) for one in found.inputs}
+    inputs = [one for one in found.inputs if is_listed[one]]
+    unlisted = {one.path: _NO_LINE for one in found.inputs if not is_listed[one]}
     if options.labeled_list:
-        labeled = labeled_photos.of_list(options.labeled_list, found.inputs)
+        labeled = labeled_photos.of_list(options.labeled_list, inputs)
         judge, _ = open_judge(model)
     else:
         judge, config = open_judge(model)
-        labeled = labeled_photos.of_run(config, found.inputs)
-    free = len(found.inputs) - len(labeled.found)
+        labeled = labeled_photos.of_run(config, inputs)
+    free = len(inputs) - len(labeled.found)
     if options.count > free:
         raise UserError(
             f"`--count` must be at most {free}, the photos without a label. "
             f"Received: --count={options.count}"
         )
     scan = _Scan(judge, options)
-    skipped = found.left_out | scan.run(found.inputs)
+    skipped = found.left_out | unlisted | scan.run(inputs)
     pool = [place for place, one in enumerate(scan.inputs) if one not in labeled.found]
     known = [place for place, one in enumerate(scan.inputs) if one in labeled.found]
     if not pool:
@@ -190,14 +195,11 @@ def open_judge(model: str) -> tuple[Judge, dict]:
     if loaded.thresholds is not None:
         student = networks.probabilities(loaded.model)
         network = checkpoints.load_network(model, "teacher").model
-    judge = Judge(
-        networks.probabilities_and_features(network),
-        student,
-        loaded.thresholds,
-        loaded.label_map,
-        source,
-    )
-    return judge, loaded.config
+    try:
+        measured = networks.probabilities_and_features(network)
+    except ValueError as error:
+        raise UserError(f"{model} holds a network without the layers of ours: {error}") from error
+    return Judge(measured, student, loaded.thresholds, loaded.label_map, source), loaded.config
 
 
 class _Scan:

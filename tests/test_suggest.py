@@ -1,6 +1,7 @@
 """Suggesting photos to label: what is left out, what is written, and that it comes out the same."""
 
 import csv
+import os
 import re
 
 import numpy as np
@@ -165,3 +166,19 @@ def test_what_cannot_be_suggested_is_named(run, photos, tmp_path):
     with pytest.raises(UserError, match=r"no converted data set.*--labeled_list=none"):
         suggest(count=2)
     assert suggest(count=2, labeled_list="none").labeled == 0
+
+
+def test_photos_that_no_list_can_name_are_skipped(run, photos, tmp_path):
+    names = [os.fsdecode(name) for name in (b"two\nlines.png", b"caf\xe9.png", b"#7.png")]
+    for name in names:
+        Image.fromarray(tiny_network.noise(9, 18, 30)).save(photos / name)
+    options = SuggestionOptions(count=6)
+    found = suggestions.suggest(run["path"], str(photos), str(tmp_path / "out"), options)
+    assert {path.name for path in found.skipped} == set(names)
+    assert len((tmp_path / "out/suggested.txt").read_text().splitlines()) == 6
+
+
+def test_a_network_of_other_layers_is_refused(run, photos, tmp_path):
+    run["networks"]["teacher"] = tiny_network.build(1)
+    with pytest.raises(UserError, match="a network without the layers of ours"):
+        suggestions.suggest(run["path"], str(photos), str(tmp_path / "out"))

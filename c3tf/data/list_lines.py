@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from c3tf.data import names
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import files, schema
 
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _QUOTED = re.compile(r"(?:^|(?<=\s))(?:\"([^\"]*)\"|'([^']*)')(?=\s|$)")
@@ -16,6 +16,8 @@ _QUOTED = re.compile(r"(?:^|(?<=\s))(?:\"([^\"]*)\"|'([^']*)')(?=\s|$)")
 _ENDS_PATH = re.compile(
     r"\.(jpe?g|jfif|jpe|png|bmp|gif|tiff?|webp|npy|mat|pgm|ppm)$", re.IGNORECASE
 )
+# What tables put between paths, and names may hold.
+_BETWEEN = re.compile(r"[,;:|]")
 
 
 def read(path: str) -> list[str]:
@@ -33,6 +35,12 @@ def read(path: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text list: {error}. Save it as UTF-8 text.") from error
     return [line.strip() for line in text.splitlines()]
+
+
+def is_line(name: str) -> bool:
+    """Tells whether a list can name an image so: on one line that is read as it was written."""
+    is_kept = name.splitlines() == [name.strip()] and "\t" not in name
+    return is_kept and not name.startswith("#") and schema.is_text(name)
 
 
 class Parser:
@@ -68,6 +76,7 @@ class Parser:
         # What stands before a path may be an image, or the begin of a folder with a space.
         words = set(_slashes(" ".join(used)).rpartition("/")[0].split()[:-1])
         words |= {word for text in rest for word in (text, *text.split())}
+        words |= set(_separated(line))
         words |= {word.strip("\"'") for word in words}
         folder = PurePosixPath(_slashes(fields[0])).parent
         joined = " ".join(rest)
@@ -116,6 +125,12 @@ def _fields(line: str) -> list[str]:
         return [line]
     rest = _QUOTED.sub(" ", line).split()
     return [line] if _QUOTED.match(line) is None else [*quoted, *rest]
+
+
+def _separated(line: str) -> list[str]:
+    """Divides a line of several paths, such as one of a CSV file; nothing where it is of one."""
+    parts = [part.strip(" \"'") for part in _BETWEEN.split(line)]
+    return parts if any(map(_ENDS_PATH.search, parts[:-1])) else []
 
 
 def _slashes(path: str) -> str:

@@ -108,8 +108,8 @@ class Outputs:
         if not all(path.is_file() for path in targets):
             # Files are never there in part.
             return False
-        changed = item.path.stat().st_mtime_ns
-        return all(path.stat().st_mtime_ns >= changed for path in targets)
+        changed = _changed(item.path)
+        return all(_changed(path) >= changed for path in targets)
 
     def check_inputs_are_kept(self, inputs: Iterable[Input]) -> None:
         """Checks that no image would be replaced by what is predicted from one.
@@ -173,3 +173,9 @@ class Outputs:
             labelme.write(path, kept, self.label_map, source)
         else:
             write_class_map(path, kept, self.label_map if self.pseudo_as == LABEL_IDS else None)
+
+
+def _changed(path: Path) -> int:
+    """Returns when a file got its contents or its place: a copy may keep an older file's time."""
+    status = path.stat()
+    return max(status.st_mtime_ns, status.st_ctime_ns)

@@ -34,6 +34,8 @@ NAMES = ("a", "b", "c", "my image", "my other image", "seq1__0001", "seq2__0001"
         ("z.jpg a.jpg", None),
         ("photos/z.jpg photos/a.jpg", None),
         ("a.jpg,b.jpg", None),
+        ("photos/a.jpg,masks/a.png", "a"),
+        ("C:\\photos\\a.jpg", "a"),
         ("A.jpg", None),
     ],
 )
@@ -54,6 +56,12 @@ def test_a_line_means_one_image(line, name):
         "'my image.jpg' 'my other image.jpg'",
         "seq1/0001.png seq2/0001.png",
         "a.jpg labels/b.png",
+        "photos/a.jpg,photos/b.jpg",
+        "photos/a.jpg;photos/b.jpg",
+        "a.jpg:photos/b.jpg",
+        "photos/a.jpg|photos/b.jpg",
+        '"photos/a.jpg","photos/b.jpg"',
+        "photos/a.jpg\u3000photos/b.jpg",
     ],
 )
 def test_a_second_image_on_a_line_is_refused(tmp_path, line):
@@ -97,3 +105,15 @@ def test_no_image_of_a_line_is_passed_over(words, space):
         assert len(named) > 1
         return
     assert found is None or named == {found}
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", " a", "#a", "a\u2028b", "caf\udce9", "a\tb"])
+def test_names_that_no_line_can_hold(name):
+    assert not list_lines.is_line(f"{name}.jpg")
+
+
+@pytest.mark.parametrize("name", ["street/köln 1, left.jpg", "1.23\u202fPM.png", "\u200d.jpg"])
+def test_names_that_a_line_holds(tmp_path, name):
+    (tmp_path / "list.txt").write_text(f"{name}\n", encoding="utf-8")
+    assert list_lines.is_line(name)
+    assert list_lines.read(str(tmp_path / "list.txt")) == [name]

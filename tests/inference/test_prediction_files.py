@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ def test_all_formats(tmp_path):
     source = Input(tmp_path / "a.png", "street/a")
     source.path.write_bytes(b"")
     assert not outputs.complete(source)
+    outputs.write("street/a", image, class_map, probabilities)
+    assert outputs.complete(source)
+    # Longer than a tick of the clock that stamps files.
+    time.sleep(0.02)
+    again = tmp_path / "copy.png"
+    again.write_bytes(b"")
+    os.utime(again, (1e9, 1e9))
+    again.replace(source.path)
+    assert not outputs.complete(source), "the image is another one, with the time of an older file"
     outputs.write("street/a", image, class_map, probabilities)
     assert outputs.complete(source)
     os.utime(source.path, (2e9, 2e9))
