@@ -29,9 +29,10 @@ def markdown(grids: Sequence[Grid]) -> str:
         grids: of one table, one per measure.
     """
     table = grids[0].table
-    parts = [f"# {table.title}", *filter(None, [table.note]), _LEGEND]
+    parts = [f"# {' '.join(table.title.split())}", *filter(None, [table.note]), _LEGEND]
     for heading, head, rows in _sections(grids):
         lines = [head, ["---"] * len(head), *rows]
+        lines = [[" ".join(cell.replace("|", r"\|").split()) for cell in line] for line in lines]
         parts += [f"## {heading}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
     return "\n\n".join(parts) + "\n"
 

@@ -55,6 +55,14 @@ def test_markdown_has_the_papers_numbers_beside_ours(laid_out):
     assert ours[3:] == [f"{cell.mean:.2f} ({cell.gain:+.2f}), n = 1", "0.04"]
 
 
+def test_names_break_no_table_of_markdown(tmp_path):
+    text = tiny_tables.TEXT.replace('"Tiny"', r'"Ti\n## ny"').replace("Ours", r'"O|u\nrs"')
+    table = tiny_tables.read(tmp_path, text)
+    text = layout.markdown(outcome.grids(plan.make([table], str(tmp_path / "out")), table))
+    assert text.startswith("# Ti ## ny\n")
+    assert rows_of(text.replace(r"\|", "/"), "mIoU, student")[3][0] == "O/u rs"
+
+
 def test_classes_stand_over_the_papers(laid_out):
     _, grids = laid_out
     head, _, *rows = rows_of(layout.markdown(grids), "IoU per class")

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -184,7 +185,10 @@ def _multiplied(config: Config, row: Row) -> dict[str, float]:
         value = getattr(getattr(config, section), field.name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"`times` must name numbers. Received: times.{flag}")
-        found[flag] = round(value * factor) if isinstance(field.default, int) else value * factor
+        product = value * factor
+        if not math.isfinite(product):
+            raise ConfigError(f"`times` must give finite numbers. Received: times.{flag}={factor}")
+        found[flag] = round(product) if isinstance(field.default, int) else product
     return found
 
 

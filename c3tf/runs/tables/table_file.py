@@ -12,6 +12,8 @@ from c3tf.config import OPTIONS
 from c3tf.config.flag_files import found
 from c3tf.errors import UserError
 from c3tf.evaluation.metrics import AVERAGING
+from c3tf.io import schema
+from c3tf.io.schema import SchemaError
 
 # What a cell may show of its runs after the last step. `confident` is the teacher where its
 # thresholds keep it (supplement, Table 2).
@@ -115,10 +117,10 @@ def read(path: str) -> Table:
     path = found(path)
     data = _load(path)
     _check_keys(path, data, _KEYS, "key")
-    rows = data.get("rows", {})
+    rows = _of_type(path, data, "rows", dict, {})
     if "rows_from" in data:
         other = _beside(path, data["rows_from"])
-        rows = {**_load(other).get("rows", {}), **rows}
+        rows = {**_of_type(other, _load(other), "rows", dict, {}), **rows}
     table = Table(
         name=Path(path).stem,
         title=_of_type(path, data, "title", str),
@@ -142,12 +144,17 @@ def read(path: str) -> Table:
 
 def _load(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            data = tomllib.loads(file.read())
     except OSError as error:
         raise TableError(f"Cannot read table {path}: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise TableError(f"{path} is no TOML: {error}.") from error
+    try:
+        schema.check_plain(data)
+    except SchemaError as error:
+        raise TableError(f"{path} cannot be read: {error}.") from error
+    return data
 
 
 def _beside(path: str, name: Any) -> str:
@@ -181,8 +188,9 @@ def _flags(path: str, where: str, flags: Any) -> dict[str, Any]:
             whose = "that the runner sets itself" if name in _ITS_OWN else "of training"
             must = f"no flag {whose}" if name in _ITS_OWN else f"a flag {whose}"
             raise TableError(f"{path}: {where} must name {must}. Received: {name}")
-        if isinstance(value, dict):
-            raise TableError(f"{path}: {where}, {name} must be one value. Received: {value!r}")
+        for held in value if isinstance(value, list) else [value]:
+            if isinstance(held, (dict, list)):
+                raise TableError(f"{path}: {where}, {name} must be one value. Received: {value!r}")
     return flags
 
 

@@ -81,6 +81,12 @@ def test_flags_that_are_refused_name_their_cell(tmp_path):
     )
     with pytest.raises(TableError, match=r"Table 'tiny', row 'Ours', column 'few': .*mixing"):
         plan.make([table], "out")
+    for factor in ("1e300", "1e308"):
+        times = f"Ours = {{ times = {{ steps = {factor} }} }}"
+        with pytest.raises(TableError, match=r"must (be a whole|give finite) number"):
+            plan.make(
+                [tiny_tables.read(tmp_path, tiny_tables.TEXT.replace("Ours = {}", times))], "out"
+            )
     row = 'Baseline = { method = "supervised", measure = "teacher" }'
     text = tiny_tables.TEXT.replace('Baseline = { method = "supervised" }', row)
     with pytest.raises(TableError, match="supervised has no teacher to measure"):

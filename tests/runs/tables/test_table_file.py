@@ -71,6 +71,14 @@ def test_rows_may_come_from_another_file_without_its_numbers(tmp_path):
         ('few = "50', 'fwe = "50', "every column must be one of few, many. Received: fwe"),
         ('"50.5 ± 0.25 (+4.0)"', '"50.5 +- 0.25"', "must be as in '63.23 ± 0.45"),
         ('"50.5 ± 0.25 (+4.0)"', "50.5", "must be as in"),
+        ('title = "Tiny"', 'title = "T"\nrows_from = "."', "Cannot read table"),
+        ('title = "Tiny"', 'title = "T"\nrows_from = "a\\u0000"', "holds text that is none"),
+        ('title = "Tiny"', f"title = {'[' * 3000}", "is no TOML"),
+        ('title = "Tiny"', f"title = {'9' * 5000}", "is no TOML"),
+        ('"tiny.flags"', '"."', "there is no file"),
+        ("Ours = {}", "Ours = { times = { steps = nan } }", "it holds nan, which is no number"),
+        ("Ours = {}", f"Ours = {{ steps = {2**63} }}", "whole number of more than 64 bits"),
+        ("Ours = {}", "Ours = { scales = [[1]] }", "row 'Ours', scales must be one value"),
         ("seeds = [", "seeds = [] #", "`seeds` must hold at least one repetition"),
         ("[paper.Ours]", "[paper_classes.Ours]\nmany=[1]\n[paper.Ours]", "a list of numbers"),
     ],
@@ -90,3 +98,16 @@ def test_tables_without_rows_or_columns_are_refused(tmp_path):
         tiny_tables.read(tmp_path, f"{head}[columns]\n[rows]{rest.partition('[rows]')[2]}")
     with pytest.raises(TableError, match="`rows` must name at least one"):
         tiny_tables.read(tmp_path, f"{head.replace('baseline', '# ')}[columns]\na = {{}}\n")
+
+
+@pytest.mark.parametrize("rows", ["5", "[1]"])
+def test_rows_that_are_no_table_are_refused(tmp_path, rows):
+    (tmp_path / "other.toml").write_text(f"rows = {rows}")
+    for text in (f'title = "T"\nrows = {rows}', 'title = "T"\nrows_from = "other.toml"'):
+        with pytest.raises(TableError, match="`rows` must be of type dict"):
+            tiny_tables.read(tmp_path, text, "own")
+
+
+def test_the_mark_that_windows_puts_before_text_is_no_part_of_it(tmp_path):
+    path = tiny_tables.write(tmp_path, "\ufeff" + tiny_tables.TEXT.replace("\n", "\r\n"))
+    assert tiny_tables.table_file.read(path).title == "Tiny"
