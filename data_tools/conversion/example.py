@@ -257,9 +257,15 @@ def _train_ids(
     """
     reading = options.reading()
     if options.label_ids == "colors":
-        colors = images.read_colors(pair.label, reading)
+        colors, faint = images.read_colors(pair.label, reading)
         _check_size(pair, colors.shape[:2], image)
         painted = color_masks.train_ids(pair.label, colors, options.color_table())
+        if faint is not None and (painted[faint] != IGNORE).any():
+            raise DataError(
+                f"{pair.label} is transparent in some places that have the colour of a class, "
+                "which may be painted or erased. Save it without transparency, with an ignored "
+                "colour where nothing is painted."
+            )
         return images.resize_ids(painted, target), None
     mask = images.read_mask(pair.label, options.palette_masks, options.red_masks, reading)
     _check_size(pair, mask.ids.shape, image)

@@ -187,14 +187,20 @@ def _red(path: str, mask: Image.Image, depth: int) -> np.ndarray:
     return np.ascontiguousarray(channels[..., 0])
 
 
-def read_colors(path: str, reading: Reading = _PLAIN) -> np.ndarray:
-    """Reads a painted mask as uint8 `(H, W, 3)`; an alpha channel is dropped.
+def read_colors(path: str, reading: Reading = _PLAIN) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads the colours of a painted mask, uint8 `(H, W, 3)`; and where it is not opaque.
+
+    The latter is bool `(H, W)`, and None where it does not differ from place to place.
 
     Raises:
         DataError: the file is missing, empty, damaged, cut, too large, lossy, or 16-bit.
     """
     mask, _ = _read_lossless(path, reading)
-    return np.asarray(mask.convert("RGB"))
+    faint = None
+    if mask.has_transparency_data:
+        alpha = np.asarray(mask.convert("RGBA"))[..., -1]
+        faint = alpha < _BYTE_MAX if (alpha != alpha[0, 0]).any() else None
+    return np.asarray(mask.convert("RGB")), faint
 
 
 def _read_lossless(path: str, reading: Reading) -> tuple[Image.Image, int]:
@@ -303,15 +309,7 @@ def resize_image(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes a mask by taking the nearest pixel; ids are never blended.
-
-    Args:
-        ids: uint8 `(H, W)`.
-        size: wanted height and width.
-
-    Returns:
-        uint8 `(height, width)`.
-    """
+    """Resizes a mask, uint8 `(H, W)`, by taking the nearest pixel; ids are never blended."""
     if ids.shape == size:
         return ids
     # In whole numbers, so that ties do not depend on rounding.

@@ -137,7 +137,8 @@ def find_labels(
         Record name to path below `root`; may be empty.
 
     Raises:
-        DataError: two masks have the same name, or a name cannot be used.
+        DataError: two masks have the same name, a name cannot be used, or a file ends as masks do
+            but for capital letters.
     """
     found: dict[str, str] = {}
     check_spelling(files.join(root, folder))
@@ -147,6 +148,11 @@ def find_labels(
         name = naming.name(path, folder, suffix)
         if name is not None:
             _add(found, name, path, root)
+        elif PurePosixPath(path).stem.lower().endswith(suffix.lower()):
+            raise DataError(
+                f"{files.join(root, path)} ends as masks do ({suffix}) but for capital letters, so "
+                "it may be a mask or an image. Rename it."
+            )
     return found
 
 

@@ -5,11 +5,13 @@ these holds:
 
 - the folders of masks give it as one, by its kind and its suffix;
 - its name ends as those of masks do (`--mask_suffix`), wherever it lies;
-- it lies in a folder of masks that is below the folder of images.
+- it lies in a folder of masks that is below the folder of images;
+- it is one of these files under another name, by a link.
 
 What is a mask is an image of no split.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -50,6 +52,7 @@ class Roles:
             for folder, labels in self._labels.items()
             for path in labels.values()
         }
+        self._identities = {identity(path) for path in self._files} - {None}
 
     def labels(self, folder: str) -> dict[str, str]:
         """Returns the masks of a folder: record name to path below the folder's parent."""
@@ -57,11 +60,23 @@ class Roles:
 
     def is_mask(self, folder: str, path: str) -> bool:
         """Tells whether a file, by its absolute path, below a folder of images is a mask."""
-        if path in self._files:
+        if path in self._files or identity(path) in self._identities:
             return True
         if self._suffix and PurePosixPath(path).stem.endswith(self._suffix):
             return True
         return any(_is_below(m, folder) and _is_below(path, m) for m in self._mask_folders)
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Returns what is the same for all names of a local file, None of another."""
+    if files.is_remote(path):
+        return None
+    try:
+        status = os.stat(path)
+    except OSError:
+        # A link that leads nowhere is told when it is read.
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -1,5 +1,7 @@
 """Own folders that lie in one another: no mask is an image, no validation image is unlabeled."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,32 @@ def test_masks_of_validation_are_no_unlabeled_images(tmp_path):
     (tmp_path / "more/d.png").unlink()
     with pytest.raises(DataError, match="adds no unlabeled image"):
         _discover(tmp_path, "t", "tm", ["v"], own)
+
+
+def test_links_to_masks_and_to_labeled_images_are_no_unlabeled_images(tmp_path):
+    root = write_folder(tmp_path, count=4, unlabeled=2)
+    os.link(root / "masks/01.png", root / "more/hard.png")
+    os.symlink(root / "masks/02.png", root / "more/soft.png")
+    os.link(root / "photos/03.jpg", root / "more/copy.jpg")
+    found = _discover(root, "photos", "masks", ["more"])
+    assert _names(found, "unlabeled") == ["extra 0", "extra 1"]
+    (entry,) = found.left_out["unlabeled"]
+    assert (entry.source, entry.reason) == ("more/copy.jpg", "a link to an image in train or val")
+    (root / "more/soft.png").unlink()
+    (root / "masks").rename(root / "photos/m")
+    (root / "link").symlink_to(root / "photos/m")
+    save(root / "photos/m/of no image.png", np.zeros((4, 4), np.uint8))
+    save(root / "photos/free.png", np.zeros((4, 4, 3), np.uint8))
+    found = _discover(root, "photos", "link", ["photos", "more"])
+    assert _names(found, "train", "val") == [f"0{i}" for i in range(4)]
+    assert _names(found, "unlabeled") == ["extra 0", "extra 1", "free"]
+
+
+def test_a_suffix_in_other_letters_is_refused(tmp_path):
+    _write(tmp_path, {f"all/f{i}.jpg": f"all/f{i}_mask.png" for i in range(3)})
+    (tmp_path / "all/f2_mask.png").rename(tmp_path / "all/f2_Mask.png")
+    with pytest.raises(DataError, match=r"f2_Mask\.png ends as masks do \(_mask\) but for capital"):
+        _discover(tmp_path, "all", "all", ["all"], mask_suffix="_mask")
 
 
 def test_suffixes_of_images(tmp_path):

@@ -182,6 +182,23 @@ def test_red_masks_that_are_transparent_in_places_are_refused(root):
         _convert(root, red_masks=True)
 
 
+def test_painted_masks_are_opaque_where_they_have_the_colour_of_a_class(root):
+    table = np.zeros((8, 3), np.uint8)
+    table[[1, 2, 7]] = YARD.colors
+    for index in range(4):
+        opaque = np.where(IDS == 0, 0, 255).astype(np.uint8)
+        save(root / f"m/{index}.png", np.dstack([table[IDS], opaque]))
+    options = {"label_ids": "colors", "ignored_colors": ((0, 0, 0),)}
+    (record,) = _record(_convert(root, **options), "0")
+    expected = np.select([IDS == 1, IDS == 2, IDS == 7], [0, 1, 2], 255)
+    np.testing.assert_array_equal(_pixels(record.label), expected)
+    shutil.rmtree(root / "out")
+    opaque[IDS == 2] = 100
+    save(root / "m/0.png", np.dstack([table[IDS], opaque]))
+    with pytest.raises(DataError, match=r"m/0\.png is transparent in some places that have the"):
+        _convert(root, **options)
+
+
 def test_no_bad_file_ends_a_conversion_that_skips_them(root):
     long = "x" * 240
     save(root / f"i/{long}.jpg", noise(*SIZE))
