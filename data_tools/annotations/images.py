@@ -1,12 +1,9 @@
 """The photos that annotations are of: found by name, with the size that they are drawn at."""
 
 import collections
-import io
 import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-
-from PIL import Image
 
 from c3tf.errors import DataError
 from c3tf.io import decoding, files, image_bytes, orientation
@@ -98,8 +95,7 @@ class Photos:
         try:
             encoded = decoding.read(whole)
             header = image_bytes.check(encoded)
-            with Image.open(io.BytesIO(encoded)) as image:
-                turned = orientation.of(image, header)
+            turned = orientation.of(decoding.opened(encoded), header)
         except (OSError, ImageBytesError) as error:
             raise DataError(f"{whole} {error}.") from error
         if orientation.is_turned(turned) and self._exif == "refuse":

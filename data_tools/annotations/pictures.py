@@ -2,13 +2,12 @@
 
 import base64
 import binascii
-import io
 import zlib
 
 import numpy as np
-from PIL import Image
 
-from c3tf.io import image_bytes
+from c3tf.io import decoding
+from c3tf.io.image_bytes import ImageBytesError
 from data_tools.annotations.shapes import AnnotationError
 
 # A mask that compresses to nothing must not fill the memory before its size is known.
@@ -33,13 +32,12 @@ def mask_of_base64(text: str, where: str, compressed: bool = False) -> np.ndarra
         encoded = base64.b64decode(text, validate=True)
         if compressed:
             encoded = zlib.decompressobj().decompress(encoded, _MOST_BYTES)
-        image_bytes.check(encoded)
-        with Image.open(io.BytesIO(encoded), formats=["PNG"]) as image:
-            if image.mode in ("RGBA", "LA"):
-                image = image.getchannel("A")
-            pixels = np.asarray(image.convert("RGB") if image.mode == "P" else image)
-    except (
-        binascii.Error, zlib.error, OSError, ValueError, image_bytes.ImageBytesError,
-    ) as error:  # fmt: skip
+        image, header = decoding.decode(encoded)
+    except (binascii.Error, zlib.error, ValueError, ImageBytesError) as error:
         raise AnnotationError(f"{where}: its mask cannot be read: {error}.") from error
+    if header.kind != "png":
+        raise AnnotationError(f"{where}: its mask is a JPEG, whose pixels are blurred.")
+    if image.mode in ("RGBA", "LA"):
+        image = image.getchannel("A")
+    pixels = np.asarray(image.convert("RGB") if image.mode == "P" else image)
     return pixels.any(axis=-1) if pixels.ndim == 3 else pixels > 0

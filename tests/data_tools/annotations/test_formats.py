@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import image_files
 from c3tf.errors import UserError
 from data_tools.annotations import formats
 from data_tools.annotations.shapes import Bitmap, Polygon
@@ -291,6 +292,11 @@ def test_shapes_without_an_area_are_counted(tmp_path, kind, data, counted):
     assert (list(drawing.shapes), dict(drawing.open_shapes)) == ([], counted)
 
 
+# Masks of LabelMe's: pixels are missing, or blurred.
+CUT = base64.b64encode(png(np.ones((40, 40)))[:-30]).decode()
+LOSSY = base64.b64encode(image_files.encode(np.ones((4, 4), np.uint8), "JPEG")).decode()
+
+
 @pytest.mark.parametrize(
     ("kind", "data", "said"),
     [
@@ -311,6 +317,8 @@ def test_shapes_without_an_area_are_counted(tmp_path, kind, data, counted):
         ("labelme", labelme({"points": []}), "must be of at least 1 entries"),
         ("labelme", labelme({"shape_type": "circle", "points": [[1, 1]]}), "needs two points"),
         ("labelme", labelme({"shape_type": "mask", "mask": "x!"}), "mask cannot be read"),
+        ("labelme", labelme({"shape_type": "mask", "mask": CUT}), "mask cannot be read"),
+        ("labelme", labelme({"shape_type": "mask", "mask": LOSSY}), "is a JPEG"),
         ("labelme", labelme({"shape_type": "rectangle", "points": [[1, 1]] * 3}),
          "two corners or all four"),
         ("cvat", "<a", "no XML file of CVAT's"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from data_tools.annotations.shapes import AnnotationError
 from data_tools.conversion import convert, images, label_map_file
 from data_tools.conversion.example import ConversionOptions
 from data_tools.conversion.runners import LocalRunner
+from image_files import chunk, png, rows
 
 CLASSES = {
     "classes": [
@@ -172,4 +174,16 @@ def test_a_photo_that_is_none_is_named(root):
     annotate(root / "drawn", "a", {})
     (root / "photos/a.jpg").write_bytes(io.BytesIO(b"\xff\xd8\xff none").getvalue())
     with pytest.raises(DataError, match=r"a\.jpg .*"):
+        draw(root)
+
+
+@pytest.mark.parametrize(
+    "before", [chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 21))), chunk(b"acTL", b"\0")]
+)
+def test_photos_with_damaged_notes_are_named(root, before):
+    annotate(root / "drawn", "a", {})
+    pixels = np.zeros((6, 8, 3), np.uint8)
+    (root / "photos/a.jpg").unlink()
+    (root / "photos/a.png").write_bytes(png(zlib.compress(rows(pixels)), (6, 8), before=before))
+    with pytest.raises(DataError, match=r"a\.png is no readable image"):
         draw(root)
