@@ -15,14 +15,14 @@ Classes get their train ids in the order of the file.
 """
 
 import dataclasses
-import json
 import re
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from c3tf.io import files
+from c3tf.io import files, json_files
+from c3tf.io.schema import SchemaError
 from c3tf.labels import LabelMap, LabelMapError
 
 _MAX = int(np.iinfo(np.uint8).max)
@@ -53,25 +53,13 @@ def read(path: str) -> LabelMapFile:
             wrong kind, out of range or given twice; says which.
     """
     try:
-        data = json.loads(files.read_text(path), object_pairs_hook=_object)
+        return _parse(json_files.parse(files.read_bytes(path)), PurePosixPath(path).stem)
     except OSError as error:
         raise LabelMapError(
             f"--label_map={path} cannot be read: {error.strerror or error}"
         ) from error
-    except LabelMapError as error:
+    except (SchemaError, LabelMapError) as error:
         raise LabelMapError(f"{path}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise LabelMapError(f"{path} is no JSON file: {error}") from error
-    try:
-        return _parse(data, PurePosixPath(path).stem)
-    except LabelMapError as error:
-        raise LabelMapError(f"{path}: {error}") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes an object of its entries, of which JSON itself would keep the last of two alike."""
-    _refuse_repeated("entry", [key for key, _ in pairs])
-    return dict(pairs)
 
 
 def _parse(data: Any, default_name: str) -> LabelMapFile:

@@ -1,10 +1,7 @@
 """Images whose metadata (EXIF) note a rotation: how many there are, and what their masks tell."""
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-from PIL import Image
 
 from c3tf.io import decoding, files, image_bytes, orientation
 from c3tf.io.image_bytes import ImageBytesError
@@ -39,12 +36,13 @@ def _look(pair: SourcePair) -> tuple[str, str] | None:
     """Returns which image this is and the rule that its mask's sides tell, if it is turned."""
     try:
         encoded = decoding.read(pair.image)
-        image = Image.open(io.BytesIO(encoded))
-        noted = orientation.of(image, image_bytes.check(encoded))
+        header = image_bytes.check(encoded)
+        image = decoding.opened(encoded)
+        noted = orientation.of(image, header)
         if not orientation.is_turned(noted):
             return None
-        size = None if pair.label is None else Image.open(pair.label).size
-    except (ImageBytesError, OSError, ValueError, SyntaxError):
+        size = pair.label and decoding.opened(decoding.read(pair.label)).size
+    except (ImageBytesError, OSError):
         return None
     swaps = orientation.swaps_sides(noted) and image.width != image.height
     if not swaps or size not in (image.size, image.size[::-1]):

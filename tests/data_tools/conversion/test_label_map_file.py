@@ -82,10 +82,10 @@ def test_missing_entries_are_named(write, key):
 
 
 def test_files_that_are_no_json_are_refused(write, tmp_path):
-    with pytest.raises(LabelMapError, match=r"classes\.json is no JSON file: .*line 1"):
+    with pytest.raises(LabelMapError, match=r"classes\.json: it is no JSON .*line 1"):
         label_map_file.read(write("{names: []}"))
     (tmp_path / "classes.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(LabelMapError, match="is no JSON file"):
+    with pytest.raises(LabelMapError, match=r"classes\.json: it is no text"):
         label_map_file.read(str(tmp_path / "classes.json"))
     with pytest.raises(LabelMapError, match=r"--label_map=nowhere\.json cannot be read"):
         label_map_file.read("nowhere.json")
@@ -93,7 +93,16 @@ def test_files_that_are_no_json_are_refused(write, tmp_path):
 
 def test_an_entry_that_is_given_twice_is_refused(tmp_path):
     path = tmp_path / "map.json"
-    for text in ('{"name": "a", "name": "b", "classes": []}', "[" * 100_000):
+    for text, said in (
+        ('{"name": "a", "name": "b", "classes": []}', "it holds the entry 'name' twice"),
+        ("[" * 100_000, "it is no JSON"),
+    ):
         path.write_text(text)
-        with pytest.raises(LabelMapError, match=r"map\.json"):
+        with pytest.raises(LabelMapError, match=rf"map\.json: {said}"):
             label_map_file.read(str(path))
+
+
+def test_the_mark_of_windows_is_read_over(tmp_path):
+    path = tmp_path / "yard.json"
+    path.write_text(json.dumps(LABEL_MAP_JSON), encoding="utf-8-sig")
+    assert label_map_file.read(str(path)).label_map.class_names[0] == "lawn"

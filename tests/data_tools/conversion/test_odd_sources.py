@@ -13,9 +13,10 @@ from c3tf.errors import DataError
 from c3tf.labels import LabelMap
 from data_tools import folder
 from data_tools.conversion import convert, images
-from data_tools.conversion.example import ConversionOptions
+from data_tools.conversion import turned as turned_images
+from data_tools.conversion.example import ConversionOptions, SourcePair
 from data_tools.conversion.runners import LocalRunner
-from image_files import chunk, encode, noise, turned
+from image_files import chunk, encode, noise, png, turned
 from raw_trees import save
 
 YARD = LabelMap("yard", ("a", "b", "c"), ((9, 9, 9), (8, 8, 8), (7, 7, 7)), (1, 2, 7), (0, 255))
@@ -78,6 +79,15 @@ def test_a_rotation_may_be_ignored(root):
     (record,) = _record(_convert(root, said, exif="ignore"), "0")
     assert record.image == whole
     assert "1 images note a rotation (EXIF) that is ignored: 0" in said
+
+
+def test_turned_images_are_counted_beside_giants(root):
+    (root / "i/0.jpg").write_bytes(turned(noise(*SIZE), "JPEG", 6))
+    giant = root / "giant.png"
+    giant.write_bytes(png(b"", (30_000, 30_000)))
+    paths = (str(root / "i/0.jpg"), str(root / "m/0.png")), (str(giant), None)
+    said = turned_images.survey([SourcePair("train", i, i, m, i[-5:]) for i, m in paths])
+    assert said.startswith("In all, 1 of 2 images note one: 0.jpg. ")
 
 
 def test_swapped_sides_are_told_of_the_rotation(root):
