@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import annotation_files
 import damage
 import forked
 import image_files
@@ -22,6 +23,7 @@ import kill_server
 import raw_trees
 import tiny_command
 import tiny_data
+import tiny_tables
 from c3tf.data import manifest as manifests
 from c3tf.data import tfrecord
 
@@ -41,6 +43,14 @@ class World(forked.Forked):
         tiny_command.write_data(folder / "whole/data")
         raw_trees.write_folder(folder / "whole/own")
         (folder / "whole/own/val.txt").write_text("03\nphotos/07.jpg masks/07.png\n")
+        for name, write in (
+            ("camvid", raw_trees.write_camvid),
+            ("cityscapes", raw_trees.write_cityscapes),
+            ("bdd100k", raw_trees.write_bdd100k),
+        ):
+            write(folder / "whole/raw" / name)
+        annotation_files.write(folder / "whole/drawn")
+        tiny_tables.write(folder / "whole")
         (folder / "whole/photos").mkdir()
         for index in range(2):
             pixels = image_files.noise(40, 80, seed=index)
@@ -68,6 +78,17 @@ class World(forked.Forked):
         return [
             *("c3tf.evaluate", f"--model={model}", f"--data={self.folder / place / 'data'}"),
             *(f"--error_maps={self.folder / place / 'maps'}", "--overwrite"),
+        ]
+
+    def preview(self, place):
+        flags = self.train(place, place)[1:]
+        output = f"--output={self.folder / place / 'sheet.png'}"
+        return ["c3tf.preview", *flags, output, "--rows=1", "--overwrite"]
+
+    def suggest(self, place, model):
+        return [
+            *("c3tf.suggest", f"--model={model}", f"--images={self.folder / place / 'photos'}"),
+            *(f"--output={self.folder / place / 'suggested'}", "--count=1"),
         ]
 
     def case(self):
@@ -129,12 +150,14 @@ def commands_of(world, name):
         ["data_tools.verify", f"--data={place / 'data'}", "--num_workers=1"],
         world.evaluate("case", place / "model"),
         world.train("case", "case"),
+        world.preview("case"),
     ]
     about_run = [
         world.train("case", "case"),
         ["c3tf.report", run, f"--output={place / 'report.html'}"],
         ["c3tf.export", f"--model={run}", f"--output={place / 'm'}"],
         world.evaluate("case", run),
+        world.suggest("case", run),
     ]
     about_model = [world.predict("case", "case/photos"), world.evaluate("case", place / "model")]
     by_folder = {"data": about_data, "out": about_run, "model": about_model}
@@ -146,7 +169,7 @@ def test_edited_json_ends_in_one_line(world, cases):
     names = [
         path.relative_to(whole)
         for path in sorted(whole.rglob("*"))
-        if path.suffix in (".json", ".jsonl") and "own" not in path.parts
+        if path.suffix in (".json", ".jsonl") and not {"own", "raw", "drawn"} & set(path.parts)
     ]
     assert len(names) >= 8
     for number in cases:
@@ -237,3 +260,62 @@ def test_damaged_images_masks_and_lists_end_in_one_line(world, cases):
         if number % 4 == 0:
             shutil.rmtree(place / "predicted")
             world.check(world.predict("case", "case/photos"), f"case {number}, photos")
+
+
+# What may stand for any value of a table's file.
+_TOML = ("nan", "5", "-1", "[[1]]", "{}", '"x"', '"a\\u0000"', "1979-05-27", "9" * 30, "true", "[]")
+
+
+def test_damaged_annotations_and_tables_end_in_one_line(world, cases):
+    for number in cases:
+        draw, place = random.Random(number), world.case()
+        own = place / "own"
+        kind = draw.choice(sorted(path.name for path in (place / "drawn").iterdir()))
+        path = draw.choice(sorted((place / "drawn" / kind).iterdir()))
+        if path.suffix == ".json":
+            path.write_bytes(damage.edited_json(path.read_bytes(), draw))
+        else:
+            path.write_bytes(damage.flipped(path.read_bytes(), draw))
+        if draw.random() < 0.2:
+            photo = draw.choice(sorted((own / "photos").iterdir()))
+            photo.write_bytes(damage.flipped(photo.read_bytes(), draw))
+        polygons = [
+            *("data_tools.polygons", f"--format={kind}", f"--images={own / 'photos'}"),
+            *(f"--annotations={place / 'drawn' / kind}", f"--label_map={own / 'classes.json'}"),
+            *(f"--output={place / 'masks'}", *draw.choice(((), ("--skip_open",)))),
+        ]
+        world.check(polygons, f"case {number}, {path.name} of {kind}")
+        table = place / "tiny.toml"
+        if draw.random() < 0.3:
+            table.write_bytes(damage.flipped(table.read_bytes(), draw))
+        else:
+            text = table.read_text()
+            found = draw.choice(list(re.finditer(r'"[^"]*"|\d+|\{\}|\[.*\]', text)))
+            table.write_text(text[: found.start()] + draw.choice(_TOML) + text[found.end() :])
+        tables = ["c3tf.tables", f"--table={table}", f"--output={place / 'tables'}"]
+        tables.append(draw.choice(("--list", "--only_report")))
+        world.check(tables, f"case {number}, table\n{table.read_bytes()}")
+
+
+def test_damaged_files_of_published_data_sets_end_in_one_line(world, cases):
+    for number in cases:
+        draw, place = random.Random(number), world.case()
+        name = draw.choice(sorted(path.name for path in (place / "raw").iterdir()))
+        files = [path for path in (place / "raw" / name).rglob("*") if path.is_file()]
+        path, kind = draw.choice(sorted(files)), draw.random()
+        if kind < 0.6:
+            path.write_bytes(damage.flipped(path.read_bytes(), draw))
+        elif kind < 0.7:
+            path.unlink()
+        elif kind < 0.8:
+            path.unlink()
+            path.mkdir()
+        elif kind < 0.9:
+            path.rename(path.with_name(draw.choice(("a\nb.png", "x", "\udce9.png", "x.PNG"))))
+        else:
+            shutil.copy(draw.choice(sorted(files)), path.with_suffix(".jpg"))
+        convert = [
+            *(f"data_tools.{name}", f"--source={place / 'raw' / name}", "--num_workers=1"),
+            *(f"--output={place / 'made'}", *draw.choice(((), ("--skip_bad",), ("--reencode",)))),
+        ]
+        world.check(convert, f"case {number}, {path}")
