@@ -31,8 +31,6 @@ FLAGS = flags.FLAGS
 _LABEL_IDS = {"ids": "raw", "colors": "colors", "red": "raw"}
 _NAMES = ("stem", "path")
 _HASHES = 2**64
-# Why a file of a folder of unlabeled images is left out.
-_LINKED = "a link to an image in train or val"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +114,7 @@ def discover(
         pairs.sort(key=lambda pair: (pair.split != "train", pair.name))
     taken |= {pair.name for pair in pairs}
     extra, lost = _unlabeled(folders, places, taken, both)
-    extra, linked = _without_links(extra, pairs)
+    extra, linked = roles.without_links(extra, pairs)
     lost = (*lost, *linked)
     if unlabeled:
         left_out["unlabeled"] = lost
@@ -264,21 +262,6 @@ def _unlabeled(
         # The labeled images of a folder are stored, as such.
         lost += [entry for entry in left if place != both or entry.reason != pairing.KNOWN]
     return pairs, tuple(lost)
-
-
-def _without_links(
-    extra: Sequence[SourcePair], pairs: Sequence[SourcePair]
-) -> tuple[list[SourcePair], list[LeftOut]]:
-    """Leaves out unlabeled images that are labeled or validation images under another name."""
-    known = {roles.identity(pair.image) for pair in pairs} - {None}
-    kept: list[SourcePair] = []
-    linked: list[LeftOut] = []
-    for pair in extra:
-        if roles.identity(pair.image) in known:
-            linked.append(LeftOut(pair.source, _LINKED))
-        else:
-            kept.append(pair)
-    return kept, linked
 
 
 def main() -> None:

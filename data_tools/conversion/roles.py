@@ -15,9 +15,15 @@ import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from c3tf.data.manifest import LeftOut
+from c3tf.errors import DataError
 from c3tf.io import files
 from data_tools.conversion import pairing
+from data_tools.conversion.example import SourcePair
 from data_tools.conversion.pairing import Naming
+
+# Why a file of a folder of unlabeled images is left out.
+_LINKED = "a link to an image in train or val"
 
 
 class Roles:
@@ -52,7 +58,7 @@ class Roles:
             for folder, labels in self._labels.items()
             for path in labels.values()
         }
-        self._identities = {identity(path) for path in self._files} - {None}
+        self._identities = {_identity(path) for path in self._files} - {None}
 
     def labels(self, folder: str) -> dict[str, str]:
         """Returns the masks of a folder: record name to path below the folder's parent."""
@@ -60,14 +66,40 @@ class Roles:
 
     def is_mask(self, folder: str, path: str) -> bool:
         """Tells whether a file, by its absolute path, below a folder of images is a mask."""
-        if path in self._files or identity(path) in self._identities:
+        if path in self._files or _identity(path) in self._identities:
             return True
         if self._suffix and PurePosixPath(path).stem.endswith(self._suffix):
             return True
         return any(_is_below(m, folder) and _is_below(path, m) for m in self._mask_folders)
 
 
-def identity(path: str) -> tuple[int, int] | None:
+def without_links(
+    extra: Sequence[SourcePair], pairs: Sequence[SourcePair]
+) -> tuple[list[SourcePair], list[LeftOut]]:
+    """Leaves out unlabeled images that are labeled or validation images under another name.
+
+    Raises:
+        DataError: an image of one split is one of the other under another name.
+    """
+    known: dict[tuple[int, int], SourcePair] = {}
+    for pair in pairs:
+        file = _identity(pair.image)
+        if file and (first := known.setdefault(file, pair)).split != pair.split:
+            raise DataError(
+                f"{first.image} and {pair.image} are one file, in {first.split} and in "
+                f"{pair.split}. What is trained on cannot validate; remove one of them."
+            )
+    kept: list[SourcePair] = []
+    linked: list[LeftOut] = []
+    for pair in extra:
+        if _identity(pair.image) in known:
+            linked.append(LeftOut(pair.source, _LINKED))
+        else:
+            kept.append(pair)
+    return kept, linked
+
+
+def _identity(path: str) -> tuple[int, int] | None:
     """Returns what is the same for all names of a local file, None of another."""
     if files.is_remote(path):
         return None

@@ -94,6 +94,17 @@ def test_links_to_masks_and_to_labeled_images_are_no_unlabeled_images(tmp_path):
     assert _names(found, "unlabeled") == ["extra 0", "extra 1", "free"]
 
 
+def test_a_link_to_a_labeled_image_does_not_validate(tmp_path):
+    _write(tmp_path, {f"t/{i}.jpg": f"tm/{i}.png" for i in range(3)} | {"v/x.jpg": "vm/x.png"})
+    (tmp_path / "v/y.jpg").symlink_to(tmp_path / "t/1.jpg")
+    (tmp_path / "vm/y.png").symlink_to(tmp_path / "tm/1.png")
+    own = folder.Validation(str(tmp_path / "v"), str(tmp_path / "vm"))
+    with pytest.raises(
+        DataError, match=r"t/1\.jpg and .*v/y\.jpg are one file, in train and in val"
+    ):
+        _discover(tmp_path, "t", "tm", [], own)
+
+
 def test_a_suffix_in_other_letters_is_refused(tmp_path):
     _write(tmp_path, {f"all/f{i}.jpg": f"all/f{i}_mask.png" for i in range(3)})
     (tmp_path / "all/f2_mask.png").rename(tmp_path / "all/f2_Mask.png")
