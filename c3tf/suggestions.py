@@ -286,7 +286,7 @@ def _page(
         "photos scored": f"{len(photos):,}",
         "photos with labels, left out": f"{labeled:,}",
         "suggested": f"{len(chosen):,}",
-        "doubt": "mean of the ranks of " + ", ".join(judge.known),
+        "doubt": "mean rank by " + ", ".join(report.PARTS[name] for name in judge.known),
         "choice": f"{_CHOICES[options.choice]}, by pooled features",
     }
     shown = chosen[:_SHOWN]

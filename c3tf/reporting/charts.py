@@ -23,12 +23,14 @@ class Line(NamedTuple):
         points: (x, y) pairs in order.
         color: index of its colour.
         dashed: tells it apart from another line of its colour.
+        said: what the legend states of it; its last value when absent.
     """
 
     name: str
     points: list[tuple[float, float]]
     color: int
     dashed: bool = False
+    said: str | None = None
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -68,7 +70,7 @@ def tick_labels(values: list[float]) -> list[str]:
 
 
 def line_chart(title: str, lines: Sequence[Line], x_title: str = "step") -> Html:
-    """Draws lines over common axes, with a legend that states their last values.
+    """Draws lines over common axes, with a legend that states their last values or `said`.
 
     Args:
         title: of the chart.
@@ -86,7 +88,12 @@ def line_chart(title: str, lines: Sequence[Line], x_title: str = "step") -> Html
     frame = _Frame(min(xs), max(xs), y_ticks[0], y_ticks[-1])
     drawn = [_grid(frame, x_ticks, y_ticks, x_title)]
     drawn += [_path(frame, line) for line in lines]
-    said = ", ".join(f"{line.name} ends at {number(line.points[-1][1])}" for line in lines)
+    said = ", ".join(
+        f"{line.name} ends at {number(line.points[-1][1])}"
+        if line.said is None
+        else f"{line.name} {line.said}".strip()
+        for line in lines
+    )
     svg = element(
         "svg",
         {"viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "role": "img", "aria-label": f"{title}: {said}"},
@@ -153,7 +160,7 @@ def _legend(lines: list[Line]) -> Html:
         css = f"line s{line.color % COLORS}" + (" dashed" if line.dashed else "")
         key = element("line", {"class": css, "x1": 0, "x2": 24, "y1": 5, "y2": 5})
         mark = element("svg", {"class": "key", "viewBox": "0 0 24 10", "aria-hidden": "true"}, key)
-        value = element("b", {}, number(line.points[-1][1]))
+        value = element("b", {}, number(line.points[-1][1]) if line.said is None else line.said)
         entries.append(element("li", {}, mark, f"{line.name} ", value))
     return element("ul", {"class": "legend"}, *entries)
 

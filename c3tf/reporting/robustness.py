@@ -67,13 +67,14 @@ def _overview(results: Mapping[str, EvaluationResult]) -> Html:
 
 def _calibration(results: Mapping[str, EvaluationResult]) -> Html:
     measured = {name: one for name, one in results.items() if one.calibration is not None}
-    lines = [Line(_DIAGONAL, [(0.0, 0.0), (1.0, 1.0)], charts.COLORS - 1, dashed=True)]
+    lines = [Line(_DIAGONAL, [(0.0, 0.0), (1.0, 1.0)], charts.COLORS - 1, True, "")]
     shares = []
     for color, (name, result) in enumerate(measured.items()):
         said, right, share = result.calibration.diagram()
         held = ~np.isnan(said)
-        lines.append(Line(name, list(zip(said[held], right[held], strict=True)), color))
-        shares.append(Line(name, list(zip(said[held], share[held], strict=True)), color))
+        accuracies = list(zip(said[held], right[held], strict=True))
+        lines.append(Line(name, accuracies, color, said=f"error {_error(result)}"))
+        shares.append(Line(name, list(zip(said[held], share[held], strict=True)), color, said=""))
     drawn = element(
         "div",
         {"class": "charts"},

@@ -30,10 +30,12 @@ th, td { padding: 4px 10px; border-bottom: 1px solid var(--edge); text-align: ri
 th[scope=row] { text-align: left; font-weight: 500; } thead th { color: var(--soft); font-weight:
   600;
   vertical-align: bottom; } thead th:first-child { text-align: left; }
-table.text td { text-align: left; overflow-wrap: anywhere; } table.text thead th { text-align:
-  left; }
+table.text td { text-align: left; overflow-wrap: break-word; max-width: min(60ch, 60vw); }
+table.text thead th { text-align: left; }
 td b.changed { color: var(--s1); }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(360px, 1fr)); gap: 18px; }
+.charts { display: grid; gap: 18px;
+  grid-template-columns: repeat(auto-fill, minmax(min(360px, 100%), 1fr)); }
+.charts + p { margin-top: 12px; }
 figure { margin: 0; } figure.chart { background: var(--panel); border: 1px solid var(--edge);
   border-radius: 8px; padding: 12px 14px 8px; }
 figcaption { font-weight: 600; } .wide figcaption { margin-bottom: 8px; }
@@ -71,13 +73,17 @@ table.confusion thead th:first-child { writing-mode: initial; transform: none; }
 .strip img { max-height: 460px; object-fit: contain; object-position: left top; }
 .strip img, img.sheet { width: 100%; height: auto; display: block; border-radius: 4px; }
 .pairs { display: flex; flex-wrap: wrap; gap: 18px; margin-bottom: 22px; }
-.pairs figure { min-width: 256px; } .pairs img { max-width: 100%; vertical-align: top;
+.pairs figure { min-width: min(256px, 100%); } .pairs img { max-width: 100%; vertical-align: top;
   margin-right: 6px; } .pairs .grown { image-rendering: pixelated; }
 .pairs figcaption { width: 0; min-width: 100%; font-weight: 400; font-size: 13px;
   overflow-wrap: anywhere; }
 table.described td:last-child, table.described th:last-child { text-align: left; white-space:
   nowrap; }
 details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; }
+@media (max-width: 640px) {
+  body { padding: 16px 14px 40px; } th, td { padding: 4px 7px; } .bar { width: 48px; }
+  .chart.wide { overflow-x: auto; } .chart.wide svg { min-width: 560px; }
+}
 @media print {
   :root { --ink: #000; --soft: #333; --page: #fff; --panel: #fff; --edge: #bbb; --heat: #0b5cad;
     --s0: #0b5cad; --s1: #c2410c; --s2: #15803d; --s3: #9333a8; --s4: #a16207; --s5: #0e7490; }

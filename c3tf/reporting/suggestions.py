@@ -10,16 +10,15 @@ import numpy as np
 
 from c3tf.labels import LabelMap
 from c3tf.reporting import page
-from c3tf.reporting.charts import number
 from c3tf.reporting.html import Html, element, figure, join, table
 from c3tf.reporting.images import data_url
 from c3tf.reporting.sections import legend
 from c3tf.visualization import drawing, heat
 
 # What the parts of a photo's doubt are called.
-_PARTS = {
-    "below_threshold": "below their class's DCRS threshold",
-    "disagreement": "student and teacher differ",
+PARTS = {
+    "below_threshold": "pixels below their class's DCRS threshold",
+    "disagreement": "pixels where student and teacher differ",
     "entropy": "entropy, of the largest there is",
 }
 _HEAT_OPACITY = 0.6
@@ -66,12 +65,13 @@ def render(
         rows.append([f"{place}. {photo.name}", *map(_share, photo.scores.values())])
         parts.append(element("h3", {}, rows[-1][0]))
         parts.append(_strip(photo, label_map))
-        head = ["photo", *(_PARTS.get(name, name) for name in photo.scores)]
+        head = ["photo", *(PARTS.get(name, name) for name in photo.scores)]
     note = element(
         "p",
         {"class": "soft"},
-        "Bright: the network's classes are equally likely there; dark: it is sure of one. "
-        "Confident pixels are those that training would learn from.",
+        "Entropy is bright where the network's classes are equally likely, dark where it is sure "
+        "of one. Confident pixels are those that training would learn from. A photo's doubt is its "
+        "mean rank among all photos: 100 % is the most doubtful.",
     )
     made = [
         ("Photos to label next", join([note, legend(label_map), *parts])),
@@ -87,7 +87,7 @@ def _strip(photo: Photo, label_map: LabelMap) -> Html:
     figures = [
         figure("photo", data_url(photo.image, "jpeg")),
         figure("prediction", data_url(overlay, "jpeg")),
-        figure(f"doubt, {_share(photo.scores['doubt'])}", data_url(doubt, "jpeg")),
+        figure(f"entropy; doubt {_share(photo.scores['doubt'])}", data_url(doubt, "jpeg")),
     ]
     if photo.kept is not None:
         share = float(np.mean(photo.kept == photo.class_map))
@@ -97,4 +97,4 @@ def _strip(photo: Photo, label_map: LabelMap) -> Html:
 
 
 def _share(value: float) -> str:
-    return f"{number(round(100 * value, 1))} %"
+    return f"{100 * value:.1f} %"

@@ -283,6 +283,10 @@ def test_results_side_by_side(tmp_path):
     headings = [section.find("h2").text for section in root.iter("section")]
     assert headings == ["Measured networks", "Calibration", "Spoiled images"]
     student = results["student"]
+    legends = [list(held.iter("li")) for held in root.iter("ul") if held.get("class") == "legend"]
+    said = ["".join(entry.itertext()) for entry in legends[0]]
+    error = f"error {100 * student.calibration.error:.2f} %"
+    assert said[:2] == ["as right as it says ", f"student {error}"]
     rows = table_after(root, "Calibration")
     assert rows[0] == ["class", "student", "baseline"]
     assert rows[-1][1] == f"{100 * student.calibration.error:.2f} %"
