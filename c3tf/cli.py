@@ -17,6 +17,9 @@ from c3tf.io.native_log import NativeLog
 
 # TensorFlow reads this when it is first imported, which commands do in their `main`.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# What OpenCV and the decoders below it say of a file stands in the error, too.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 EXIT_USER_ERROR = UserError.exit_code
 # What shells give for a program that Ctrl-C ended: 128 and the number of the signal.

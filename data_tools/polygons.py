@@ -230,6 +230,12 @@ def _classes(name: str) -> LabelMapFile:
     return label_map_file.read(name)
 
 
+def with_own(kind: str, ignored: Sequence[str], classes: LabelMapFile) -> list[str]:
+    """Adds the labels that mean no class to a format, unless they are classes."""
+    names = classes.label_map.class_names
+    return [*ignored, *(name for name in formats.FORMATS[kind].ignored if name not in names)]
+
+
 def main() -> None:
     """Draws what the flags name."""
     writable.check_folder(FLAGS.output, whole=True)
@@ -240,7 +246,9 @@ def main() -> None:
     ignored = FLAGS.ignored_labels
     if not ignored and FLAGS.format == "cityscapes" and FLAGS.label_map == "cityscapes":
         ignored = _CITYSCAPES_OTHERS
-    pen = Pen(_classes(FLAGS.label_map), ignored, FLAGS.background, FLAGS.skip_open)
+    classes = _classes(FLAGS.label_map)
+    ignored = with_own(FLAGS.format, ignored, classes)
+    pen = Pen(classes, ignored, FLAGS.background, FLAGS.skip_open)
     photos = Photos(FLAGS.images, FLAGS.exif)
     drawn = draw(FLAGS.format, FLAGS.annotations, photos, pen, FLAGS.output)
     print("\n".join(map(streams.shown, _describe(drawn, pen, FLAGS.output))))

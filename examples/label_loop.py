@@ -111,7 +111,7 @@ class Loop:
         masks = self.folder / f"{name}_masks"
         run("data", "polygons", "--format=labelme", f"--annotations={drawn}",
             f"--images={self.photos}", "--label_map=cityscapes",
-            f"--ignored_labels={labelme.IGNORED}", f"--output={masks}")  # fmt: skip
+            f"--output={masks}")  # fmt: skip
         # The validation masks are whole already, in the ids of the drawn ones.
         run("data", "folder", f"--images={self.photos}", f"--masks={masks / 'masks'}",
             f"--val_images={self._raw / 'images' / '10k' / 'val'}",

@@ -141,6 +141,8 @@ def test_lists_of_labeled_photos(photos, tmp_path):
     with pytest.raises(UserError, match=r"list\.txt has a line with several images"):
         labeled("p6.png p7.png\n")
     assert not labeled_photos.of_list("none", inputs).found
+    with pytest.raises(UserError, match=r"The list .*none\.txt cannot be read: No such file"):
+        labeled_photos.of_list(str(tmp_path / "none.txt"), inputs)
 
 
 def test_what_cannot_be_suggested_is_named(run, photos, tmp_path):

@@ -24,9 +24,12 @@ def read(path: str) -> list[str]:
     """Reads the lines of a list, without spaces at their ends: UTF-8, or the UTF-16 of Windows.
 
     Raises:
-        DataError: the file is no text.
+        DataError: the file cannot be read, or is no text.
     """
-    data = files.read_bytes(path)
+    try:
+        data = files.read_bytes(path)
+    except OSError as error:
+        raise DataError(f"The list {path} cannot be read: {error.strerror or error}.") from error
     encoding = "utf-16" if data.startswith(_WIDE) else "utf-8-sig"
     if encoding == "utf-8-sig" and b"\0" in data[:64]:
         encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"

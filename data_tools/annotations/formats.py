@@ -26,12 +26,14 @@ class Format:
         ending: of the names of its files.
         title: what people call it.
         others: names of files beside them that are none.
+        ignored: labels by which the tool means that a pixel belongs to no class.
     """
 
     read: Callable[[str], Iterator[Drawing]]
     ending: str
     title: str
     others: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 FORMATS = {
@@ -39,7 +41,7 @@ FORMATS = {
     "coco": Format(coco.read, ".json", "COCO instances or stuff"),
     "cvat": Format(cvat.read, ".xml", "CVAT for images 1.1"),
     "label_studio": Format(label_studio.read, ".json", "Label Studio JSON"),
-    "labelme": Format(labelme.read, ".json", "labelme"),
+    "labelme": Format(labelme.read, ".json", "labelme", ignored=("__ignore__",)),
     "supervisely": Format(supervisely.read, ".json", "Supervisely", supervisely.PROJECT_FILES),
 }
 

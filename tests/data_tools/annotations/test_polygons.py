@@ -175,7 +175,8 @@ def test_pseudo_labels_come_back_as_masks_but_for_a_pixel_of_their_borders(root)
     photo(root / "photos/street/a.jpg", class_map.shape)
     (root / "photos/a.jpg").unlink()
     labelme.write(root / "drawn/a.json", class_map, described, root / "photos/street/a.jpg")
-    drawn = draw(root, ignored=[labelme.IGNORED])
+    classes = label_map_file.read(str(root / "classes.json"))
+    drawn = draw(root, ignored=polygons.with_own("labelme", [], classes))
     assert drawn.masks == 1
     mask = images.read_ids(str(root / "out/masks/street/a.png"))
     expected = np.choose(np.minimum(class_map, 2), [*described.raw_ids, 0]).astype(np.uint8)
@@ -188,6 +189,14 @@ def test_pseudo_labels_come_back_as_masks_but_for_a_pixel_of_their_borders(root)
     wrong[24:27, 54:57] = False
     assert not (wrong & inside).any()
     assert 0 < wrong.sum() < 0.02 * wrong.size
+
+
+def test_labels_that_a_format_ignores_may_be_classes(root):
+    text = json.dumps({"classes": [{"name": labelme.IGNORED, "id": 1, "color": "#804080"}]})
+    (root / "ignore.json").write_text(text)
+    classes = label_map_file.read(str(root / "ignore.json"))
+    assert polygons.with_own("labelme", ["sky"], classes) == ["sky"]
+    assert polygons.with_own("coco", ["sky"], classes) == ["sky"]
 
 
 def test_two_files_of_one_photo_are_refused(root):
