@@ -56,7 +56,9 @@ def read(path: str) -> Iterator[Drawing]:
             shapes.append((order, _shape(element, what)))
         if shapes or opened:
             ordered = [shape for _, shape in sorted(shapes, key=lambda pair: pair[0])]
-            yield Drawing(name, path, size, ordered, opened)
+            # Projects hold tasks whose images may have the same names, in folders of their subsets.
+            beside = f"{image.get('subset')}/{name}" if image.get("subset") else ""
+            yield Drawing(name, path, size, ordered, opened, beside=beside)
 
 
 def _root(path: str) -> ElementTree.Element:

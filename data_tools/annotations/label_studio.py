@@ -58,8 +58,11 @@ _VALUES = {
     "brushlabels": schema.record({"rle": schema.listed(_whole)}, {"format": schema.text}),
 }
 _OPEN = ("keypointlabels", "vectorlabels")
-# What the values of regions hold, whatever their kind; those of choices and texts hold none of it.
-_PLACES = ("points", "rle", "x", "vertices", "imageDataURL")
+# Regions that are not read. Choices and texts about a region repeat its place, so that it tells
+# nothing.
+_NOT_READ = (
+    "labels", "polygon", "rectangle", "ellipse", "brush", "bitmask", "bitmasklabels", "magicwand",
+)  # fmt: skip
 # What an uploaded file gets in front of its name.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _PICTURES = (".jpg", ".jpeg", ".png")
@@ -96,7 +99,7 @@ def read(path: str) -> Iterator[Drawing]:
                 size = _size(result, what)
                 sizes.add(size)
                 shapes.append(_shape(kind, result.get("value", {}), size, what))
-            elif any(name in result.get("value", {}) for name in _PLACES):
+            elif kind in _NOT_READ:
                 raise AnnotationError(
                     f"{what}: regions of the kind {kind!a:.40} are not read, only "
                     f"{', '.join(_VALUES)}."
@@ -105,7 +108,7 @@ def read(path: str) -> Iterator[Drawing]:
             raise AnnotationError(f"{where}: its results are of images of different sizes.")
         if shapes or opened:
             size = sizes.pop() if sizes else None
-            image, *others = _names(task["data"], where)
+            image, *others = _names(task, where)
             yield Drawing(image, path, size, shapes, opened, others)
 
 
@@ -115,9 +118,10 @@ def before_upload(name: str) -> list[str]:
     return [_UPLOADED.sub("", last)] if _UPLOADED.match(last) else []
 
 
-def _names(data: dict[str, Any], where: str) -> list[str]:
+def _names(task: dict[str, Any], where: str) -> list[str]:
     """Returns what the image of a task may be called, the likeliest first."""
-    texts = [data.get("image"), *data.values()]
+    data = task["data"]
+    texts = [data.get("image"), *data.values(), task.get("file_upload")]
     paths = [_path(text) for text in texts if isinstance(text, str)]
     # A caption has dots, too.
     paths.sort(key=lambda path: not path.lower().endswith(_PICTURES))

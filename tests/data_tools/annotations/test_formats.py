@@ -96,7 +96,8 @@ SAME = {
                 "rectanglelabels": ["tree"],
             },
         },
-        {"type": "choices", "value": {"choices": ["day"]}},
+        # A choice about a region repeats its points.
+        {"type": "choices", "value": {"points": SQUARE, "choices": ["day"]}},
     ),
     "supervisely": supervisely(
         {"geometryType": "polygon", "points": {"exterior": SQUARE, "interior": []}},
@@ -236,13 +237,30 @@ def test_flat_ellipses_that_are_turned_are_high(tmp_path, kind):
         ("/data/local-files/?d=my%20street/a+b.jpg", ["my street/a+b.jpg", "a+b.jpg"]),
         ("https://host/set/a.jpg?sig=b%2Fc.d", ["host/set/a.jpg", "a.jpg"]),
         ("C:\\set\\a.jpg", ["C:/set/a.jpg", "a.jpg"]),
+        ("/image2", ["b.jpg", "0a1b2c3d-b.jpg", "0a1b2c3d-b.jpg"]),
     ],
 )  # fmt: skip
 def test_names_of_label_studio(tmp_path, address, names):
     data = label_studio(polygonlabels(SQUARE))
     data[0]["data"] = {"caption": "A street, seen from no. 5", "picture": address}
+    data[0]["file_upload"] = "0a1b2c3d-b.jpg"
     (drawing,) = read(tmp_path, "label_studio", data)
     assert [drawing.image, *drawing.other_names] == names
+
+
+def test_photos_of_cvats_subsets_and_supervisely_own_pictures(tmp_path):
+    text = cvat('<polygon label="car" points="1,1;4,1;4,3"/>')
+    (drawing,) = read(tmp_path, "cvat", text.replace("<image ", '<image subset="Test" '))
+    assert (drawing.image, drawing.beside) == ("a.jpg", "Test/a.jpg")
+    # One bit a pixel, of a palette whose first colour is transparent.
+    file = io.BytesIO()
+    picture = Image.fromarray(BITMAP.astype(np.uint8), "P")
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(file, "png", transparency=0, bits=1)
+    held = {"data": base64.b64encode(zlib.compress(file.getvalue())).decode(), "origin": [1, 2]}
+    data = supervisely({"geometryType": "bitmap", "bitmap": held})
+    (drawing,) = read(tmp_path, "supervisely", data)
+    np.testing.assert_array_equal(drawing.shapes[0].pixels, BITMAP)
 
 
 def test_uploads_in_label_studios_coco(tmp_path):
