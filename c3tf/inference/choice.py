@@ -80,11 +80,17 @@ def coverage(
     _check_count(count, len(candidates))
     points, weights = np.asarray(points, np.float64), np.asarray(weights, np.float64)
     nearest = _nearest(points, centers)
+    squares = np.square(points).sum(-1)
     # Without a center all are as far as can be: the first is the one nearest to them all.
-    bound = 2 * np.sqrt(np.square(points).sum(-1).max())
+    bound = 2 * np.sqrt(squares.max())
+
+    def distances(index: int) -> np.ndarray:
+        # As a product, which is many times as fast as differences where there are thousands.
+        found = squares + squares[index] - 2 * (points @ points[index])
+        return np.sqrt(np.maximum(found, 0))
 
     def lessened(index: int) -> float:
-        gains = np.minimum(nearest, bound) - _distances(points, points[index])
+        gains = np.minimum(nearest, bound) - distances(index)
         return float(weights @ np.maximum(gains, 0))
 
     waiting = [(-lessened(index), place) for place, index in enumerate(candidates.tolist())]
@@ -99,7 +105,7 @@ def coverage(
                 break
             heapq.heappush(waiting, now)
         found.append(Chosen(index, float(nearest[index])))
-        nearest = np.minimum(nearest, _distances(points, points[index]))
+        nearest = np.minimum(nearest, distances(index))
     return found
 
 

@@ -85,6 +85,9 @@ def test_coverage_passes_over_outliers_and_copies():
     # All are the same: the order of the candidates.
     same = choice.coverage(np.zeros((3, 2)), np.ones(3), np.array([2, 0, 1]), 3, labeled * 0)
     assert [one.index for one in same] == [2, 0, 1]
+    copies = np.repeat(rng.normal(size=(1, 8)), 3, axis=0)
+    same = choice.coverage(copies, np.ones(3), np.array([2, 0, 1]), 3, [])
+    assert [one.index for one in same] == [2, 0, 1]
     # Nothing is doubtful but a copy of what is labeled.
     assert choice.coverage(points, np.eye(43)[42], np.arange(43), 1, labeled)[0].index == 0
     with pytest.raises(ValueError, match="at most 1"):
