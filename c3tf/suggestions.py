@@ -284,6 +284,7 @@ def _page(
     facts = {
         **judge.source,
         "photos scored": f"{len(photos):,}",
+        "seen by the network at": f"{options.height} rows" if options.height else "their own size",
         "photos with labels, left out": f"{labeled:,}",
         "suggested": f"{len(chosen):,}",
         "doubt": "mean rank by " + ", ".join(report.PARTS[name] for name in judge.known),
