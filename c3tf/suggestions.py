@@ -143,18 +143,23 @@ def suggest(
     unlisted = {one.path: _NO_LINE for one in found.inputs if not is_listed[one]}
     if options.labeled_list:
         labeled = labeled_photos.of_list(options.labeled_list, inputs)
-        judge, _ = open_judge(model)
+        judge, config = open_judge(model)
     else:
         judge, config = open_judge(model)
         labeled = labeled_photos.of_run(config, inputs)
-    free = len(inputs) - len(labeled.found)
+    passed_over = labeled.found
+    if options.labeled_list != labeled_photos.NONE:
+        passed_over |= labeled_photos.validating(config, inputs)
+    free = len(inputs) - len(passed_over)
     if options.count > free:
         raise UserError(
             f"`--count` must be at most {free}, the photos without a label. "
             f"Received: --count={options.count}"
         )
     scan = _Scan(judge, options)
-    skipped = found.left_out | unlisted | scan.run(inputs)
+    # The network has not learned from those that validate: what is like them may be suggested.
+    unseen = passed_over - labeled.found
+    skipped = found.left_out | unlisted | scan.run([one for one in inputs if one not in unseen])
     pool = [place for place, one in enumerate(scan.inputs) if one not in labeled.found]
     known = [place for place, one in enumerate(scan.inputs) if one in labeled.found]
     if not pool:
@@ -169,9 +174,9 @@ def suggest(
     names = [_listed_name(photos[one.index]) for one in chosen]
     _write_lists(output, names, labeled.lines)
     files.write_text(os.path.join(output, SCORES_FILE), scores_csv(photos, scores, chosen))
-    page = _page(judge, options, photos, scores, chosen, len(labeled.found))
+    page = _page(judge, options, photos, scores, chosen, len(passed_over))
     files.write_text(os.path.join(output, PAGE_FILE), page)
-    return Suggestions(names, len(pool), len(labeled.found), skipped)
+    return Suggestions(names, len(pool), len(passed_over), skipped)
 
 
 def open_judge(model: str) -> tuple[Judge, dict]:

@@ -127,6 +127,26 @@ def test_a_run_without_a_teacher_knows_its_entropy(run, photos, tmp_path):
     assert len(re.findall("<img", page)) == 2 * 3
 
 
+def test_photos_that_validate_have_labels(run, photos, tmp_path):
+    pairs = {f"p{i}": tiny_data.pair(i, (16, 24)) for i in range(8)}
+    kept = {name: pairs.pop(name) for name in ("p0", "p7")}
+    # A name of both splits may be another image's.
+    tiny_data.write_splits(tmp_path / "data", {"train": pairs, "val": {**kept, "p2": pairs["p2"]}})
+    everything = SuggestionOptions(count=4)
+    found = suggestions.suggest(run["path"], str(photos), str(tmp_path / "out"), everything)
+    assert set(found.photos) == {f"street/p{i}.png" for i in (2, 3, 4, 5)}
+    assert found.labeled == 4
+    assert not {"p0", "p7"} & set((tmp_path / "out/labeled_list.txt").read_text().split())
+    (tmp_path / "mine.txt").write_text("p1\n")
+    mine = SuggestionOptions(count=5, labeled_list=str(tmp_path / "mine.txt"))
+    found = suggestions.suggest(run["path"], str(photos), str(tmp_path / "mine"), mine)
+    assert "p6.png" in found.photos
+    assert found.labeled == 3
+    none = SuggestionOptions(count=8, labeled_list="none")
+    found = suggestions.suggest(run["path"], str(photos), str(tmp_path / "none"), none)
+    assert (len(found.photos), found.labeled) == (8, 0)
+
+
 def test_lists_of_labeled_photos(photos, tmp_path):
     inputs = find_images(str(photos)).inputs
     path = tmp_path / "list.txt"

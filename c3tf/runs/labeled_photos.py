@@ -1,4 +1,4 @@
-"""Which photos of a folder are labeled already: those of a run's split, or those of a list."""
+"""Which photos of a folder have labels already: those of a run's split, or those of a list."""
 
 import collections
 from collections.abc import Sequence
@@ -50,6 +50,25 @@ def of_run(config: dict[str, Any], photos: Sequence[Input]) -> LabeledPhotos:
     suffix = str(described.options.get("image_suffix", ""))
     parser = list_lines.Parser(labeled, suffix)
     return LabeledPhotos(labeled, {one for one in photos if parser.of_path(one.path.as_posix())})
+
+
+def validating(config: dict[str, Any], photos: Sequence[Input]) -> frozenset[Input]:
+    """Finds the photos that a run's data set keeps for validation: they have labels, too.
+
+    Args:
+        config: the run's configuration, as a checkpoint holds it.
+        photos: where to look for them.
+
+    Returns:
+        Those that only the validation split names; none where the data set is not there.
+    """
+    try:
+        described = manifest.load(Config.from_dict(with_present_names(config)).data.data)
+        own = set(described.names("val")) - set(described.names("train"))
+    except (UserError, OSError):
+        return frozenset()
+    parser = list_lines.Parser(own, str(described.options.get("image_suffix", "")))
+    return frozenset(one for one in photos if parser.of_path(one.path.as_posix()))
 
 
 def of_list(path: str, photos: Sequence[Input]) -> LabeledPhotos:
