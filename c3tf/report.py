@@ -18,7 +18,7 @@ from c3tf.reporting import page, robustness, runs
 def define_flags() -> None:
     """Defines the flags of the command."""
     flags.DEFINE_string("output", "report.html", "HTML file to write.")
-    flags.DEFINE_string("title", "Training report", "Title of the page.")
+    flags.DEFINE_string("title", "", "Title of the page [what it reports on].")
     flags.DEFINE_bool("overwrite", False, "Replace an existing --output.")
 
 
@@ -37,7 +37,8 @@ def main(paths: list[str]) -> None:
     measured = [path for path in paths if path.endswith(".json")]
     found = runs.find([path for path in paths if path not in measured])
     loaded = [runs.load(p, name) for p, name in zip(found, runs.short_names(found), strict=True)]
-    text = page.render(loaded, values.title, robustness.read(measured))
+    title = values.title or ("Training report" if loaded else "Evaluation report")
+    text = page.render(loaded, title, robustness.read(measured))
     files.write_text(values.output, text)
     counted = f"{len(loaded)} run(s)"
     if measured:

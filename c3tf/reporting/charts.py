@@ -11,6 +11,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 12, 40
 # Colours that the style sheet defines as .s0, .s1, ...
 COLORS = 6
 _POINTS = 400
+# Of lines of so few points each is marked: those of a reliability diagram are.
+_MARKED = 16
 # Of a name beside a heat map: the most of them, and room for one in pixels.
 _LETTERS, _LETTER_WIDTH = 40, 7
 
@@ -148,7 +150,7 @@ def _path(frame: _Frame, line: Line) -> Html:
     marks = [
         element("circle", {"class": f"dot s{line.color % COLORS}", "cx": cx, "cy": cy, "r": 3})
         for cx, cy in (place.split(",") for place in places)
-        if len(points) <= 12
+        if len(points) <= _MARKED
     ]
     path = element("path", {"class": css, "d": "M" + " L".join(places)})
     return element("g", {}, element("title", {}, line.name), path, *marks)
