@@ -5,17 +5,22 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 from PIL import Image
 
 from c3tf import models, suggestions
 from c3tf.config import Config, ConfigError, absl_flags
+from c3tf.config.methods import METHODS
 from c3tf.data import manifest as manifests
 from c3tf.data import pipeline
 from c3tf.data.training_data import open_training_data
 from c3tf.evaluation.options import EvaluationOptions
 from c3tf.evaluation.result import EvaluationResult
+from c3tf.inference import networks
+from c3tf.labels import LabelMap
 from c3tf.runs import configs, series, setup
 from c3tf.serving.options import ExportOptions
+from c3tf.training import builder
 from c3tf.training import preview as previews
 
 
@@ -72,20 +77,25 @@ class Experiment:
         """
         return configs.in_its_folder(self.config).training.output
 
-    def preview(self, rows: int = 8, at_step: int | None = None) -> Image.Image:
+    def preview(
+        self, rows: int = 8, at_step: int | None = None, model: str | None = None
+    ) -> Image.Image:
         """Draws the images, labels and views that training would get.
 
         Args:
             rows: rows of the sheet; each shows one labeled image.
             at_step: training step to start at; the first of the method's own phase when absent.
+            model: run, checkpoint or SavedModel that says what unlabeled images show, for a method
+                that mixes by classes; its own networks before the first step when absent.
 
         Returns:
             An RGB picture.
 
         Raises:
-            UserError: there is no data set, or `rows` or `at_step` is out of range.
+            UserError: there is no data set, `rows` or `at_step` is out of range, or `model` cannot
+                be used.
         """
-        return preview(self.config, rows, at_step).sheet
+        return preview(self.config, rows, at_step, model).sheet
 
     def train(
         self,
@@ -193,23 +203,49 @@ class Preview(NamedTuple):
     num_unlabeled: int
 
 
-def preview(config: Config, rows: int = 8, at_step: int | None = None) -> Preview:
+def preview(
+    config: Config, rows: int = 8, at_step: int | None = None, model: str | None = None
+) -> Preview:
     """Draws the batches that training would get, see `Experiment.preview`."""
     step = at_step
     if step is None:
         step = 0 if config.method.name == configs.BASELINE else config.first_semi_step
-    _check_preview(config, rows, step)
+    _check_preview(config, rows, step, model)
     setup.ensure_data(config)
     manifest = manifests.verify(config.data.data)
+    classes = None
+    if config.needs.mixes_classes:
+        classes = _classes(config, manifest.label_map, model)
     data = open_training_data(manifest, setup.open_split(manifest, config), config)
     supervised = step < config.first_semi_step
     make = pipeline.supervised_batches if supervised else pipeline.semi_supervised_batches
-    sheet = previews.draw(make(data, config, step), config, manifest.label_map, rows, step)
+    batches = make(data, config, step)
+    sheet = previews.draw(batches, config, manifest.label_map, rows, step, classes)
     return Preview(sheet, step, data.num_labeled, data.num_unlabeled)
 
 
-def _check_preview(config: Config, rows: int, step: int) -> None:
+def _classes(config: Config, label_map: LabelMap, model: str | None) -> previews.Classes:
+    """Returns what a model, or the run's networks before their first step, sees in images."""
+    if model is None:
+        network = builder.build_model(config, label_map).labeler
+        return lambda images: networks.class_map(network, images)
+    opened = models.open_model(model)
+    if opened.label_map.class_names != label_map.class_names:
+        raise ConfigError(
+            f"`--model` must have the classes of --data={config.data.data}. Received: "
+            f"--model={model}, which has {', '.join(opened.label_map.class_names)}"
+        )
+    return lambda images: opened.predict(images, tf.constant(images.shape[1:3], tf.int32))
+
+
+def _check_preview(config: Config, rows: int, step: int, model: str | None) -> None:
     """Refuses values that leave nothing to draw."""
+    if model is not None and not config.needs.mixes_classes:
+        mixing = [f"--method={name}" for name, needs in METHODS.items() if needs.mixes_classes]
+        raise ConfigError(
+            f"`--model` must go with {' or '.join(mixing)}, which mixes by classes. "
+            f"Received: --model={model} --method={config.method.name}"
+        )
     if not config.data.data:
         raise ConfigError("`--data` must name a converted data set. Received: nothing")
     for name, value in {"rows": rows, "at_step": step}.items():

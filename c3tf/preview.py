@@ -5,7 +5,8 @@ python -m c3tf.preview --flagfile=configs/demo.flags
 Takes the flags of c3tf.train and draws the batches that training would get, on one sheet.
 `--output` is that PNG file where it ends in .png. Otherwise it is the folder of the results, as in
 training, and gets a preview.png beside its runs; without it, the working directory does. Nothing is
-trained and no run's own directory is touched.
+trained and no run's own directory is touched. ClassMix mixes by the classes that its teacher sees:
+those of the networks before their first step, or of a trained `--model`.
 """
 
 import os
@@ -27,6 +28,12 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "at_step", None, "Training step to start at; by default the first of --method's own phase."
     )
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Run, checkpoint or SavedModel whose classes a method like ClassMix mixes by; by default "
+        "its own networks as they are before the first step.",
+    )
 
 
 def main() -> None:
@@ -40,7 +47,7 @@ def main() -> None:
     from c3tf import experiment
     from c3tf.io.images import write_png
 
-    drawn = experiment.preview(config, flags.FLAGS.rows, flags.FLAGS.at_step)
+    drawn = experiment.preview(config, flags.FLAGS.rows, flags.FLAGS.at_step, flags.FLAGS.model)
     write_png(path, np.asarray(drawn.sheet))
     print(
         f"{path}: from step {drawn.step} on, out of {drawn.num_labeled} labeled and "

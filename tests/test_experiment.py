@@ -1,5 +1,6 @@
 """The front door: what a notebook or a program imports."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from c3tf.config import ConfigError
 from c3tf.errors import UserError
 from c3tf.evaluation.options import EvaluationOptions
 from c3tf.evaluation.split import evaluate_split
+from c3tf.inference import networks
+from c3tf.inference.model import InferenceModel
 from c3tf.models import open_model
 from c3tf.training import builder
 
@@ -128,6 +131,38 @@ def test_preview_is_a_picture_of_so_many_rows(data, tmp_path):
         experiment.preview(at_step=20)
     with pytest.raises(UserError, match=r"`--rows` must be a whole number\. Received: '2'"):
         experiment.preview(rows="2")
+
+
+def test_classmix_is_drawn_by_the_classes_of_its_networks_or_of_a_model(
+    data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(builder, "build_model", tiny_command.build_model)
+    options = tiny_command.options(data, tmp_path, method="classmix", mix_group=2)
+    experiment = c3tf.Experiment(c3tf.Config().with_options(**options))
+    seen = []
+
+    def draw(batches, *facts):
+        images = next(iter(batches)).u_w
+        seen.append(facts[-1](images).numpy())
+
+    monkeypatch.setattr("c3tf.training.preview.draw", draw)
+    experiment.preview()
+    network = tiny_command.build_model(experiment.config, tiny_command.LABEL_MAP).teacher
+    assert len(np.unique(seen[0])) > 1
+
+    def opened(path, names=tiny_command.LABEL_MAP.class_names):
+        label_map = dataclasses.replace(tiny_command.LABEL_MAP, class_names=names)
+        return InferenceModel(networks.predictor(network), None, label_map, {"model": path})
+
+    monkeypatch.setattr("c3tf.models.open_model", opened)
+    experiment.preview(model="run")
+    np.testing.assert_array_equal(*seen)
+    monkeypatch.setattr("c3tf.models.open_model", lambda path: opened(path, tuple("abcde")))
+    with pytest.raises(UserError, match="`--model` must have the classes of --data"):
+        experiment.preview(model="run")
+    other = c3tf.Experiment(c3tf.Config().with_options(**tiny_command.options(data, tmp_path)))
+    with pytest.raises(UserError, match="`--model` must go with --method=classmix, which mixes"):
+        other.preview(model="run")
 
 
 def test_training_returns_results_and_tells_callbacks(trained):

@@ -17,6 +17,7 @@ class Needs:
         teacher: a second network, the moving average of the student.
         mixes: images of a mix group are mixed among each other.
         strong_views: the student's views of an unlabeled image.
+        mixes_classes: what is pasted depends on the classes that its labeler sees.
         averaging: how Eq. 1 averages over pixels; empty where `--loss_averaging` says it.
         threshold: field of the method's options that holds the first confidence thresholds.
     """
@@ -27,6 +28,7 @@ class Needs:
     teacher: bool = True
     mixes: bool = True
     strong_views: int = 1
+    mixes_classes: bool = False
     averaging: str = ""
     threshold: str = "dcrs_start"
 
@@ -37,7 +39,12 @@ METHODS = {
     CUTMIX_MEAN_TEACHER: Needs(
         "French et al. (BMVC 2020)", averaging="batch", threshold="mean_teacher_threshold"
     ),
-    CLASSMIX: Needs("ClassMix (WACV 2021)", averaging="batch", threshold="classmix_threshold"),
+    CLASSMIX: Needs(
+        "ClassMix (WACV 2021)",
+        mixes_classes=True,
+        averaging="batch",
+        threshold="classmix_threshold",
+    ),
     UNIMATCH: Needs(
         "UniMatch (CVPR 2023)",
         teacher=False,

@@ -23,7 +23,7 @@ class ClassMix(RivalTrainer):
         """Minimises L = l(f(X_L), Y_L) + lambda l(f(X_A), Y_A)."""
         # S_A = f'(A), the teacher's segmentation, says what M is: the mask of half its classes.
         teacher = self.teacher_labels(batch)
-        mask = self.mask(batch, teacher)
+        (mask,) = self.masks(batch, self.num_classes, teacher.predicted)
         artificial, certainty, valid = (
             self.mix(maps, mask) for maps in (teacher.predicted, teacher.confidence, teacher.valid)
         )
@@ -50,17 +50,22 @@ class ClassMix(RivalTrainer):
 
     def mixed_images(self, batch: SemiBatch) -> tf.Tensor:
         """Pastes half of the classes of every unlabeled image onto the next one."""
-        return self.mix(batch.u_s, self.mask(batch, self.teacher_labels(batch)))
+        predicted = self.teacher_labels(batch).predicted
+        return self.mix(batch.u_s, *self.masks(batch, self.num_classes, predicted))
 
     def teacher_labels(self, batch: SemiBatch) -> PseudoLabels:
         """Runs the teacher on the weak views."""
         return self.pseudo_labels(self.run(self.teacher, batch.u_w)["logits"], batch.u_valid)
 
-    def mix(self, maps: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """Mixes maps A of the unlabeled images with those B of the next: M A + (1 - M) B."""
-        return mixing.paste(mask, maps, self.next_image(maps))
+    @staticmethod
+    def masks(
+        batch: SemiBatch, num_classes: int, predicted: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        """Returns M, True on the chosen classes of each image."""
+        draws = uniform(batch.seed, [num_classes])
+        return [mixing.half_of_classes(predicted, batch.u_valid, draws)]
 
-    def mask(self, batch: SemiBatch, teacher: PseudoLabels) -> tf.Tensor:
-        """Returns M, `(B, H, W)` bool, True on the chosen classes of each image."""
-        draws = uniform(batch.seed, [self.num_classes])
-        return mixing.half_of_classes(teacher.predicted, teacher.valid, draws)
+    @staticmethod
+    def paste(mask: tf.Tensor, maps: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
+        """Mixes maps A of the unlabeled images with those B of the next: M A + (1 - M) B."""
+        return mixing.paste(mask, maps, following)

@@ -21,14 +21,14 @@ class CutMixMeanTeacher(RivalTrainer):
         # The teacher g looks at whole images; its predictions are mixed by the student's mask:
         # L_cons compares f(mix(a, b, M)) with mix(g(a), g(b), M).
         teacher = self.pseudo_labels(self.run(self.teacher, batch.u_w)["logits"], batch.u_valid)
-        mask = self.mask(batch)
+        (mask,) = self.masks(batch, self.num_classes)
         target, certainty, valid = (
             self.mix(maps, mask)
             for maps in (teacher.probabilities, teacher.confidence, teacher.valid)
         )
         with tf.GradientTape() as tape:
             with self.after_teacher(teacher.predicted):
-                mixed = self.mixed_images(batch)
+                mixed = self.mix(batch.u_s, mask)
             logits_x, logits_u = self.student_logits(batch, mixed)
             supervised = self.supervised_loss(batch.y, logits_x)
             consistency = self.consistency(target, certainty, logits_u, valid)
@@ -53,12 +53,11 @@ class CutMixMeanTeacher(RivalTrainer):
 
     def mixed_images(self, batch: SemiBatch) -> tf.Tensor:
         """Pastes the next image's rectangle of half the area into every unlabeled image."""
-        return self.mix(batch.u_s, self.mask(batch))
+        return self.mix(batch.u_s, *self.masks(batch, self.num_classes))
 
-    def mix(self, maps: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """Mixes maps a of the unlabeled images with those b of the next: (1 - M) a + M b."""
-        return mixing.paste(mask, self.next_image(maps), maps)
-
-    def mask(self, batch: SemiBatch) -> tf.Tensor:
-        """Returns M, `(B, H, W)` bool, True in the rectangle."""
-        return mixing.rectangles(batch.mix_boxes, *batch.y.shape[1:])
+    @staticmethod
+    def masks(
+        batch: SemiBatch, num_classes: int, predicted: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        """Returns M, True in the rectangle; a mix of a and the next image b is (1 - M) a + M b."""
+        return [mixing.rectangles(batch.mix_boxes, *batch.y.shape[1:])]

@@ -41,9 +41,31 @@ class RivalTrainer(SemiSupervisedTrainer):
         probabilities = tf.nn.softmax(tf.stop_gradient(self.upsample(logits, valid).full()))
         return PseudoLabels(probabilities, *confidence.most_probable(probabilities), valid)
 
-    def next_image(self, maps: tf.Tensor) -> tf.Tensor:
-        """Returns in the place of every unlabeled image the one that it is mixed with."""
-        return mixing.next_of_group(maps, self.options.mix_group)
+    @staticmethod
+    def masks(
+        batch: SemiBatch, num_classes: int, predicted: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        """Returns the masks M of every strong view.
+
+        Args:
+            batch: whose draws decide.
+            num_classes: C.
+            predicted: `(B, H, W)` int32, the classes of the weak views, for a method whose masks
+                depend on them (`Needs.mixes_classes`).
+
+        Returns:
+            As many as there are strong views, `(B, H, W)` bool each.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def paste(mask: tf.Tensor, maps: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
+        """Pastes M's part of the next images' maps into those of the unlabeled images."""
+        return mixing.paste(mask, following, maps)
+
+    def mix(self, maps: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Mixes maps of every unlabeled image with those of the next one of its group."""
+        return self.paste(mask, maps, mixing.next_of_group(maps, self.options.mix_group))
 
     def student_logits(self, batch: SemiBatch, mixed: tf.Tensor) -> tuple[Wide, Wide]:
         """Runs the student on labeled and mixed images; prepares the logits of either at full size.

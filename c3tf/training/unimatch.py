@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from c3tf.config import Config
+from c3tf.config.methods import METHODS, UNIMATCH
 from c3tf.data.batch import TwoViewBatch
 from c3tf.method import mixing
 from c3tf.method.kernels import dense
@@ -24,6 +25,7 @@ PROBABILITY = 0.5
 AREAS = (0.02, 0.4)
 ASPECTS = (0.3, 1 / 0.3)
 TRIALS = 64
+_VIEWS = METHODS[UNIMATCH].strong_views
 # What the seeds of a batch are folded with: the rectangles, and the place of a feature map after.
 _RECTANGLES, _FEATURES = 0, 1
 
@@ -46,7 +48,7 @@ class UniMatch(RivalTrainer):
     def semi_supervised_step(self, batch: TwoViewBatch) -> tuple[Logs, Logs]:
         """Minimises L = 1/2 (L_x + lambda L_fp + mu/2 (L_s1 + L_s2))."""
         lambda_, mu = self.options.unimatch_feature_weight, self.options.unimatch_strong_weight
-        masks = self.masks(batch)
+        masks = self.masks(batch, self.num_classes)
         with tf.GradientTape() as tape:
             logits_x, logits_w, logits_fp = self.weak_streams(batch)
             weak = self.pseudo_labels(logits_w, batch.u_valid)
@@ -98,20 +100,19 @@ class UniMatch(RivalTrainer):
 
     def mixed_images(self, batch: TwoViewBatch) -> tf.Tensor:
         """Mixes the first strong view of every image with that of the next."""
-        return self.mix(batch.u_s, self.masks(batch)[0])
-
-    def mix(self, maps: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """Pastes the next image's rectangle into maps of the unlabeled images."""
-        return mixing.paste(mask, self.next_image(maps), maps)
+        return self.mix(batch.u_s, self.masks(batch, self.num_classes)[0])
 
     def mix_labels(self, labels: PseudoLabels, mask: tf.Tensor) -> PseudoLabels:
         """Mixes what the weak views say as their strong views are mixed."""
         return PseudoLabels(*(self.mix(maps, mask) for maps in labels))
 
-    def masks(self, batch: TwoViewBatch) -> list[tf.Tensor]:
-        """Returns the masks of either strong view's rectangles, `(B, H, W)` bool each."""
-        views, size = self.config.needs.strong_views, batch.y.shape[1:]
-        draws = uniform(batch.seed, [views, TRIALS + 1, 4], _RECTANGLES)
+    @staticmethod
+    def masks(
+        batch: TwoViewBatch, num_classes: int, predicted: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        """Returns the masks of either strong view, True in the rectangles; half have none."""
+        size = batch.y.shape[1:]
+        draws = uniform(batch.seed, [_VIEWS, TRIALS + 1, 4], _RECTANGLES)
         boxes = mixing.boxes_of_area(draws[:, :, 1:], *size, areas=AREAS, aspects=ASPECTS)
         boxes = tf.where(draws[:, :, 0, :1] < PROBABILITY, boxes, 0)
         return [mixing.rectangles(box, *size) for box in tf.unstack(boxes, axis=1)]
