@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from c3tf.config.methods import C3, METHODS, SUPERVISED
+from c3tf.config.methods import C3, METHODS, SUPERVISED, UNIMATCH
 from c3tf.config.networks import BACKBONES, DEEPLAB_V2, DEEPLAB_V3PLUS
 from c3tf.config.option import ConfigError
 from c3tf.config.schema import OPTIONS, Sections
@@ -67,11 +67,8 @@ def check_combination(config: Sections) -> None:
         )
     if method.name == C3:
         _check_c3(config)
-    elif config.needs.unlabeled and method.mix_group < 2:
-        raise ConfigError(
-            f"`--mix_group` must be at least 2 for `--method={method.name}`, which mixes the "
-            f"unlabeled images of a group with each other. Received: {method.mix_group}"
-        )
+    elif config.needs.unlabeled:
+        _check_rival(config)
     if training.baseline and method.name == SUPERVISED:
         raise ConfigError(
             "`--baseline` must go with `--method=c3` or another method: with "
@@ -176,6 +173,22 @@ def _check_c3(config: Sections) -> None:
         )
 
 
+def _check_rival(config: Sections) -> None:
+    method = config.method
+    if method.mix_group < 2:
+        raise ConfigError(
+            f"`--mix_group` must be at least 2 for `--method={method.name}`, which mixes the "
+            f"unlabeled images of a group with each other. Received: {method.mix_group}"
+        )
+    weights = method.unimatch_feature_weight, method.unimatch_strong_weight
+    if method.name == UNIMATCH and not any(weights):
+        raise ConfigError(
+            "`--unimatch_feature_weight` and `--unimatch_strong_weight` must not both be 0: "
+            "nothing would be learned from unlabeled images. Use `--method=supervised` for the "
+            "baseline."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class _Condition:
     """What must hold for options to mean something.
@@ -247,6 +260,12 @@ _CONDITIONS = (
         "--contrast_sources=both or --contrast_sources=labeled",
         lambda config: config.method.contrast_sources != "unlabeled",
         "the supervised phase sees labeled images only",
+    ),
+    _Condition(
+        ("unimatch_dropout",),
+        "--unimatch_feature_weight above 0",
+        lambda config: config.method.unimatch_feature_weight > 0,
+        "the loss under dropped features is off",
     ),
     _Condition(
         ("gather_contrast_keys",),

@@ -26,6 +26,7 @@ MEANINGLESS = [
     ({"gather_contrast_keys": False}, {"strategy": "one"}),
     ({"train_head_batch_norm": False}, {"head": "deeplab_v2"}),
     ({"aspp_dilations": (6, 12)}, {"head": "deeplab_v3plus"}),
+    ({"unimatch_dropout": 0.3}, {"unimatch_feature_weight": 0.0, "method": "unimatch"}),
 ]
 
 
@@ -47,6 +48,7 @@ def test_either_of_the_two_alone_is_allowed(changed, beside):
     needed = {
         "contrast_from_start": {"labeled_keys": "student"},
         "train_head_batch_norm": {"head": "deeplab_v3plus"},
+        "unimatch_dropout": {"method": "unimatch"},
     }
     (name,) = changed
     BASE.with_options(**changed, **needed.get(name, {}))
@@ -66,7 +68,7 @@ def test_every_condition_is_exercised():
 def test_the_baseline_is_not_bound_by_options_of_the_method():
     """`--method=supervised` makes the baseline of any configuration."""
     for changed, beside in MEANINGLESS:
-        BASE.with_options(method="supervised", **changed, **beside)
+        BASE.with_options(**{**changed, **beside, "method": "supervised"})
 
 
 @pytest.mark.parametrize("other", ["jit", "train_batch_norm"])

@@ -162,6 +162,10 @@ CONTRADICTIONS = [
     ({"mixing": "intra_set", "mix_group": 1}, ("mix_group", "mixing")),
     ({"method": "supervised", "baseline": True}, ("baseline", "method")),
     ({"method": "unimatch", "mix_group": 1}, ("mix_group", "method=unimatch")),
+    (
+        {"method": "unimatch", "unimatch_feature_weight": 0.0, "unimatch_strong_weight": 0.0},
+        ("unimatch_feature_weight", "unimatch_strong_weight", "method"),
+    ),
 ]
 
 

@@ -10,7 +10,6 @@ import tiny_network
 from c3tf.config import Config, ConfigError
 from c3tf.data import class_weights
 from c3tf.data.manifest import Manifest, SplitInfo
-from c3tf.errors import UserError
 
 pytestmark = pytest.mark.smoke
 
@@ -72,7 +71,8 @@ GOOD = dict.fromkeys(NAMES, 1)
         ("{", "it is no JSON"),
         (json.dumps({"ground": 1, "wall": 1}), "it lacks 'plant'; it lacks 'sky'"),
         (json.dumps({**GOOD, "car": 1}), "'car' is no class of tiny"),
-        (json.dumps({**GOOD, "sky": -1}), "'sky' is -1 and not a number from 0 on"),
+        (json.dumps({**GOOD, "sky": -1}), "'sky' is -1 and not a number from 0 to 1000000"),
+        (json.dumps({**GOOD, "sky": 1e7}), "'sky' is 10000000.0 and not a number from 0 to"),
         (json.dumps({**GOOD, "sky": "1"}), "'sky' is '1' and not a number"),
         (json.dumps({**GOOD, "sky": True}), "'sky' is True and not a number"),
         (json.dumps({**GOOD, "sky": float("inf")}), "it holds inf, which is no number"),
@@ -92,5 +92,8 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, content, reason):
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"There is no file .*frequency"):
+    with pytest.raises(ConfigError) as refused:
         of(tmp_path / "frequency", 1, 1, 1, 1)
+    message = str(refused.value)
+    assert message.startswith("`--class_weights` must be none, inverse_frequency or a JSON file. ")
+    assert message.endswith("frequency, and there is no such file")
