@@ -2,6 +2,7 @@
 
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -83,10 +84,20 @@ def test_a_network_does_all_that_the_first_one_does(data, tmp_path, head, backbo
         (answers["onnx"],) = session.run(["class_map"], {"images": image})
     for name, answer in answers.items():
         assert np.mean(np.asarray(answer) == expected) > 0.999, name
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.rglob("*.*"))}
-    print(
-        f"{head}, {backbone}: {loaded.model.count_params():,} parameters, {seconds:.0f} s, {sizes}"
-    )
+    kept = networks.logits_network(loaded.model).count_params()
+    checkpoint = Path(checkpoints.find(str(tmp_path / "run")))
+    print(f"\n{seconds:.0f} s:", row(f"| `{head}` | `{backbone}` |", kept, checkpoint, folder))
+
+
+def row(name, parameters, checkpoint, exported):
+    """A row of the table of sizes in docs/networks.md: millions of parameters, then MB."""
+    files = {path.name: path.stat().st_size for path in exported.rglob("*.*")}
+    saved = [files[name] for name in files if name.startswith(("saved_model.pb", "variables."))]
+    parts = [checkpoint.stat().st_size, sum(saved), files[keras_archive.KERAS_FILE]]
+    parts += [files[runtimes.LITERT_FILES[kind]] for kind in ("float32", "float16")]
+    parts.append(files.get(runtimes.ONNX_FILE))
+    cells = ["-" if part is None else f"{part / 1e6:.1f}" for part in parts]
+    return f"{name} {parameters / 1e6:.2f} | {' | '.join(cells)} |"
 
 
 def interpreted(path, image):
