@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf.inference.networks import class_map
+from c3tf.serving.options import ServingError
 
 ONNX_FILE = "model.onnx"
 OPENVINO_FILES = ("model.xml", "model.bin")
@@ -26,6 +27,8 @@ LITERT_FILES = {"float32": "model_float32.tflite", "float16": "model_float16.tfl
 INT8_FILE = "model_int8.tflite"
 # What tf2onnx writes unless it is asked for another: old enough for every ONNX Runtime in use.
 OPSET = 15
+# Name of a constant in the graph.
+_ONE = "one"
 
 Size = tuple[int, int]
 
@@ -37,6 +40,9 @@ def write_onnx(network: keras.Model, path: Path, size: Size | None) -> None:
         network: maps images to logits at its output stride.
         path: ends in `.onnx`.
         size: H and W, fixed in the file; any when absent.
+
+    Raises:
+        ServingError: ONNX has no operation for one of the network's.
     """
     with _quietly():
         _served(network, None).export(
@@ -52,9 +58,14 @@ def write_onnx(network: keras.Model, path: Path, size: Size | None) -> None:
     for node in model.graph.node:
         if node.op_type == "Conv":
             _pad_explicitly(node, model.graph)
+    _subtract_from_one(model.graph)
     for value in (*model.graph.input, *model.graph.output):
         _name_sides(value.type.tensor_type.shape.dim)
-    onnx.checker.check_model(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).partition("\n")[0]
+        raise ServingError(f"ONNX cannot say what the network computes: {reason}") from error
     onnx.save(model, path)
 
 
@@ -181,6 +192,24 @@ def _pad_explicitly(node: Any, graph: Any) -> None:
     node.attribute.extend([*kept, onnx.helper.make_attribute("pads", pads)])
 
 
+def _subtract_from_one(graph: Any) -> None:
+    """Writes erfc(x) as 1 - erf(x): TensorFlow's GELU holds it, and ONNX does not know it."""
+    import onnx
+
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type == "Erfc":
+            (result,) = node.output
+            node.op_type, node.output[0] = "Erf", f"{result}/erf"
+            nodes.append(onnx.helper.make_node("Sub", [_ONE, node.output[0]], [result]))
+    if len(nodes) > len(graph.node):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1), _ONE))
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(kept)
+
+
 def _name_sides(sides: Any) -> None:
     """Names the sides of a shape that are known only at the call."""
     for side, name in zip(sides, ("batch", "height", "width"), strict=False):
@@ -190,10 +219,13 @@ def _name_sides(sides: Any) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Holds back what the converters note of their progress, and their use of old names."""
+    """Holds back what the converters say of their progress, and their use of old names.
+
+    Operations that tf2onnx does not know are no errors yet: `write_onnx` may have another for them.
+    """
     logger = logging.getLogger("tf2onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)

@@ -14,7 +14,7 @@ from c3tf import export
 from c3tf.errors import UserError
 from c3tf.inference import networks
 from c3tf.serving import representative, runtimes, saved_model
-from c3tf.serving.options import LITERT, ONNX, OPENVINO, PACKAGES, ExportOptions
+from c3tf.serving.options import LITERT, ONNX, OPENVINO, PACKAGES, ExportOptions, ServingError
 from tiny_network import LABEL_MAP
 
 SIZE = (48, 64)
@@ -23,13 +23,13 @@ SHAPES = [(1, 48, 64), (3, 17, 33), (2, 50, 81), (1, 1, 1)]
 
 @pytest.fixture(scope="module")
 def network():
-    """A network at output stride 4 with dilated convolutions of all kinds that a real one has."""
+    """A network at output stride 4 with dilated convolutions and activations as real ones have."""
     images = keras.Input((None, None, 3), name="images")
     x = keras.layers.Rescaling(1 / 64, offset=-2.0)(images)
-    for index in range(2):
+    activations = keras.layers.ReLU(6.0, name="relu"), keras.layers.Activation("gelu", name="gelu")
+    for index, activation in enumerate(activations):
         x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=f"stem{index}")(x)
-        x = keras.layers.BatchNormalization(name=f"norm{index}")(x)
-        x = keras.layers.ReLU(6.0, name=f"relu{index}")(x)
+        x = activation(keras.layers.BatchNormalization(name=f"norm{index}")(x))
     x = keras.layers.DepthwiseConv2D(3, dilation_rate=2, padding="same", name="depthwise")(x)
     wide = keras.layers.Conv2D(8, 3, dilation_rate=6, padding="same", name="wide")(x)
     even = keras.layers.Conv2D(8, 2, dilation_rate=3, padding="same", name="even")(x)
@@ -83,6 +83,14 @@ def exported(network, name, path, size=None):
     options = ExportOptions([name], size=size)
     saved_model.save(network, LABEL_MAP, path, options=options)
     return RUNTIMES[name](path), json.loads((path / "model_card.json").read_text())
+
+
+def test_what_onnx_has_no_operation_for_is_refused_by_name(tmp_path):
+    pytest.importorskip("tf2onnx")
+    images = keras.Input((None, None, 3))
+    network = keras.Model(images, {"logits": keras.ops.erfinv(images / 256)})
+    with pytest.raises(ServingError, match=r"ONNX cannot say .* Erfinv"):
+        runtimes.write_onnx(network, tmp_path / "model.onnx", None)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
