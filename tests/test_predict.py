@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -228,6 +229,50 @@ def test_a_prediction_goes_on_with_the_same_contents_wherever_the_model_lies(pho
     replaced = dataclasses.replace(other, source={**other.source, "model": first.source["model"]})
     with pytest.raises(UserError, match="Another model"):
         predict_files.predict_files(lambda: replaced, str(photos), output, resumed)
+
+
+def _write(inputs, outputs, value):
+    """Predicts one class everywhere, later than a tick of the clock that stamps files."""
+
+    def predict(images, size):
+        return tf.cast(tf.fill([tf.shape(images)[0], *tf.unstack(size)], value), tf.uint8)
+
+    time.sleep(0.02)
+    prediction.FilePredictor(predict, outputs).run(inputs)
+
+
+def test_what_was_made_with_something_else_does_not_count_as_done(photos, tmp_path):
+    inputs, outputs = find_images(str(photos)).inputs, Outputs(tmp_path, LABEL_MAP, ("train_ids",))
+    first, second = {"model": {"sha256": "1"}}, {"model": {"sha256": "2"}}
+    _write(prediction.remaining(inputs, outputs, first), outputs, 1)
+    prediction.finish(outputs, 3, {})
+    # Stopped after its first image: the others are still by the first model.
+    time.sleep(0.02)
+    assert prediction.remaining(inputs, outputs, second, overwrite=True) == inputs
+    _write(inputs[:1], outputs, 2)
+    left = prediction.remaining(inputs, outputs, second, resume=True)
+    assert left == inputs[1:]
+    _write(left, outputs, 2)
+    prediction.finish(outputs, 3, {})
+    assert prediction.remaining(inputs, outputs, second, resume=True) == []
+    # Nothing says what they are by.
+    (tmp_path / prediction.RECORD_FILE).unlink()
+    with pytest.raises(UserError, match=r"--resume needs .*prediction.json.*3 of the files"):
+        prediction.remaining(inputs, outputs, second, resume=True)
+
+
+def test_images_of_the_same_names_in_another_folder_do_not_count_as_done(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "other")
+    outputs = Outputs(tmp_path / "out", LABEL_MAP, ("train_ids",))
+    inputs, others = (find_images(str(tmp_path / n)).inputs for n in ("photos", "other"))
+    _write(prediction.remaining(inputs, outputs, SETTINGS), outputs, 1)
+    with pytest.raises(UserError, match=r"--resume needs the images .*photos there, in .*other"):
+        prediction.remaining(others, outputs, SETTINGS, resume=True)
+    # One of them, and the same folder by another way, are the same images.
+    (tmp_path / "link").symlink_to(photos)
+    for pattern in (photos / "a.png", tmp_path / "link", photos / "*/*.jpg"):
+        images = find_images(str(pattern)).inputs
+        assert prediction.remaining(images, outputs, SETTINGS, resume=True) == []
 
 
 def test_one_prediction_at_a_time_and_nothing_unfinished_stays(photos, tmp_path):

@@ -84,7 +84,7 @@ def predict_files(
         skipped = found.left_out | predictor.run(inputs, report)
         seconds = time.monotonic() - start
         total = len(found.inputs) + len(found.left_out)
-        prediction.finish(outputs, settings, total - len(skipped), skipped)
+        prediction.finish(outputs, total - len(skipped), skipped)
     return Summary(total, len(found.inputs) - len(inputs), skipped, seconds)
 
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +17,14 @@ from c3tf.inference import networks, reading
 from c3tf.inference.image_files import Input
 from c3tf.inference.networks import Predictor
 from c3tf.inference.prediction_files import Outputs
-from c3tf.io import json_files, orientation
+from c3tf.io import json_files, orientation, schema
 
 # Says what the files of an output folder were predicted with.
 RECORD_FILE = "prediction.json"
 _WRITERS = 2
+_RECORD = schema.record(
+    {"settings": schema.thing}, {"images_in": schema.text, "since": schema.integer()}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +126,10 @@ def remaining(
 ) -> list[Input]:
     """Decides what of an output folder's earlier contents stays, and records the settings.
 
+    The record says since when files are by these settings: those that `overwrite` has not come to
+    yet are older. It names the folders of the images as well, since other ones hold other images
+    of the same names.
+
     Args:
         inputs: the images.
         outputs: what to write.
@@ -139,42 +147,69 @@ def remaining(
     if resume and overwrite:
         raise UserError("Give one of --resume and --overwrite, not both.")
     outputs.check_inputs_are_kept(inputs)
-    record = outputs.folder / RECORD_FILE
-    if resume:
-        _check_same(record, settings)
-        inputs = [item for item in inputs if not outputs.complete(item)]
-    elif not overwrite:
-        targets = (path for item in inputs for path in outputs.targets(item.name))
-        existing = [path for path in (record, *targets) if path.exists()]
-        if existing:
-            raise UserError(
-                f"{len(existing)} of the files to write exist, e.g. {existing[0]}. Give another "
-                "--output, or add --resume to go on, or --overwrite to replace them."
-            )
-    json_files.write(record, {"settings": settings, "complete": False})
-    return list(inputs)
+    record, folder = outputs.folder / RECORD_FILE, _folder_of(inputs[0])
+    earlier = _earlier(record, settings, folder) if resume else None
+    if earlier is not None:
+        since = earlier.get("since", 0)
+        left = [item for item in inputs if not outputs.complete(item, since)]
+    else:
+        left = list(inputs)
+        if not overwrite:
+            _refuse_existing(record, inputs, outputs, resume)
+        since = _now(outputs.folder)
+    held = {"settings": settings, "images_in": folder, "since": since}
+    json_files.write(record, {**held, "complete": False})
+    return left
 
 
-def finish(
-    outputs: Outputs, settings: dict[str, Any], images: int, skipped: dict[Path, str]
-) -> None:
+def finish(outputs: Outputs, images: int, skipped: dict[Path, str]) -> None:
     """Records that a prediction is complete, with the images that were skipped."""
+    record = outputs.folder / RECORD_FILE
     named = {str(path): reason for path, reason in skipped.items()}
-    json_files.write(
-        outputs.folder / RECORD_FILE,
-        {"settings": settings, "complete": True, "images": images, "skipped": named},
+    held = {**json_files.read(record), "complete": True, "images": images, "skipped": named}
+    json_files.write(record, held)
+
+
+def _folder_of(item: Input) -> str:
+    """Returns the folder that the names of results start from."""
+    return os.path.realpath(item.path.absolute().parents[item.name.count("/")])
+
+
+def _now(folder: Path) -> int:
+    """Returns the time by the clock that stamps the files of a folder, in nanoseconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    return folder.stat().st_mtime_ns
+
+
+def _refuse_existing(record: Path, inputs: Sequence[Input], outputs: Outputs, resume: bool) -> None:
+    """Refuses files that may not be replaced, or of which nothing says what they were made with."""
+    targets = (path for item in inputs for path in outputs.targets(item.name))
+    existing = [path for path in (record, *targets) if path.exists()]
+    if not existing:
+        return
+    if resume:
+        raise UserError(
+            f"--resume needs {record}, which says what files there are of: {len(existing)} of the "
+            f"files to write exist, e.g. {existing[0]}. Give another --output, or --overwrite."
+        )
+    raise UserError(
+        f"{len(existing)} of the files to write exist, e.g. {existing[0]}. Give another "
+        "--output, or add --resume to go on, or --overwrite to replace them."
     )
 
 
-def _check_same(record: Path, settings: dict[str, Any]) -> None:
-    """Refuses to mix predictions by different settings in one folder."""
+def _earlier(record: Path, settings: dict[str, Any], folder: str) -> dict[str, Any] | None:
+    """Reads the record of an earlier prediction, None where there is none.
+
+    Raises:
+        UserError: it is by other settings or of images in another folder, which must not mix.
+    """
     if not record.exists():
-        return
+        return None
     text = "{path} cannot be read: {reason}. Give another --output."
-    earlier = json_files.read(record, text=text).get("settings")
-    if not isinstance(earlier, dict):
-        raise UserError(text.format(path=record, reason="it names no settings"))
-    wanted = json.loads(json.dumps(settings))
+    held = json_files.read(record, check=_RECORD, text=text)
+    earlier, wanted = held["settings"], json.loads(json.dumps(settings))
     different = sorted(
         name
         for name in {*earlier, *wanted}
@@ -186,6 +221,14 @@ def _check_same(record: Path, settings: dict[str, Any]) -> None:
             f"--resume needs the settings of the earlier prediction in {record.parent}. Another "
             f"{name}: {earlier.get(name)} there, {wanted.get(name)} now."
         )
+    # Earlier versions did not note it.
+    if (before := held.get("images_in", folder)) != folder:
+        raise UserError(
+            f"--resume needs the images of the earlier prediction in {record.parent}: those in "
+            f"{before} there, in {folder} now, where other images may have the same names. Give "
+            "another --output, or --overwrite."
+        )
+    return held
 
 
 def _identity(setting: Any) -> Any:

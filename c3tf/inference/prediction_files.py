@@ -102,13 +102,18 @@ class Outputs:
         for kind in self.formats:
             yield Path(places.below(self.folder / kind, f"{name}.{suffixes.get(kind, 'png')}"))
 
-    def complete(self, item: Input) -> bool:
-        """Whether all files of an image are there, and none was made before the image changed."""
+    def complete(self, item: Input, since: int = 0) -> bool:
+        """Whether all files of an image are there, and not from before the image changed.
+
+        Args:
+            item: the image.
+            since: nanoseconds; files from before that were made with something else.
+        """
         targets = list(self.targets(item.name))
         if not all(path.is_file() for path in targets):
             # Files are never there in part.
             return False
-        changed = _changed(item.path)
+        changed = max(since, _changed(item.path))
         return all(_changed(path) >= changed for path in targets)
 
     def check_inputs_are_kept(self, inputs: Iterable[Input]) -> None:
