@@ -10,6 +10,7 @@ import json
 import os
 from typing import Any
 
+from c3tf.data.names import is_usable
 from c3tf.errors import DataError
 from c3tf.io import files, json_files, places, schema
 from c3tf.labels import LabelMap, LabelMapError
@@ -169,8 +170,8 @@ class Manifest:
                 f"{path} holds {len(names)} names, but {FILE_NAME} counts {info.count} images. "
                 f"{ADVICE}"
             )
-        if wrong := [name for name in names if not name.isprintable()]:
-            raise DataError(f"{path} holds a name that is not printable: {wrong[0]!a}. {ADVICE}")
+        if wrong := [name for name in names if not is_usable(name)]:
+            raise DataError(f"{path} holds a name that cannot be used: {wrong[0]!a}. {ADVICE}")
         return names
 
 

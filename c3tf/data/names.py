@@ -7,6 +7,14 @@ from pathlib import PurePosixPath
 SEPARATOR = "__"
 # What data sets append to the name of an image in its file name.
 _IMAGE_SUFFIXES = ("_leftImg8bit",)
+# Kinds of characters that no line of a list holds: control, halves of one, ends of lines. Spaces of
+# all kinds and marks that join letters are in names that cameras, desktops and people give.
+_UNUSABLE = ("Cc", "Cs", "Zl", "Zp")
+
+
+def is_usable(name: str) -> bool:
+    """Tells whether a file's name can name a record: it is text, on one line."""
+    return name.isprintable() or not any(unicodedata.category(c) in _UNUSABLE for c in name)
 
 
 def of_file(path: str) -> str:

@@ -9,6 +9,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from c3tf.data import names
 from c3tf.errors import DataError
 
 IMAGE_FORMATS = ("jpeg", "png")
@@ -50,9 +51,9 @@ class Record:
                 "`height` and `width` must be positive. "
                 f"Received: height={self.height}, width={self.width}"
             )
-        if not self.name or self.name != self.name.strip() or not self.name.isprintable():
+        if not self.name or self.name != self.name.strip() or not names.is_usable(self.name):
             raise ValueError(
-                "`name` must be printable, not empty and without spaces at its ends. "
+                "`name` must be text on one line, not empty and without spaces at its ends. "
                 f"Received: name={self.name!r}"
             )
 

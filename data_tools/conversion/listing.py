@@ -171,7 +171,7 @@ def _walk(root: str, folder: str, skipped: frozenset[str] = frozenset()) -> Iter
     """Yields the paths of files below `root`, in sorted order."""
     for name in files.list_dir(files.join(root, folder)):
         path = f"{folder}/{name}"
-        if not name.isprintable():
+        if not record_names.is_usable(name):
             raise _unusable(root, path)
         # Asking takes time; what ends as an image does is none of the folders people make.
         if not name.lower().endswith(IMAGE_EXTENSIONS) and files.is_dir(files.join(root, path)):
@@ -205,7 +205,7 @@ def check_spelling(path: str) -> None:
 
 
 def _unusable(root: str, path: str) -> DataError:
-    """Complains about a name that cannot be printed, or not be told from another."""
+    """Complains about a name that is no line of text, or cannot be told from another."""
     return DataError(f"{path!r} in {root} has a name that cannot be used. Rename it.")
 
 

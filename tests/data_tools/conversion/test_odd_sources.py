@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from c3tf.data import tfrecord
+from c3tf.data import splits, tfrecord
 from c3tf.errors import DataError
 from c3tf.labels import LabelMap
 from data_tools import folder
@@ -53,6 +53,22 @@ def _record(manifest, name):
 
 def _pixels(encoded):
     return np.asarray(Image.open(io.BytesIO(encoded)))
+
+
+def test_names_that_cameras_desktops_and_people_give_are_kept(root):
+    given = ["at 1.23.45\u202fPM", "\U0001f468\u200d\U0001f469", "写真\u3000一", "a\u00a0b"]
+    for index, name in enumerate(given):
+        for place in (f"i/{index}.jpg", f"m/{index}.png"):
+            (root / place).rename((root / place).with_stem(name))
+    manifest = _convert(root)
+    names = [name for split in ("train", "val") for name in manifest.names(split)]
+    assert sorted(names) == sorted(given)
+    split = splits.draw(names, 2, 0)
+    splits.write(str(root / "list.txt"), split)
+    assert splits.read(str(root / "list.txt"), names) == split
+    (root / "i" / "two\nlines.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"'i/two\\nlines.jpg' .* cannot be used. Rename it"):
+        _convert(root)
 
 
 @pytest.mark.parametrize(("noted", "tells"), [(3, "note one: i/0.jpg.$"), (6, "1 fit the upright")])
