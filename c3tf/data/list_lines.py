@@ -97,7 +97,7 @@ class Parser:
         longest = ends[0] if ends else len(words)
         for end in range(longest, 0, -1):
             found = self.of_path(" ".join(words[:end]))
-            if found is not None:
+            if found is not None and (end == longest or _is_label(words[end:longest], found)):
                 return found, words[:end], words[end:]
         return None, [], []
 
@@ -105,10 +105,13 @@ class Parser:
         """Returns the image that a path means, by its name with as many folders as are known."""
         if path in self.known:
             return path
-        parts = PurePosixPath(_slashes(path)).parts
+        place = PurePosixPath(_slashes(path))
+        parts = place.parts
         if not parts:
             return None
-        stem = names.of_file(_slashes(path)).removesuffix(self._suffix)
+        # A number behind a point belongs to the name: `frame_1.5` is not `frame_1`.
+        name = f"{place}.png" if place.suffix[1:].isdecimal() else str(place)
+        stem = names.of_file(name).removesuffix(self._suffix)
         for first in range(len(parts)):
             name = names.SEPARATOR.join([*parts[first:-1], stem])
             is_whole = first < len(parts) - 1 or len(parts) == 1 or stem not in self._in_folders
@@ -128,6 +131,16 @@ def _fields(line: str) -> list[str]:
         return [line]
     rest = _QUOTED.sub(" ", line).split()
     return [line] if _QUOTED.match(line) is None else [*quoted, *rest]
+
+
+def _is_label(words: list[str], name: str) -> bool:
+    """Tells whether words behind a name may be its label, not the rest of another name.
+
+    `a masks/0.png` and `a a_mask.png` are an image and its label, `a (1).jpg` is another image.
+    """
+    path = _slashes(" ".join(words))
+    is_end = _ENDS_PATH.search(path) is not None
+    return not is_end or "/" in path or name.rpartition(names.SEPARATOR)[2] in path
 
 
 def _separated(line: str) -> list[str]:

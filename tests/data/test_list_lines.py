@@ -37,6 +37,16 @@ NAMES = ("a", "b", "c", "my image", "my other image", "seq1__0001", "seq2__0001"
         ("photos/a.jpg,masks/a.png", "a"),
         ("C:\\photos\\a.jpg", "a"),
         ("A.jpg", None),
+        # Copies and further frames are other images; what follows a name may be its label.
+        ("a (1).jpg", None),
+        ("photos/a - Copy.jpg", None),
+        ("a 2.jpg", None),
+        ("a.1", None),
+        ("a.1.jpg", None),
+        ("photos/0002.5", None),
+        ("a a_mask.png", "a"),
+        ("a masks/2.png", "a"),
+        ("seq1/0001 gt_0001.png", "seq1__0001"),
     ],
 )
 def test_a_line_means_one_image(line, name):
