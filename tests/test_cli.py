@@ -185,6 +185,23 @@ def test_the_mark_and_line_ends_of_windows_are_no_flags(tmp_path):
     assert flag_files.expand([f"--flagfile={path}"]) == ["--steps=3", "--data=x"]
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('--output="runs/my run"', "hold its value without quotes"),
+        ("--output='runs'", "hold its value without quotes"),
+        ("--output=runs  # of today", "hold no comment"),
+        ("output=runs", "start with `--`"),
+    ],
+)
+def test_what_a_shell_would_take_away_is_no_part_of_a_value(tmp_path, line, said):
+    path = write(tmp_path / "a.flags", line)
+    with pytest.raises(UserError, match=rf"A line of flag file .*a\.flags must {said}.*Received"):
+        flag_files.expand([f"--flagfile={path}"])
+    path = write(tmp_path / "b.flags", "--output=it's #1", '--data=5"')
+    assert flag_files.expand([f"--flagfile={path}"]) == ["--output=it's #1", '--data=5"']
+
+
 def test_unreadable_files_are_named(tmp_path):
     for path in (tmp_path, tmp_path / "binary.flags"):
         if path.suffix:

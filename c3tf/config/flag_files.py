@@ -1,12 +1,14 @@
 """Flag files: found, read, and expanded into the flags that they hold."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from c3tf.errors import UserError
 
 _FLAGFILE = "--flagfile"
+_COMMENT = re.compile(r"\s#(\s|$)")
 # The experiment files: beside the package in a repository, inside of it where it is installed.
 _NAME = "configs"
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -66,6 +68,17 @@ def _flagfile_path(word: str, following: Iterator[str]) -> str:
     return path
 
 
+def _problem(line: str) -> str | None:
+    """Says what a line must do and does not, or None."""
+    if not line.startswith("-"):
+        return "start with `--`"
+    value = line.partition("=")[2]
+    # A shell would take these away; here they would be a part of the value.
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return "hold its value without quotes"
+    return "hold no comment; give it a line of its own" if _COMMENT.search(value) else None
+
+
 def _read(path: str, parents: tuple[str, ...]) -> list[str]:
     """Returns the flags in one file, files that it includes expanded in place."""
     if path in parents:
@@ -82,8 +95,8 @@ def _read(path: str, parents: tuple[str, ...]) -> list[str]:
         line = line.strip()
         if not line or line.startswith(("#", "//")):
             continue
-        if not line.startswith("-"):
-            raise UserError(f"A line of flag file {path} must start with `--`. Received: {line!r}")
+        if problem := _problem(line):
+            raise UserError(f"A line of flag file {path} must {problem}. Received: {line!r}")
         if _names_flagfile(line):
             nested = found(_flagfile_path(line, iter(())), os.path.dirname(path))
             result.extend(_read(nested, (*parents, path)))
