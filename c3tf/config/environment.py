@@ -49,6 +49,8 @@ _X86 = ("x86_64", "AMD64")
 # What Keras must be set to, by the name in `keras.json` and in `keras.config`.
 _KERAS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 _KERAS_FILE = "keras.json"
+# How TensorFlow's own rewrites to shorter numbers begin.
+_MIXED = "auto_mixed_precision"
 
 _is_pinned = False
 
@@ -135,6 +137,11 @@ def settle() -> None:
             found.append(f"keras.config.{name}() = {value} in place of {wanted}")
     if tf.config.optimizer.get_jit():
         found.append("tf.config.optimizer.set_jit, in place of `--jit`")
+    for name, value in tf.config.optimizer.get_experimental_options().items():
+        if value and name.startswith(_MIXED):
+            found.append(f"{name} of tf.config.optimizer.set_experimental_options")
+    if not tf.config.experimental.tensor_float_32_execution_enabled():
+        found.append("tf.config.experimental.enable_tensor_float_32_execution(False)")
     if found:
         raise UserError(
             "Settings from outside the configuration would decide the results: "

@@ -5,6 +5,7 @@ import platform
 
 import keras
 import pytest
+import tensorflow as tf
 
 from c3tf.config import environment
 from c3tf.errors import UserError
@@ -83,6 +84,19 @@ def test_a_program_is_told_of_a_setting_of_keras(name):
     getattr(keras.config, f"set_{name}")(KERAS[name])
     with pytest.raises(UserError, match=rf"keras\.config\.{name}\(\) = .* in place of"):
         environment.settle()
+
+
+def test_a_program_is_told_of_precisions_of_tensorflow():
+    name = "auto_mixed_precision_onednn_bfloat16"
+    try:
+        tf.config.optimizer.set_experimental_options({name: True})
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        with pytest.raises(UserError, match=rf"results: {name} of .*; tf.config.*float_32"):
+            environment.settle()
+    finally:
+        tf.config.optimizer.set_experimental_options({name: False})
+        tf.config.experimental.enable_tensor_float_32_execution(True)
+    environment.settle()
 
 
 @pytest.mark.parametrize("name", VARIABLES)
