@@ -143,13 +143,13 @@ def suggest(
     unlisted = {one.path: _NO_LINE for one in found.inputs if not is_listed[one]}
     if options.labeled_list:
         labeled = labeled_photos.of_list(options.labeled_list, inputs)
-        judge, config = open_judge(model)
+        judge, loaded = open_judge(model)
     else:
-        judge, config = open_judge(model)
-        labeled = labeled_photos.of_run(config, inputs)
+        judge, loaded = open_judge(model)
+        labeled = labeled_photos.of_run(loaded.config, loaded.split, inputs)
     passed_over = labeled.found
     if options.labeled_list != labeled_photos.NONE:
-        passed_over |= labeled_photos.validating(config, inputs)
+        passed_over |= labeled_photos.validating(loaded.config, inputs)
     free = len(inputs) - len(passed_over)
     if options.count > free:
         raise UserError(
@@ -179,8 +179,8 @@ def suggest(
     return Suggestions(names, len(pool), len(passed_over), skipped)
 
 
-def open_judge(model: str) -> tuple[Judge, dict]:
-    """Opens the networks of a run, and its configuration.
+def open_judge(model: str) -> tuple[Judge, checkpoints.LoadedNetwork]:
+    """Opens the networks of a run, and what its checkpoint says of it.
 
     Raises:
         UserError: it is no run, or cannot be read.
@@ -204,7 +204,7 @@ def open_judge(model: str) -> tuple[Judge, dict]:
         measured = networks.probabilities_and_features(network)
     except ValueError as error:
         raise UserError(f"{model} holds a network without the layers of ours: {error}") from error
-    return Judge(measured, student, loaded.thresholds, loaded.label_map, source), loaded.config
+    return Judge(measured, student, loaded.thresholds, loaded.label_map, source), loaded
 
 
 class _Scan:
@@ -265,7 +265,8 @@ def scores_csv(
 
 def _check_output(output: str, overwrite: bool) -> None:
     writable.check_folder(output)
-    written = (os.path.join(output, name) for name in (LIST_FILE, SCORES_FILE, PAGE_FILE))
+    names = (LIST_FILE, LABELED_FILE, SCORES_FILE, PAGE_FILE)
+    written = (os.path.join(output, name) for name in names)
     if not overwrite and (there := [path for path in written if os.path.exists(path)]):
         raise UserError(f"{there[0]} exists. Give another --output, or add --overwrite.")
     leftovers.sweep(output)

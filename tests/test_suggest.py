@@ -13,6 +13,7 @@ import tiny_data
 import tiny_network
 from c3tf import suggestions
 from c3tf.config import Config
+from c3tf.data import splits
 from c3tf.errors import UserError
 from c3tf.inference import choice, networks, photo_scores
 from c3tf.inference.image_files import find_images
@@ -46,12 +47,13 @@ def run(tmp_path, monkeypatch):
     config = Config().with_options(data=str(tmp_path / "data"), labeled_list=labeled)
     head = {"head": "aspp_branch1"}
     found = {"student": tiny_network.build(0, **head), "teacher": tiny_network.build(1, **head)}
-    facts = {"thresholds": THRESHOLDS, "networks": found}
+    split = splits.read(labeled, list(pairs)).hash
+    facts = {"thresholds": THRESHOLDS, "networks": found, "split": split}
 
     def load_network(path, weights="student"):
         thresholds = facts["thresholds"]
         return checkpoints.LoadedNetwork(
-            found[weights], LABEL_MAP, 12, config.to_dict(), thresholds, "", "5a"
+            found[weights], LABEL_MAP, 12, config.to_dict(), thresholds, facts["split"], "5a"
         )
 
     monkeypatch.setattr(checkpoints, "load_network", load_network)
@@ -109,8 +111,6 @@ def test_doubtful_photos_without_labels(run, photos, tmp_path, batch_size):
 
 def test_the_list_is_one_that_training_reads(run, photos, tmp_path):
     """With a data set that holds the photos under their names."""
-    from c3tf.data import splits
-
     suggestions.suggest(run["path"], str(photos), str(tmp_path / "out"), SuggestionOptions(count=3))
     split = splits.read(str(tmp_path / "out/labeled_list.txt"), [f"p{i}" for i in range(8)])
     assert len(split.labeled) == 5
@@ -145,6 +145,18 @@ def test_photos_that_validate_have_labels(run, photos, tmp_path):
     none = SuggestionOptions(count=8, labeled_list="none")
     found = suggestions.suggest(run["path"], str(photos), str(tmp_path / "none"), none)
     assert (len(found.photos), found.labeled) == (8, 0)
+
+
+def test_labels_of_another_split_than_the_runs_are_not_taken_for_its_own(run, photos, tmp_path):
+    (tmp_path / "labeled.txt").write_text("p1\np6\np7\n")
+    output = str(tmp_path / "out")
+    with pytest.raises(UserError, match=r"Which photos .*has changed since: .*--labeled_list=FILE"):
+        suggestions.suggest(run["path"], str(photos), output, SuggestionOptions(count=2))
+    # What a user keeps under the name of a list is not replaced.
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/labeled_list.txt").write_text("p1\n")
+    with pytest.raises(UserError, match=r"labeled_list\.txt exists.*--overwrite"):
+        suggestions.suggest(run["path"], str(photos), output, SuggestionOptions(count=2))
 
 
 def test_lists_of_labeled_photos(photos, tmp_path):

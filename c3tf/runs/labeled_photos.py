@@ -28,11 +28,12 @@ class LabeledPhotos:
         self.lines, self.found = tuple(lines), frozenset(found)
 
 
-def of_run(config: dict[str, Any], photos: Sequence[Input]) -> LabeledPhotos:
+def of_run(config: dict[str, Any], split: str, photos: Sequence[Input]) -> LabeledPhotos:
     """Finds the photos that a run has learned from with their labels.
 
     Args:
         config: the run's configuration, as a checkpoint holds it.
+        split: hash of its labeled split, as that holds it; empty where it does not.
         photos: where to look for them.
 
     Raises:
@@ -41,15 +42,22 @@ def of_run(config: dict[str, Any], photos: Sequence[Input]) -> LabeledPhotos:
     settings = Config.from_dict(with_present_names(config))
     try:
         described = manifest.load(settings.data.data)
-        labeled = setup.open_split(described, settings).labeled
+        found = setup.open_split(described, settings)
+        if split and found.hash != split:
+            raise UserError(
+                f"{settings.data.data} or the list of its split has changed since: its labeled "
+                f"images have hash {found.hash}, the run's {split}"
+            )
     except (UserError, OSError) as error:
         raise UserError(
             f"Which photos the run has labels of cannot be told: {str(error).rstrip('.')}. "
             f"`--labeled_list=FILE` names them, `--labeled_list={NONE}` says that there are none."
         ) from error
     suffix = str(described.options.get("image_suffix", ""))
-    parser = list_lines.Parser(labeled, suffix)
-    return LabeledPhotos(labeled, {one for one in photos if parser.of_path(one.path.as_posix())})
+    parser = list_lines.Parser(found.labeled, suffix)
+    return LabeledPhotos(
+        found.labeled, {one for one in photos if parser.of_path(one.path.as_posix())}
+    )
 
 
 def validating(config: dict[str, Any], photos: Sequence[Input]) -> frozenset[Input]:
