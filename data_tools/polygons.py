@@ -118,6 +118,7 @@ class Drawn:
         empty: photos that nothing was drawn on, though a file speaks of them.
         missing: names of photos that are not in the folder.
         without: number of photos that no file speaks of.
+        beyond: the shapes that reach beyond their photos.
     """
 
     masks: int
@@ -127,6 +128,7 @@ class Drawn:
     empty: Sequence[str]
     missing: Sequence[str]
     without: int
+    beyond: Sequence[str]
 
 
 def draw(kind: str, annotations: str, photos: Photos, pen: Pen, output: str) -> Drawn:
@@ -144,7 +146,7 @@ def draw(kind: str, annotations: str, photos: Photos, pen: Pen, output: str) -> 
             message names it.
     """
     drawings: dict[str, Drawing] = {}
-    missing, empty = [], []
+    missing, empty, beyond = [], [], []
     for drawing in formats.read(kind, annotations):
         path = photos.of(drawing)
         if path is None:
@@ -164,7 +166,10 @@ def draw(kind: str, annotations: str, photos: Photos, pen: Pen, output: str) -> 
     with files.replacing(output) as beside:
         for done, (path, drawing) in enumerate(drawings.items()):
             progress(done)
-            mask = pen.draw(drawing, photos.size(path, drawing))
+            size = photos.size(path, drawing)
+            mask = pen.draw(drawing, size)
+            outside = (shape.label for shape in drawing.shapes if shape.reaches_beyond(size))
+            beyond += [f"{label} on {path}" for label in outside]
             opened += drawing.open_shapes
             if not drawing.shapes and not pen.background:
                 empty.append(path)
@@ -184,6 +189,7 @@ def draw(kind: str, annotations: str, photos: Photos, pen: Pen, output: str) -> 
         empty=empty,
         missing=missing,
         without=len(photos.paths) - len(drawings),
+        beyond=beyond,
     )
 
 
@@ -215,6 +221,7 @@ def _describe(drawn: Drawn, pen: Pen, output: str) -> list[str]:
     for names, what in (
         (drawn.empty, "photos have no shape and get no mask"),
         (drawn.missing, "annotated photos are not in the folder"),
+        (drawn.beyond, "shapes reach beyond their photos: were those of another size drawn on?"),
     ):
         if names:
             lines.append(f"{len(names)} {what} (such as {names[0]})")

@@ -89,7 +89,10 @@ def _shape(element: ElementTree.Element, where: str) -> Shape:
     if element.tag == "polygon":
         points = [point.split(",") for point in element.get("points", "").split(";")]
         numbers = [_number(value, where) for point in points for value in point]
-        return Polygon(label, points_of(numbers, where))
+        outline = points_of(numbers, where)
+        if any(len(point) != 2 for point in points):
+            raise AnnotationError(f"{where}: every point must be two numbers, `x,y`.")
+        return Polygon(label, outline)
     if element.tag in ("box", "ellipse"):
         return Polygon(label, _turnable(element, where))
     if element.tag == "mask":

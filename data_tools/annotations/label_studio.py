@@ -31,6 +31,7 @@ _RESULT = schema.record(
         "value": schema.thing,
         "image_rotation": schema.optional(_number),
         "item_index": schema.optional(_whole),
+        "to_name": schema.optional(schema.text),
     },
 )
 _FILE = schema.listed(
@@ -85,7 +86,7 @@ def read(path: str) -> Iterator[Drawing]:
             continue
         shapes: list[Shape] = []
         opened: collections.Counter[str] = collections.Counter()
-        sizes = set()
+        sizes, drawn_on = set(), set()
         for index, result in enumerate(finished[-1]["result"]):
             kind, what = result["type"], f"{where}, result {index}"
             if result.get("image_rotation") or result.get("item_index"):
@@ -93,6 +94,8 @@ def read(path: str) -> Iterator[Drawing]:
                     f"{what}: it was drawn on an image that was turned in the editor, or on a "
                     "further one of its task; neither is read."
                 )
+            if kind in _OPEN or kind in _VALUES:
+                drawn_on.add(result.get("to_name"))
             if kind in _OPEN:
                 opened[kind] += 1
             elif kind in _VALUES:
@@ -108,7 +111,7 @@ def read(path: str) -> Iterator[Drawing]:
             raise AnnotationError(f"{where}: its results are of images of different sizes.")
         if shapes or opened:
             size = sizes.pop() if sizes else None
-            image, *others = _names(task, where)
+            image, *others = _names(_only_picture(task, drawn_on, where), where)
             yield Drawing(image, path, size, shapes, opened, others)
 
 
@@ -116,6 +119,25 @@ def before_upload(name: str) -> list[str]:
     """Returns what an image was called before it was uploaded, if its name says so."""
     last = re.split(r"[/\\]", name)[-1]
     return [_UPLOADED.sub("", last)] if _UPLOADED.match(last) else []
+
+
+def _only_picture(task: dict[str, Any], drawn_on: set[str | None], where: str) -> dict[str, Any]:
+    """Returns a task with the one picture that was drawn on, where it shows several."""
+    data = task["data"]
+    pictures = {
+        name: path
+        for name, text in data.items()
+        if isinstance(text, str) and (path := _path(text)).lower().endswith(_PICTURES)
+    }
+    if len({path.rsplit("/", 1)[-1] for path in pictures.values()}) < 2:
+        return task
+    name = drawn_on.pop() if len(drawn_on) == 1 else None
+    if name not in pictures:
+        raise AnnotationError(
+            f"{where} shows several pictures ({', '.join(pictures)}), and its results do not say "
+            "by `to_name` which one they were all drawn on. Export one picture to a task."
+        )
+    return {"data": {name: data[name]}}
 
 
 def _names(task: dict[str, Any], where: str) -> list[str]:

@@ -17,6 +17,8 @@ Point = tuple[float, float]
 _CORNERS = 64
 # Beyond any image, and within what a drawing library counts in.
 _FARTHEST = 10**6
+# Pixels by which tools place corners outside.
+_ROUNDED = 1
 
 
 class AnnotationError(DataError):
@@ -47,6 +49,14 @@ class Polygon:
             _fill(draw, hole, 0)
         return np.asarray(canvas, bool)
 
+    def reaches_beyond(self, size: tuple[int, int]) -> bool:
+        """Tells whether a corner lies outside of the image, by more than tools round."""
+        height, width = size
+        return any(
+            not (-_ROUNDED <= x <= width + _ROUNDED and -_ROUNDED <= y <= height + _ROUNDED)
+            for x, y in self.outline
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Bitmap:
@@ -75,6 +85,12 @@ class Bitmap:
                 top - self.top : bottom - self.top, left - self.left : right - self.left
             ]
         return covered
+
+    def reaches_beyond(self, size: tuple[int, int]) -> bool:
+        """Tells whether a part lies outside of the image."""
+        height, width = self.pixels.shape
+        bottom, right = self.top + height, self.left + width
+        return min(self.top, self.left) < 0 or bottom > size[0] or right > size[1]
 
 
 Shape = Polygon | Bitmap

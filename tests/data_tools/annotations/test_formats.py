@@ -198,6 +198,7 @@ LOSSY = base64.b64encode(image_files.encode(np.ones((4, 4), np.uint8), "JPEG")).
         ("cvat", "<html/>", "it holds <html>"),
         ("cvat", '<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>', "entities"),
         ("cvat", cvat('<polygon label="car" points="1,1;2"/>'), "3 numbers"),
+        ("cvat", cvat('<polygon label="car" points="1,1,1;2"/>'), "point must be two"),
         ("cvat", cvat('<polygon label="car" points="1,1;2,x"/>'), "'x' is no number"),
         ("cvat", cvat('<polygon label="car" points="1,1;2,nan"/>'), "beyond"),
         ("cvat", cvat('<mask label="car" rle="inf" left="0" top="0" width="2" height="2"/>'),

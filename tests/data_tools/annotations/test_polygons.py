@@ -131,6 +131,21 @@ def test_sizes_and_rotations_are_those_of_the_photos(root):
     assert images.read_ids(str(root / "out/masks/a.png")).shape == (8, 6)
 
 
+def test_shapes_that_reach_beyond_their_photos_are_told(root):
+    """As where an annotation does not note the size of the picture that was drawn on."""
+    wide = {"points": [[1, 1], [16, 1], [16, 9]]}
+    circle = {"points": [[4, 3], [7.5, 3]], "shape_type": "circle"}
+    annotate(root / "drawn", "a", {}, wide)
+    annotate(root / "drawn", "b", circle, {"points": [[0, 0], [9, 0], [9, 7]]})
+    for path in (root / "drawn").iterdir():
+        data = json.loads(path.read_text())
+        path.write_text(json.dumps({**data, "imageHeight": None, "imageWidth": None}))
+    drawn = draw(root)
+    assert drawn.beyond == ["car on a.jpg"]
+    lines = polygons._describe(drawn, polygons.Pen(label_map_file.read(f"{root}/classes.json")), "")
+    assert "1 shapes reach beyond their photos: were those of another size" in "\n".join(lines)
+
+
 def test_photos_are_found_by_as_much_of_the_path_as_both_have(tmp_path):
     for path in ("one/0.jpg", "two/0.jpg", "two/1.jpg"):
         photo(tmp_path / path)

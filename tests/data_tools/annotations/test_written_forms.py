@@ -22,6 +22,7 @@ from annotated_shapes import (
     read,
     supervisely,
 )
+from c3tf.errors import UserError
 from data_tools.annotations import formats
 
 # 4 x 2 pixels from (1, 1), turned a quarter clockwise.
@@ -87,6 +88,19 @@ def test_names_of_label_studio(tmp_path, address, names):
     data[0]["file_upload"] = "0a1b2c3d-b.jpg"
     (drawing,) = read(tmp_path, "label_studio", data)
     assert [drawing.image, *drawing.other_names] == names
+
+
+def test_tasks_of_several_pictures(tmp_path):
+    def drawing(*to_names):
+        data = label_studio(*({**polygonlabels(SQUARE), "to_name": name} for name in to_names))
+        data[0]["data"] = {"image": "a.jpg", "thermal": "heat/a_ir.png", "caption": "no. 5"}
+        return read(tmp_path, "label_studio", data)[0]
+
+    assert drawing("image").image == "a.jpg"
+    assert drawing("thermal").image == "heat/a_ir.png"
+    for names in (("image", "thermal"), ("picture",), (None,)):
+        with pytest.raises(UserError, match=r"task 5 shows several pictures \(image, thermal\)"):
+            drawing(*names)
 
 
 def test_photos_of_cvats_subsets_and_supervisely_own_pictures(tmp_path):
