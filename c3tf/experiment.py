@@ -18,7 +18,7 @@ from c3tf.evaluation.options import EvaluationOptions
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference import networks
 from c3tf.labels import LabelMap
-from c3tf.runs import configs, series, setup
+from c3tf.runs import configs, run_dir, series, setup
 from c3tf.serving.options import ExportOptions
 from c3tf.training import builder
 from c3tf.training import preview as previews
@@ -123,8 +123,12 @@ class Experiment:
         return series.train(self.config, callbacks)
 
     def load(self, weights: str | None = None) -> models.TrainedModel:
-        """Opens the newest checkpoint of the run, see `c3tf.load`."""
-        return models.load(self.output, weights or self.config.training.export_weights)
+        """Opens the newest checkpoint of the run, see `c3tf.load`.
+
+        Raises:
+            UserError: there is none, or `output` holds a run of another configuration.
+        """
+        return models.load(self._own_run(), weights or self.config.training.export_weights)
 
     def evaluate(
         self,
@@ -166,7 +170,7 @@ class Experiment:
         Raises:
             UserError: there is no checkpoint, or photos or options cannot be used.
         """
-        return suggestions.suggest(self.output, os.fspath(images), os.fspath(output), options)
+        return suggestions.suggest(self._own_run(), os.fspath(images), os.fspath(output), options)
 
     def export(
         self,
@@ -190,8 +194,13 @@ class Experiment:
             UserError: there is no checkpoint, or `path` exists.
         """
         weights = weights or self.config.training.export_weights
-        models.export(self.output, weights, os.fspath(path), overwrite, options)
+        models.export(self._own_run(), weights, os.fspath(path), overwrite, options)
         return os.fspath(path)
+
+    def _own_run(self) -> str:
+        """Returns `output`, which an experiment with other flags may have filled before."""
+        run_dir.check(self.output, self.config)
+        return self.output
 
 
 class Preview(NamedTuple):

@@ -251,6 +251,22 @@ def test_options_of_another_kind_are_refused(trained, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_of_another_configuration_is_not_taken_for_ones_own(trained, tmp_path):
+    config = trained[0].config
+    other = c3tf.Experiment(config.with_options(learning_rate=2 * config.training.learning_rate))
+    for call in (
+        other.load,
+        other.evaluate,
+        lambda: other.export(tmp_path / "out"),
+        lambda: other.suggest(tmp_path, tmp_path / "out"),
+    ):
+        with pytest.raises(UserError, match=r"holds a run of another config.*--learning_rate"):
+            call()
+    assert not (tmp_path / "out").exists()
+    # What decides no weights may be another.
+    c3tf.Experiment(config.with_options(log_every=7)).load()
+
+
 def test_a_model_says_what_it_is(trained):
     text = repr(c3tf.load(trained[0].output))
     assert trained[0].output in text
