@@ -104,12 +104,16 @@ def _name(path: Path) -> str:
 
 def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
     """Yields the files below a folder that look like images, hidden ones left out."""
-    for parent, folders, names in os.walk(folder):
+    # Folders that are links are searched as the converters search them.
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        above = Path(os.path.realpath(parent))
+        inner = {name: Path(os.path.realpath(above / name)) for name in folders}
         folders[:] = [
             name
-            for name in folders
+            for name, path in inner.items()
             if not file_names.is_systems(name)
-            and os.path.realpath(os.path.join(parent, name)) not in exclude
+            and str(path) not in exclude
+            and not above.is_relative_to(path)
         ]
         for name in names:
             if file_names.is_systems(name):

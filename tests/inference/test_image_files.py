@@ -61,6 +61,16 @@ def test_hidden_files_other_files_and_excluded_folders_are_no_input(photos):
     assert found.left_out == {}
 
 
+def test_folders_that_are_links_are_searched_and_circles_are_not(photos, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    Image.fromarray(tiny_network.noise(0, 4, 4)).save(tmp_path / "elsewhere/z.png")
+    before = [item.name for item in find_images(str(photos)).inputs]
+    (photos / "link").symlink_to(tmp_path / "elsewhere")
+    (photos / "circle").symlink_to(photos.parent)
+    found = [item.name for item in find_images(str(photos)).inputs]
+    assert sorted(found) == sorted([*before, "link/z"])
+
+
 def test_what_looks_like_an_image_and_is_none_is_reported(photos):
     (photos / "street/gone.png").symlink_to(photos / "nothing.png")
     (photos / "street/good.png").symlink_to(photos / "a.png")
