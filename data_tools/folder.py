@@ -126,7 +126,7 @@ def discover(
         label_ids,
         (*pairs, *extra),
         left_out,
-        notices=folders.notices(),
+        notices=(*folders.notices(), *roles.copies((*pairs, *extra))),
         image_suffix=naming.suffix,
     )
 

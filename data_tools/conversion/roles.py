@@ -11,13 +11,14 @@ these holds:
 What is a mask is an image of no split.
 """
 
+import collections
 import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from c3tf.data.manifest import LeftOut
 from c3tf.errors import DataError
-from c3tf.io import files
+from c3tf.io import files, image_bytes
 from data_tools.conversion import pairing
 from data_tools.conversion.example import SourcePair
 from data_tools.conversion.pairing import Naming
@@ -97,6 +98,39 @@ def without_links(
         else:
             kept.append(pair)
     return kept, linked
+
+
+def copies(pairs: Sequence[SourcePair]) -> tuple[str, ...]:
+    """Says, in a line or none, which images validate and are trained on, under another name.
+
+    Only files of one length are read.
+    """
+    by_length: dict[int, list[SourcePair]] = collections.defaultdict(list)
+    for pair in pairs:
+        if length := _length(pair.image):
+            by_length[length].append(pair)
+    found: list[tuple[SourcePair, SourcePair]] = []
+    for held in by_length.values():
+        validating = [pair for pair in held if pair.split == "val"]
+        if validating and len(validating) < len(held):
+            trained = {files.sha256(p.image): p for p in held if p.split != "val"}
+            known = ((pair, trained.get(files.sha256(pair.image))) for pair in validating)
+            found += [(pair, other) for pair, other in known if other is not None]
+    if not found:
+        return ()
+    pair, other = found[0]
+    return (
+        f"{len(found)} validation images are copies of images that are trained on (such as "
+        f"{pair.source} of {other.source}): scores on them say little",
+    )
+
+
+def _length(path: str) -> int:
+    """Returns the bytes of a local image file that can be read, 0 of anything else."""
+    if files.is_remote(path) or not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        return 0
+    length = files.size(path)
+    return length if length <= image_bytes.MAX_BYTES else 0
 
 
 def _identity(path: str) -> tuple[int, int] | None:

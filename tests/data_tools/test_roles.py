@@ -105,6 +105,22 @@ def test_a_link_to_a_labeled_image_does_not_validate(tmp_path):
         _discover(tmp_path, "t", "tm", [], own)
 
 
+def test_copies_of_validation_images_are_told(tmp_path):
+    _write(tmp_path, {f"t/{i}.jpg": f"tm/{i}.png" for i in range(3)})
+    _write(tmp_path, {f"v/v{i}.jpg": f"vm/v{i}.png" for i in range(2)})
+    for index in range(3):
+        save(tmp_path / f"u/u{index}.png", pair(9 + index)[0])
+    own = folder.Validation(str(tmp_path / "v"), str(tmp_path / "vm"))
+    for index in range(2):
+        save(tmp_path / f"v/v{index}.jpg", pair(7 + index)[0])
+    assert _discover(tmp_path, "t", "tm", ["u"], own).notices == ()
+    (tmp_path / "u/u1.png").write_bytes((tmp_path / "v/v0.jpg").read_bytes())
+    (tmp_path / "t/2.jpg").write_bytes((tmp_path / "v/v1.jpg").read_bytes())
+    (told,) = _discover(tmp_path, "t", "tm", ["u"], own).notices
+    assert told.startswith("2 validation images are copies of images that are trained on")
+    assert "v/v0.jpg of u/u1.png" in told or "v/v1.jpg of t/2.jpg" in told
+
+
 def test_a_suffix_in_other_letters_is_refused(tmp_path):
     _write(tmp_path, {f"all/f{i}.jpg": f"all/f{i}_mask.png" for i in range(3)})
     (tmp_path / "all/f2_mask.png").rename(tmp_path / "all/f2_Mask.png")
