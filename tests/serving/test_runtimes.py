@@ -1,5 +1,6 @@
 """ONNX, OpenVINO and integer LiteRT files give the network's class maps in their own runtimes."""
 
+import gc
 import importlib.util
 import json
 
@@ -91,6 +92,22 @@ def test_what_onnx_has_no_operation_for_is_refused_by_name(tmp_path):
     network = keras.Model(images, {"logits": keras.ops.erfinv(images / 256)})
     with pytest.raises(ServingError, match=r"ONNX cannot say .* Erfinv"):
         runtimes.write_onnx(network, tmp_path / "model.onnx", None)
+
+
+def test_no_copies_of_a_network_pile_up_on_its_way_to_onnx(network, tmp_path, monkeypatch):
+    graph = pytest.importorskip("tf2onnx.graph").Graph
+    optimizer = importlib.import_module("tf2onnx.optimizer.optimizer_base").GraphOptimizerBase
+    alive, thresholds = [], gc.get_threshold()
+
+    def optimize(self, *args, then=optimizer.optimize, **kwargs):
+        alive.append(sum(isinstance(one, graph) for one in gc.get_objects()))
+        return then(self, *args, **kwargs)
+
+    monkeypatch.setattr(optimizer, "optimize", optimize)
+    runtimes.write_onnx(network, tmp_path / "model.onnx", SIZE)
+    assert max(alive) < len(alive) / 2
+    assert gc.get_threshold() == thresholds
+    assert not gc.get_freeze_count()
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
