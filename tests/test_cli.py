@@ -126,12 +126,12 @@ def test_comments_and_blank_lines(tmp_path):
         "// comment",
         "  --steps=3  ",
         "-data=x",
-        "--output=with # inside",
+        "--output=with#inside",
     )
     assert flag_files.expand([f"--flagfile={path}"]) == [
         "--steps=3",
         "-data=x",
-        "--output=with # inside",
+        "--output=with#inside",
     ]
 
 
