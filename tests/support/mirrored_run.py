@@ -6,11 +6,12 @@ A process of its own, because logical devices are set once per process. With sev
 
 import json
 import sys
+from unittest import mock
 
 import keras
 import tensorflow as tf
 
-from c3tf.config import Config
+from c3tf.config import Config, environment
 from c3tf.runs.run import Run
 
 
@@ -19,11 +20,15 @@ def main(replicas: int, path: str) -> None:
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
     )
-    # Summation order is all that may differ, and only float64 tells it from a mistake.
+    # Summation order is all that may differ, and only float64 tells it from a mistake. Runs refuse
+    # it elsewhere, as it would come from outside their configuration.
+    environment.settle()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     with open(path, encoding="utf-8") as file:
         config = Config.from_dict(json.load(file))
-    run = Run(config, f"{replicas} replicas")
+    with mock.patch.object(environment, "settle"):
+        run = Run(config, f"{replicas} replicas")
     assert run.devices.num_replicas == replicas * run.devices.cluster.num_workers
     run.train()
 
