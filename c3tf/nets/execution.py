@@ -23,11 +23,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from c3tf.nets import folding, recomputation
+from c3tf.nets import folding, recomputation, winograd
 
 # How the positions of a map are arranged: factors by which it was cut into interleaved smaller
 # maps, one cut after the other. Their product is the dilation that a plain kernel then has.
 Cuts = tuple[int, ...]
+
+# What a convolution and the batch norm folded into it compute with: the convolution's own "kernel",
+# the "scale" that batch norm multiplies it with, and the "bias" of both; those that there are.
+Weights = dict[str, tf.Tensor]
+
+# With so many channels oneDNN takes less time for the gradient of a matrix than for that of a
+# kernel of one tap, and as much for the rest (docs/performance.md).
+_FEWEST_CHANNELS_OF_PRODUCT = 512
 
 _POINTWISE = (keras.layers.Activation, keras.layers.ReLU, keras.layers.Add)
 
@@ -86,16 +94,17 @@ def fast(
     stretches = recomputation.stretches(graph, names) if recompute else []
     rest = names[sum(len(stretch.layers) for stretch in stretches) :]
 
-    def weights_of(name: str) -> list[tf.Tensor]:
-        layer = network.get_layer(name)
-        return [x for x in folding.kernel_and_bias(layer, norm_of.get(name)) if x is not None]
+    def weights_of(name: str) -> Weights:
+        parts = folding.kernel_scale_and_bias(network.get_layer(name), norm_of.get(name))
+        named = zip(("kernel", "scale", "bias"), parts, strict=True)
+        return {part: x for part, x in named if x is not None}
 
-    def weights_after(values: dict[str, _Value], name: str) -> list[tf.Tensor]:
+    def weights_after(values: dict[str, _Value], name: str) -> Weights:
         with _after(values[_awaited(network, graph, values, name)]):
             return weights_of(name)
 
     def go_through(
-        names: list[str], values: dict[str, _Value], weights_of: Callable[[str], list[tf.Tensor]]
+        names: list[str], values: dict[str, _Value], weights_of: Callable[[str], Weights]
     ) -> None:
         for name in names:
             layer = network.get_layer(name)
@@ -103,7 +112,7 @@ def fast(
             if name in folded:
                 values[name] = sources[0]
             elif isinstance(layer, folding.CONVOLUTIONS):
-                values[name] = _convolve(layer, sources[0], *weights_of(name))
+                values[name] = _convolve(layer, sources[0], **weights_of(name))
             else:
                 values[name] = _call(layer, sources)
 
@@ -179,31 +188,70 @@ def _call(layer: keras.layers.Layer, sources: list[_Value]) -> _Value:
 
 
 def _convolve(
-    layer: keras.layers.Layer, source: _Value, kernel: tf.Tensor, bias: tf.Tensor | None = None
+    layer: keras.layers.Layer,
+    source: _Value,
+    kernel: tf.Tensor,
+    scale: tf.Tensor | None = None,
+    bias: tf.Tensor | None = None,
 ) -> _Value:
-    """Runs a convolution with a kernel that may hold its batch norm, and with that one's bias."""
-    kernel = tf.cast(kernel, layer.compute_dtype)
+    """Runs a convolution with the weights that it and its batch norm have."""
     if _has_few_outputs(layer):
-        cuts, x = (), _shift_and_add(layer, source, kernel)
+        cuts, x = (), _shift_and_add(layer, source, _folded(layer, kernel, scale))
     else:
         cuts = _cuts_for(layer, source)
         x = tf.cast(source.arranged(cuts), layer.compute_dtype)
-        x = _operation(layer, x, kernel, (1, 1) if cuts else layer.dilation_rate)
+        x = _operation(layer, x, (1, 1) if cuts else layer.dilation_rate, kernel, scale)
     if bias is not None:
         x = tf.nn.bias_add(x, tf.cast(bias, x.dtype))
     return _Value(cuts, {cuts: layer.activation(x)})
 
 
+def _folded(layer: keras.layers.Layer, kernel: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
+    """Returns a kernel with its batch norm, rounded once to the layer's dtype."""
+    return tf.cast(kernel if scale is None else kernel * scale, layer.compute_dtype)
+
+
 def _operation(
-    layer: keras.layers.Layer, x: tf.Tensor, kernel: tf.Tensor, dilations: tuple[int, int]
+    layer: keras.layers.Layer,
+    x: tf.Tensor,
+    dilations: tuple[int, int],
+    kernel: tf.Tensor,
+    scale: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Convolves as a layer does, but with the given kernel and dilation."""
-    padding = layer.padding.upper()
+    """Convolves as a layer does, but with the given dilation and weights."""
+    if dilations == (1, 1) and _favours_products(x) and winograd.suits(layer, x.shape):
+        return winograd.conv2d(x, kernel, scale)
+    kernel, padding = _folded(layer, kernel, scale), layer.padding.upper()
+    if _acts_on_positions(layer):
+        return _at_each_position(x, kernel)
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         strides = [1, *layer.strides, 1]
         return tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=dilations)
     # Not `tf.nn.conv2d`: TensorFlow has no gradient of a dilated convolution on every processor.
     return tf.nn.convolution(x, kernel, layer.strides, padding, dilations=dilations)
+
+
+def _favours_products(x: tf.Tensor) -> bool:
+    """Whether products of matrices are faster than convolutions where they do the same.
+
+    Measured on CPUs in float32. On GPUs, TensorFlow's library chooses among such ways by itself.
+    """
+    return x.dtype in (tf.float32, tf.float64) and not tf.config.list_logical_devices("GPU")
+
+
+def _acts_on_positions(layer: keras.layers.Layer) -> bool:
+    """Whether each output is of one position alone."""
+    plain = type(layer) is keras.layers.Conv2D and layer.groups == 1
+    return plain and (layer.kernel_size, layer.strides) == ((1, 1), (1, 1))
+
+
+def _at_each_position(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Multiplies the channels of every position with a kernel of one tap."""
+    inputs, outputs = kernel.shape[2:]
+    if min(inputs, outputs) < _FEWEST_CHANNELS_OF_PRODUCT or not _favours_products(x):
+        return tf.nn.conv2d(x, kernel, 1, "VALID")
+    product = tf.matmul(tf.reshape(x, [-1, inputs]), kernel[0, 0])
+    return tf.reshape(product, [-1, *x.shape[1:3], outputs])
 
 
 def _cuts_for(layer: keras.layers.Layer, source: _Value) -> Cuts:
@@ -251,7 +299,7 @@ def _shift_and_add(layer: keras.layers.Layer, source: _Value, kernel: tf.Tensor)
     taps = tf.reshape(kernel, [rows * columns, inputs, outputs])
     taps = tf.reshape(tf.transpose(taps, [1, 0, 2]), [1, 1, inputs, -1])
     x = tf.cast(source.arranged(source.cuts), kernel.dtype)
-    products = _Value(source.cuts, {source.cuts: tf.nn.conv2d(x, taps, 1, "VALID")}).arranged(())
+    products = _Value(source.cuts, {source.cuts: _at_each_position(x, taps)}).arranged(())
     height, width = products.shape[1:3]
     parts = []
     for tap, product in enumerate(tf.split(products, rows * columns, axis=3)):

@@ -77,15 +77,31 @@ def kernel_and_bias(
         The kernel and `(channels,)` the bias, None without bias and batch norm. Gradients flow to
         the variables.
     """
+    kernel, scale, bias = kernel_scale_and_bias(convolution, norm, dtype)
+    return kernel if scale is None else kernel * scale, bias
+
+
+def kernel_scale_and_bias(
+    convolution: keras.layers.Layer,
+    norm: keras.layers.BatchNormalization | None,
+    dtype: str | tf.DType | None = None,
+) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+    """Computes what `kernel_and_bias` does, with what the kernel is to be multiplied with apart.
+
+    Returns:
+        The convolution's own kernel, the factor, which has the shape of the kernel's last axes and
+        is None without batch norm, and the bias.
+    """
     dtype = dtype or convolution.kernel.dtype
 
     def read(variable: keras.Variable) -> tf.Tensor:
-        return tf.cast(variable.value, dtype)
+        # Now, where its reader stands: a cast to the same dtype would leave the variable unread.
+        return tf.cast(tf.convert_to_tensor(variable.value), dtype)
 
     kernel = read(convolution.kernel)
     bias = None if convolution.bias is None else read(convolution.bias)
     if norm is None:
-        return kernel, bias
+        return kernel, None, bias
     scale = 1.0 / tf.sqrt(read(norm.moving_variance) + norm.epsilon)
     if norm.gamma is not None:
         scale *= read(norm.gamma)
@@ -96,7 +112,7 @@ def kernel_and_bias(
     # A depthwise kernel ends in (input channel, multiplier), which together count its channels.
     if isinstance(convolution, keras.layers.DepthwiseConv2D):
         scale = tf.reshape(scale, kernel.shape[2:])
-    return kernel * scale, shift
+    return kernel, scale, shift
 
 
 def _takes_up(layer: keras.layers.Layer, norm: keras.layers.BatchNormalization) -> bool:

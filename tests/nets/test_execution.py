@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tiny_segmenter
-from c3tf.nets import backbones, deeplab, execution, folding, parts, recomputation
+from c3tf.nets import backbones, deeplab, execution, folding, parts, recomputation, winograd
 
 CASES = [
     pytest.param("small", 4, (32, 64), id="small, cut in four and in sixteen"),
@@ -90,9 +90,9 @@ def outputs_and_gradients(run, network, x):
     return outputs | dict(zip(paths, gradients, strict=True))
 
 
-def assert_equal(network, x, tolerance):
+def assert_equal(network, x, tolerance, recompute=False):
     expected = outputs_and_gradients(lambda x: network(x, training=True), network, x)
-    found = outputs_and_gradients(execution.fast(network), network, x)
+    found = outputs_and_gradients(execution.fast(network, recompute), network, x)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         scale = np.abs(value).max()
@@ -105,6 +105,33 @@ def test_outputs_and_gradients_are_those_of_the_network(backbone, output_stride,
     with tiny_segmenter.precision("float64"):
         network = build(backbone, output_stride)
         assert_equal(network, images(size, "float64"), 1e-9)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_products_of_matrices_compute_the_same(monkeypatch, recompute):
+    of_winograd = []
+
+    def conv2d(*arguments):
+        of_winograd.append(arguments)
+        return convolve(*arguments)
+
+    convolve = winograd.conv2d
+    monkeypatch.setattr(winograd, "conv2d", conv2d)
+    monkeypatch.setattr(winograd, "_FEWEST_CHANNELS", 8)
+    monkeypatch.setattr(winograd, "_FEWEST_TILES", 1)
+    monkeypatch.setattr(execution, "_FEWEST_CHANNELS_OF_PRODUCT", 3)
+    with tiny_segmenter.precision("float64"):
+        network = build("small", 4)
+        # The stride of 4 leaves maps of 8x16, cut into 4x8 and 2x4.
+        assert_equal(network, images((32, 64), "float64"), 1e-9, recompute)
+    assert len(of_winograd) == (6 if recompute else 3)
+
+
+def test_gpus_and_half_precision_convolve_as_tensorflow_does(monkeypatch):
+    assert execution._favours_products(tf.zeros([1], "float32"))
+    assert not execution._favours_products(tf.zeros([1], "bfloat16"))
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
+    assert not execution._favours_products(tf.zeros([1], "float32"))
 
 
 @pytest.mark.parametrize(
