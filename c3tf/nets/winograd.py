@@ -79,8 +79,10 @@ def conv2d(x: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | None = None) -> t
 # Traced once per shape, however many layers have it; so are the parts that XLA compiles.
 @tf.function(autograph=False)
 def _convolved(x: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
-    products = _products(_transformed_inputs(x), _transformed_kernel(kernel, scale))
-    return _outputs(products, tuple(x.shape[1:3]))
+    # In its turn: where maps are recomputed, the kernels of many layers are there from the start.
+    with tf.control_dependencies([x]):
+        taps = _transformed_kernel(kernel, scale)
+    return _outputs(_products(_transformed_inputs(x), taps), tuple(x.shape[1:3]))
 
 
 @tf.function(autograph=False)
