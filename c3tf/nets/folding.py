@@ -86,11 +86,16 @@ def kernel_scale_and_bias(
     norm: keras.layers.BatchNormalization | None,
     dtype: str | tf.DType | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
-    """Computes what `kernel_and_bias` does, with what the kernel is to be multiplied with apart.
+    """Computes what `kernel_and_bias` does, but leaves the factor of batch norm beside the kernel.
+
+    Args:
+        convolution: plain or depthwise.
+        norm: what follows it; None where nothing does.
+        dtype: dtype to compute in; the kernel's when absent.
 
     Returns:
-        The convolution's own kernel, the factor, which has the shape of the kernel's last axes and
-        is None without batch norm, and the bias.
+        The convolution's own kernel; the factor, `(channels,)`, or of the shape of the last two
+        axes of a depthwise kernel, None without batch norm; and the bias as in `kernel_and_bias`.
     """
     dtype = dtype or convolution.kernel.dtype
 

@@ -3,8 +3,9 @@
 Two outputs of a filter of three taps take six multiplications one by one and four by F(2, 3), which
 adds and subtracts inputs and taps before and products after; of both directions, 2x2 outputs of a
 3x3 kernel take 16 instead of 36. Here these are 16 products of matrices over all 2x2 tiles of a
-batch, and the gradients of maps and of kernel are computed the same way. Rounding is no worse than
-that of a convolution tap by tap: sums are as long, and the factors are 1 and 1/2.
+batch, and the gradients of maps and of kernel are computed the same way. Errors of rounding are of
+the size of those tap by tap, some smaller and some larger (docs/performance.md): factors are 1 and
+1/2, but a tile adds and subtracts what may cancel.
 
 Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
 section 4.1, equations 7 to 10.
@@ -63,7 +64,7 @@ def conv2d(x: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | None = None) -> t
         scale: `(O,)` that the kernel is multiplied with, if any. It takes no gradient.
 
     Returns:
-        `(B, H, W, O)`. Gradients flow to maps and kernel, and no second ones.
+        `(B, H, W, O)`. Gradients flow to maps and kernel.
     """
 
     @tf.custom_gradient
