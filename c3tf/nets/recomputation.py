@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -67,20 +68,22 @@ def recomputed(run: Callable[..., tf.Tensor], *tensors: tf.Tensor) -> tf.Tensor:
     """Runs a function of which nothing but the arguments is kept for the backward pass.
 
     Args:
-        run: reads no variables, and draws no random numbers.
+        run: draws no random numbers; no gradient flows to variables that it reads.
         *tensors: its arguments; gradients flow to them.
     """
 
     @tf.custom_gradient
     def once(*tensors: tf.Tensor) -> tuple:
-        def backward(upstream: tf.Tensor) -> list[tf.Tensor]:
+        def backward(upstream: tf.Tensor, variables: Sequence[tf.Variable] = ()) -> Any:
             # Not before its turn, and not the same operations as those of the forward pass.
             with tf.control_dependencies([upstream]):
                 again = [tf.identity(x) for x in tensors]
             with tf.GradientTape() as tape:
                 tape.watch(again)
                 outputs = run(*again)
-            return tape.gradient(outputs, again, upstream)
+            gradients = tape.gradient(outputs, again, upstream)
+            # TensorFlow passes the variables of a frozen norm that no convolution takes up.
+            return (gradients, [None] * len(variables)) if variables else gradients
 
         return run(*tensors), backward
 

@@ -243,6 +243,19 @@ def test_recomputation_changes_neither_outputs_nor_gradients(backbone, output_st
         np.testing.assert_allclose(again[name], value, rtol=0, atol=1e-12 * scale, err_msg=name)
 
 
+def test_a_norm_that_no_convolution_takes_up_is_recomputed_too():
+    x = image = keras.Input((None, None, 3), name="image")
+    for _ in range(4):
+        x = keras.layers.BatchNormalization(trainable=False)(x)
+        x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.ReLU()(x))
+    network = keras.Model(image, {"logits": x})
+    x = images((8, 8), "float32") / 255
+    kept = outputs_and_gradients(execution.fast(network), network, x)
+    again = outputs_and_gradients(execution.fast(network, recompute=True), network, x)
+    for name, value in kept.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 def convolutions(network, x, recompute):
     """How many convolutions a step computes forward."""
     run = execution.fast(network, recompute)
