@@ -13,12 +13,14 @@ import reference_rivals
 
 SCRIPT = Path(__file__).parents[1] / "support" / "replica_run.py"
 RIVALS = tuple(reference_rivals.STEPS)
-PLAIN_RUNS = ("paper", "authors", "own keys", "float32", *RIVALS)
+PLAIN_RUNS = ("paper", "authors", "own keys", "float32")
 # Name: replicas per process, processes, runs.
 SETUPS = {
     "one": (1, 1, (*PLAIN_RUNS, "jit")),
     "two": (2, 1, PLAIN_RUNS),
     "two, compiled": (2, 1, ("jit",)),
+    "one, rivals": (1, 1, RIVALS),
+    "two, rivals": (2, 1, RIVALS),
     "four": (4, 1, ("paper", "float32")),
     "hosts": (1, 2, ("float32",)),
     "hosts, many steps": (1, 2, ("paper",)),
@@ -64,8 +66,8 @@ def run(repository, output, replicas, processes, runs):
     return [dict(np.load(output.with_suffix(f".{index}.npz"))) for index in range(processes)]
 
 
-def assert_equal(outcomes, setup, run, tolerance, keys=""):
-    expected = pick(outcomes["one"][0], f"{run}/{keys}")
+def assert_equal(outcomes, setup, run, tolerance, keys="", one="one"):
+    expected = pick(outcomes[one][0], f"{run}/{keys}")
     assert expected
     for outcome in outcomes[setup]:
         found = pick(outcome, f"{run}/{keys}")
@@ -98,12 +100,13 @@ def test_float64_agrees_with_the_authors_switches(outcomes):
     assert_equal(outcomes, "two", "authors", 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", RIVALS)
 def test_float64_agrees_for_the_rivals(outcomes, method):
-    logs = pick(outcomes["two"][0], f"{method}/log/")
+    logs = pick(outcomes["two, rivals"][0], f"{method}/log/")
     for part in ("supervised", "consistency", "confident"):
         assert (logs[f"{method}/log/{part}"] > 0).all()
-    assert_equal(outcomes, "two", method, 1e-9)
+    assert_equal(outcomes, "two, rivals", method, 1e-9, one="one, rivals")
 
 
 def test_without_gathering_every_replica_contrasts_with_its_own_keys(outcomes):
