@@ -8,7 +8,7 @@ the size of those tap by tap, some smaller and some larger (docs/performance.md)
 1/2, but a tile adds and subtracts what may cancel.
 
 Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
-section 4.1, equations 7 to 10.
+section 4.1.
 """
 
 import functools
