@@ -25,7 +25,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from c3tf.nets import folding, recomputation, winograd
+from c3tf.nets import folding, order, recomputation, winograd
 
 # How the positions of a map are arranged: factors by which it was cut into interleaved smaller
 # maps, one cut after the other. Their product is the dilation that a plain kernel then has.
@@ -146,7 +146,7 @@ def fast(
 
 def _after(value: _Value) -> AbstractContextManager:
     """Has kernels folded when what they convolve is there: before that they would take memory."""
-    return tf.control_dependencies([value.maps[value.cuts]])
+    return order.after(value.maps[value.cuts])
 
 
 def _awaited(

@@ -19,6 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from c3tf.nets import order
+
 # Rows and columns of tensors, all of one shape.
 Grid = Sequence[Sequence[tf.Tensor]]
 
@@ -74,14 +76,15 @@ def conv2d(x: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | None = None) -> t
 
         return _convolved(x, kernel, scale), backward
 
-    return with_gradient(x, kernel)
+    # TensorFlow's optimizer knows no shape of what XLA computes, and would join no sum behind it.
+    return tf.reshape(with_gradient(x, kernel), [*x.shape[:3], kernel.shape[3]])
 
 
 # Traced once per shape, however many layers have it; so are the parts that XLA compiles.
 @tf.function(autograph=False)
 def _convolved(x: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
     # In its turn: where maps are recomputed, the kernels of many layers are there from the start.
-    with tf.control_dependencies([x]):
+    with order.after(x):
         taps = _transformed_kernel(kernel, scale)
     return _outputs(_products(_transformed_inputs(x), taps), tuple(x.shape[1:3]))
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 import tiny_segmenter
 from c3tf.nets import backbones, deeplab, execution, folding, parts, recomputation, winograd
@@ -197,7 +198,48 @@ def test_kernels_are_folded_in_turn_and_no_padding_waits_for_itself():
     reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp"]
     waits = [{before.type for before in op.control_inputs} for op in reads]
     # Kernel and the four variables of batch norm, of either convolution.
-    assert waits == 5 * [{"Placeholder"}] + 5 * [{"Relu"}]
+    # For a number of what they convolve.
+    assert waits == 10 * [{"Slice"}]
+    slices = [op.inputs[0].op.type for op in graph.get_operations() if op.type == "Slice"]
+    assert slices == ["Placeholder", "Relu"]
+
+
+def executed(run, x):
+    """Operations of a forward pass as TensorFlow has optimized it."""
+    context.context().enable_graph_collection()
+    try:
+        tf.function(run, autograph=False)(x)
+        graphs = context.context().export_run_metadata().partition_graphs
+    finally:
+        context.context().disable_graph_collection()
+    return [node for graph in graphs for node in graph.node]
+
+
+def chain(monkeypatch, filters):
+    """A residual block: one tap, three by Winograd's way where there are 8 filters, one again."""
+    monkeypatch.setattr(winograd, "_FEWEST_CHANNELS", 8)
+    monkeypatch.setattr(winograd, "_FEWEST_TILES", 1)
+    images = keras.Input((8, 8, 6))
+    x = images
+    for number, (size, count) in enumerate([(1, filters), (3, filters), (1, 6)]):
+        x = keras.layers.Conv2D(count, size, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization(trainable=False)(x)
+        x = x if number == 2 else keras.layers.ReLU()(x)
+    x = keras.layers.ReLU()(keras.layers.Add()([images, x]))
+    return execution.fast(keras.Model(images, x))
+
+
+@pytest.mark.parametrize("filters", [4, 8])
+def test_convolution_bias_and_activation_are_one_operation(monkeypatch, filters):
+    nodes = executed(chain(monkeypatch, filters), tf.ones([2, 8, 8, 6]))
+    kinds = [list(x.attr["fused_ops"].list.s) for x in nodes if x.attr["fused_ops"].list.s]
+    of_winograd = filters == 8
+    with_relu = [b"BiasAdd", b"Relu"]
+    assert kinds.count(with_relu) == (1 if of_winograd else 2)
+    # oneDNN takes up the sum as well.
+    if any(x.op.startswith("_Mkl") for x in nodes):
+        assert kinds.count([b"BiasAdd", b"Add", b"Relu"]) == 1
+        assert [x.op for x in nodes].count("Relu") == (1 if of_winograd else 0)
 
 
 def test_variables_are_the_networks_own():

@@ -85,7 +85,8 @@ def test_a_kernel_is_transformed_when_its_maps_are_there():
     x, kernel = of((2, 4, 4, 3), 1), of((3, 3, 3, 4), 2)
     graph = winograd._convolved.get_concrete_function(x, kernel, None).graph
     calls = [op for op in graph.get_operations() if "_transformed_kernel" in str(op.node_def)]
-    assert [[before.name for before in op.control_inputs] for op in calls] == [["x"]]
+    (waits,) = (op.control_inputs for op in calls)
+    assert [[op.type, op.inputs[0].op.name] for op in waits] == [["Slice", "x"]]
 
 
 def layer(inputs=256, outputs=256, size=3, kind=keras.layers.Conv2D, **options):
