@@ -130,6 +130,7 @@ def test_every_table_of_the_paper_is_there_for_every_data_set(repository):
         "camvid_rivals",
         "camvid_class_weights",
         "camvid_networks",
+        "camvid_stride",
     }
     assert expected < names
     for name in names:
@@ -181,6 +182,16 @@ def test_the_table_of_heads_differs_in_the_head_alone():
     assert changes(config("camvid_1_8"), runs[2]) == {}
     assert changes(config("camvid_1_8_v3plus"), runs[3]) == {}
     assert len(held.seeds) == 3
+
+
+def test_the_table_of_strides_differs_in_the_stride_alone():
+    held = read("camvid_stride")
+    (column,) = held.columns
+    runs = [plan.config_of(held, row, column) for row in held.rows]
+    for one, other in (runs[:2], runs[2:]):
+        assert changes(one, other) == {"output_stride": 8}
+    assert changes(runs[2], runs[0]) == {"method": "supervised"}
+    assert changes(config("camvid_1_8"), runs[2]) == {}
 
 
 def test_gains_as_printed_are_differences_of_the_numbers_as_printed(repository):
