@@ -215,7 +215,7 @@ def _convolve(
 
 def _folded(layer: keras.layers.Layer, kernel: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
     """Returns a kernel with its batch norm, rounded once to the layer's dtype."""
-    return tf.cast(kernel if scale is None else kernel * scale, layer.compute_dtype)
+    return tf.cast(folding.scaled(kernel, scale), layer.compute_dtype)
 
 
 def _operation(

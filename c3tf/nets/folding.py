@@ -78,7 +78,12 @@ def kernel_and_bias(
         the variables.
     """
     kernel, scale, bias = kernel_scale_and_bias(convolution, norm, dtype)
-    return kernel if scale is None else kernel * scale, bias
+    return scaled(kernel, scale), bias
+
+
+def scaled(kernel: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
+    """Multiplies a kernel with the factor of its batch norm, where it has one."""
+    return kernel if scale is None else kernel * scale
 
 
 def kernel_scale_and_bias(
