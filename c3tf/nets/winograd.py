@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from c3tf.nets import order
+from c3tf.nets import folding, order
 
 # Rows and columns of tensors, all of one shape.
 Grid = Sequence[Sequence[tf.Tensor]]
@@ -133,8 +133,7 @@ def _transformed_inputs(x: tf.Tensor) -> Grid:
 @_compiled
 def _transformed_kernel(kernel: tf.Tensor, scale: tf.Tensor | None) -> Grid:
     """Transforms a kernel, to `(I, O)` each."""
-    if scale is not None:
-        kernel *= scale
+    kernel = folding.scaled(kernel, scale)
     return _transformed(KERNEL, [tf.unstack(row) for row in tf.unstack(kernel)])
 
 
