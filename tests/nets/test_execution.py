@@ -9,7 +9,16 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 import tiny_segmenter
-from c3tf.nets import backbones, deeplab, execution, folding, parts, recomputation, winograd
+from c3tf.nets import (
+    backbones,
+    deeplab,
+    execution,
+    folding,
+    operations,
+    parts,
+    recomputation,
+    winograd,
+)
 
 CASES = [
     pytest.param("small", 4, (32, 64), id="small, cut in four and in sixteen"),
@@ -120,7 +129,7 @@ def test_products_of_matrices_compute_the_same(monkeypatch, recompute):
     monkeypatch.setattr(winograd, "conv2d", conv2d)
     monkeypatch.setattr(winograd, "_FEWEST_CHANNELS", 8)
     monkeypatch.setattr(winograd, "_FEWEST_TILES", 1)
-    monkeypatch.setattr(execution, "_FEWEST_CHANNELS_OF_PRODUCT", 3)
+    monkeypatch.setattr(operations, "_FEWEST_CHANNELS_OF_PRODUCT", 3)
     with tiny_segmenter.precision("float64"):
         network = build("small", 4)
         # The stride of 4 leaves maps of 8x16, cut into 4x8 and 2x4.
@@ -129,10 +138,10 @@ def test_products_of_matrices_compute_the_same(monkeypatch, recompute):
 
 
 def test_gpus_and_half_precision_convolve_as_tensorflow_does(monkeypatch):
-    assert execution._favours_products(tf.zeros([1], "float32"))
-    assert not execution._favours_products(tf.zeros([1], "bfloat16"))
+    assert operations._favours_products(tf.zeros([1], "float32"))
+    assert not operations._favours_products(tf.zeros([1], "bfloat16"))
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
-    assert not execution._favours_products(tf.zeros([1], "float32"))
+    assert not operations._favours_products(tf.zeros([1], "float32"))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +181,7 @@ def rounding(ways, network, twin, seed):
     ]
 
 
-def operations(run, x):
+def kinds_of_operations(run, x):
     """Kinds of operations of a forward pass on maps, as TensorFlow is given them."""
     graph = tf.function(run, autograph=False).get_concrete_function(x).graph
     outputs = [output for operation in graph.get_operations() for output in operation.outputs]
@@ -183,8 +192,8 @@ def operations(run, x):
 def test_no_batch_norm_is_left_and_maps_are_rearranged_once():
     network = build("resnet50", 8)
     x = images((64, 64), "float32")
-    kinds = operations(execution.fast(network), x)
-    of_keras = operations(lambda x: network(x, training=True), x)
+    kinds = kinds_of_operations(execution.fast(network), x)
+    of_keras = kinds_of_operations(lambda x: network(x, training=True), x)
     norms = [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
     # One is of the images.
     assert kinds.count("Mul") == 1
