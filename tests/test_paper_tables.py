@@ -129,7 +129,9 @@ def test_every_table_of_the_paper_is_there_for_every_data_set(repository):
         "cityscapes_rivals",
         "camvid_rivals",
         "camvid_class_weights",
+        "camvid_fidelity",
         "camvid_networks",
+        "camvid_precision",
         "camvid_stride",
     }
     assert expected < names
@@ -192,6 +194,35 @@ def test_the_table_of_strides_differs_in_the_stride_alone():
         assert changes(one, other) == {"output_stride": 8}
     assert changes(runs[2], runs[0]) == {"method": "supervised"}
     assert changes(config("camvid_1_8"), runs[2]) == {}
+
+
+def test_the_table_of_precision_differs_in_the_precision_alone():
+    held = read("camvid_precision")
+    (column,) = held.columns
+    one, other = [plan.config_of(held, row, column) for row in held.rows]
+    assert changes(one, other) == {"precision": "mixed_bfloat16"}
+    assert changes(config("camvid_1_8"), one) == {}
+
+
+def test_the_table_of_readings_has_the_authors_where_they_differ():
+    held = read("camvid_fidelity")
+    (column,) = held.columns
+    experiment = config("camvid_1_8")
+    files = ["configs/camvid_1_8.flags", "configs/presets/authors_code.flags"]
+    theirs = changes(experiment, absl_flags.from_files(files, {}))
+    seen = set()
+    for row in held.rows:
+        own = changes(experiment, plan.config_of(held, row, column))
+        for name in own.keys() & theirs.keys() - {"loss_averaging", "backbone_lr_multiplier"}:
+            assert own[name] == theirs[name]
+            seen.add(name)
+    assert seen == {
+        "contrast_exclude_self",
+        "contrast_from_start",
+        "contrast_skip_class_0",
+        "ema_warmup",
+        "labeled_keys",
+    }
 
 
 def test_gains_as_printed_are_differences_of_the_numbers_as_printed(repository):
