@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import side_by_side
 from absl import app, flags
+
+import side_by_side
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -88,6 +88,7 @@ def serve_torch(
 ) -> None:
     """Answers questions with PyTorch."""
     import torch
+
     import torch_deeplab
 
     if threads:

@@ -19,11 +19,11 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from absl import app, flags
+
 import side_by_side
 import train_step
 import train_step_ours
-from absl import app, flags
-
 from c3tf.config import methods
 from c3tf.config.networks import BACKBONES, HEADS
 

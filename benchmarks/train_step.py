@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import side_by_side
 from absl import app, flags
+
+import side_by_side
 
 HERE = Path(__file__).resolve().parent
 IGNORE = 255

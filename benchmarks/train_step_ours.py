@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
 import train_step_side
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional
+
 import torch_deeplab
 import torch_method
 import train_step_side
-from torch import nn
-from torch.nn import functional
 
 RATE, BACKBONE_RATE, DECAY, LAMBDA1, LAMBDA2 = 2.5e-4, 0.1, 0.99, 50.0, 0.1
 

@@ -25,6 +25,7 @@ from c3tf.serving.options import ExportOptions
 from c3tf.training import optimizer
 from c3tf.training.step import C3Trainer
 from tiny_network import LABEL_MAP
+from untrained import randomise
 
 SETTINGS = tiny_segmenter.config()
 SIZE = (64, 96)
@@ -38,14 +39,7 @@ def lite(name, seed):
     network = deeplab.build(
         "efficientnet_lite0", LABEL_MAP.num_classes, 16, 8, "random", seed=seed, name=name
     )
-    rng = np.random.default_rng(seed)
-    for weight in network.weights:
-        kind = weight.path.split("/")[-1]
-        if kind in ("gamma", "moving_variance"):
-            weight.assign(rng.uniform(0.7, 1.3, weight.shape))
-        elif kind in ("beta", "moving_mean", "bias"):
-            weight.assign(rng.normal(0, 0.2, weight.shape))
-    return network
+    return randomise(network, seed)
 
 
 @pytest.fixture(scope="module")

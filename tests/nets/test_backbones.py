@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-import small_backbones
 
+import small_backbones
 from c3tf.config.networks import BACKBONES
 from c3tf.nets import backbones, dilation, flat, lite, weights
 

@@ -19,6 +19,7 @@ from c3tf.nets import (
     recomputation,
     winograd,
 )
+from untrained import randomise
 
 CASES = [
     pytest.param("small", 4, (32, 64), id="small, cut in four and in sixteen"),
@@ -70,14 +71,7 @@ def build(backbone, output_stride, **options):
         network = deeplab.build("efficientnet_lite0", 4, output_stride, 6, "random", **head)
     else:
         network = deeplab.build(backbone, 4, output_stride, 6, "random", **options)
-    rng = np.random.default_rng(0)
-    for weight in network.weights:
-        kind = weight.path.split("/")[-1]
-        if kind in ("gamma", "moving_variance"):
-            weight.assign(rng.uniform(0.7, 1.3, weight.shape))
-        elif kind in ("beta", "moving_mean", "bias"):
-            weight.assign(rng.normal(0, 0.2, weight.shape))
-    return network
+    return randomise(network)
 
 
 def images(size, dtype, seed=1):

@@ -8,6 +8,7 @@ import tensorflow as tf
 import references
 from c3tf.inference import networks
 from c3tf.nets import backbones, deeplab, description, heads, parts, upsampling
+from untrained import randomise
 
 LITE, V3PLUS = "efficientnet_lite0", "deeplab_v3plus"
 
@@ -16,18 +17,6 @@ def build(output_stride=16, embedding_dim=4, **options):
     return deeplab.build(
         LITE, 3, output_stride, embedding_dim, "random", head=V3PLUS, seed=1, **options
     )
-
-
-def randomise(network, seed=0):
-    """Batch norm and biases that do something."""
-    rng = np.random.default_rng(seed)
-    for weight in network.weights:
-        kind = weight.path.split("/")[-1]
-        if kind in ("gamma", "moving_variance"):
-            weight.assign(rng.uniform(0.7, 1.3, weight.shape))
-        elif kind in ("beta", "moving_mean", "bias"):
-            weight.assign(rng.normal(0, 0.2, weight.shape))
-    return network
 
 
 @pytest.fixture(scope="module")

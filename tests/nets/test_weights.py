@@ -8,8 +8,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
-import small_backbones
 
+import small_backbones
 from c3tf.nets import backbones, deeplab, flat, weights
 
 LITE = "efficientnet_lite0"

@@ -10,22 +10,11 @@ import tensorflow as tf
 from c3tf.inference import networks
 from c3tf.nets import backbones, deeplab
 from c3tf.serving.graph_rewrites import fold_batch_norm, with_native_dilation
+from untrained import randomise
 
 
 def norms(model):
     return [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
-
-
-def randomize(model, seed=0):
-    """Gives batch norm and biases values that none of them begins with."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        kind = weight.path.split("/")[-1]
-        if kind in ("gamma", "moving_variance"):
-            weight.assign(rng.uniform(0.7, 1.3, weight.shape))
-        elif kind in ("beta", "moving_mean", "bias"):
-            weight.assign(rng.normal(0, 0.2, weight.shape))
-    return model
 
 
 def images(height, width, seed=1):
@@ -44,7 +33,7 @@ def images(height, width, seed=1):
 )
 def test_every_backbone_folds_to_the_same_logits(backbone, output_stride):
     network = deeplab.build(backbone, 5, output_stride, None, "random", seed=3)
-    network = randomize(networks.logits_network(network))
+    network = randomise(networks.logits_network(network))
     folded = fold_batch_norm(network)
     assert len(norms(network)) > 20
     assert not norms(folded)
@@ -98,7 +87,7 @@ def test_kinds_of_convolutions_and_norms(case):
     kind, options, norm = CASES[case]
     image = keras.Input((None, None, 3))
     x = kind(**options, strides=2, padding="same", name="c")(image)
-    network = randomize(keras.Model(image, keras.layers.BatchNormalization(**norm)(x)))
+    network = randomise(keras.Model(image, keras.layers.BatchNormalization(**norm)(x)))
     folded = fold_batch_norm(network)
     assert not norms(folded)
     expected = network(images(9, 12)).numpy()
@@ -134,7 +123,7 @@ def not_after_a_convolution(x):
 )
 def test_what_cannot_be_folded_stays(build):
     image = keras.Input((9, 12, 3))
-    network = randomize(keras.Model(image, build(image)))
+    network = randomise(keras.Model(image, build(image)))
     folded = fold_batch_norm(network)
     assert len(norms(folded)) == 1
     expected, found = network(images(9, 12)), folded(images(9, 12))

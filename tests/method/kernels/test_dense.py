@@ -8,6 +8,7 @@ from c3tf.labels import IGNORE
 from c3tf.method import cutmix, losses
 from c3tf.method.kernels import dense
 from c3tf.method.kernels.resize import bilinear
+from gradients import with_gradient
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 HEIGHT, WIDTH, CLASSES = 24, 32, 5
@@ -27,17 +28,6 @@ def drawn(dtype, images=4):
     labels[-1] = IGNORE
     probabilities = tf.nn.softmax(rng.normal(0, 2, (images, HEIGHT, WIDTH, CLASSES)))
     return logits, tf.constant(labels), tf.cast(probabilities, dtype), rng
-
-
-def with_gradient(loss, x):
-    @tf.function(autograph=False)
-    def run():
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = loss(x)
-        return value, tape.gradient(value, x)
-
-    return run()
 
 
 def assert_close(ours, expected, dtype):

@@ -13,22 +13,10 @@ from c3tf.method.contrast import ContrastInputs, contrastive, pixel_contrast, un
 from c3tf.method.kernels.grid import FeatureGrid
 from c3tf.method.kernels.resize import bilinear
 from c3tf.method.sampling import sample_pixels
+from gradients import with_gradient
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 TEMPERATURE = 0.15
-
-
-def with_gradient(loss, x):
-    """Value and gradient of a compiled function of one tensor."""
-
-    @tf.function(autograph=False)
-    def run():
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = loss(x)
-        return value, tape.gradient(value, x)
-
-    return run()
 
 
 def assert_close(ours, plain, dtype, scale=1.0):
