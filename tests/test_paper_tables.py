@@ -132,6 +132,7 @@ def test_every_table_of_the_paper_is_there_for_every_data_set(repository):
         "camvid_fidelity",
         "camvid_networks",
         "camvid_precision",
+        "camvid_rates",
         "camvid_stride",
     }
     assert expected < names
@@ -213,7 +214,7 @@ def test_the_table_of_readings_has_the_authors_where_they_differ():
     seen = set()
     for row in held.rows:
         own = changes(experiment, plan.config_of(held, row, column))
-        for name in own.keys() & theirs.keys() - {"loss_averaging", "backbone_lr_multiplier"}:
+        for name in own.keys() & theirs.keys() - {"loss_averaging"}:
             assert own[name] == theirs[name]
             seen.add(name)
     assert seen == {
@@ -223,6 +224,16 @@ def test_the_table_of_readings_has_the_authors_where_they_differ():
         "ema_warmup",
         "labeled_keys",
     }
+
+
+def test_the_table_of_rates_differs_in_rates_alone():
+    held = read("camvid_rates")
+    (column,) = held.columns
+    experiment = config("camvid_1_8")
+    for row in held.rows:
+        changed = changes(experiment, plan.config_of(held, row, column))
+        assert (changed.pop("method", None) == "supervised") == row.startswith("Baseline")
+        assert changed.keys() <= {"learning_rate", "backbone_lr_multiplier"}
 
 
 def test_gains_as_printed_are_differences_of_the_numbers_as_printed(repository):
