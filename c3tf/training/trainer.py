@@ -98,11 +98,15 @@ class SemiSupervisedTrainer(keras.Model):
             The step's global scalars, and under `statistics.NAME` what else it counted.
         """
         step = self.semi_supervised_step if self.semi_supervised else self.supervised_step
+        with tf.control_dependencies([batch.x]):
+            ready = tf.timestamp()
+        # The step follows it: where operations run one at a time it might be read last otherwise.
+        with tf.control_dependencies([ready]):
+            batch = tf.nest.map_structure(tf.identity, batch)
         logs, counts = step(batch)
         if isinstance(self.optimizer, LossScaledAdam):
             logs["loss_scale"] = tf.convert_to_tensor(self.optimizer.loss_scale)
-        with tf.control_dependencies([batch.x]):
-            counts[statistics.BATCH_READY] = tf.timestamp()
+        counts[statistics.BATCH_READY] = ready
         logs[statistics.NAME] = counts
         if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
             # Here Keras averages along the first axis, which is not there yet.

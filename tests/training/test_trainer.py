@@ -56,6 +56,29 @@ def test_without_a_step_of_its_own_there_is_no_second_phase():
         model.semi_supervised_step(None)
 
 
+def test_the_wait_for_input_ends_before_the_networks_begin(settings):
+    """On one core the time was read after the step, and all of the step counted as waiting."""
+    model = tiny_segmenter.segmenter(settings)
+    model.begin_semi_supervised(copy_student=True)
+    step = tf.function(model.train_step, autograph=False)
+    graph = step.get_concrete_function(tiny_segmenter.semi_batch(settings, seed=0)).graph
+    convolutions = [op for op in graph.get_operations() if op.type == "Conv2D"]
+    assert convolutions
+    for convolution in convolutions:
+        assert "Timestamp" in {op.type for op in _before(convolution)}, convolution.name
+
+
+def _before(operation):
+    """Finds all operations that an operation waits for."""
+    found, todo = set(), [operation]
+    while todo:
+        op = todo.pop()
+        sources = {x.op for x in op.inputs} | set(op.control_inputs)
+        todo += sources - found
+        found |= sources
+    return found
+
+
 def test_the_thresholds_are_of_every_method(settings):
     """Checkpoints and pictures read them, whoever moves them."""
     model = tiny_segmenter.segmenter(settings)
