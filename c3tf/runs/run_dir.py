@@ -8,7 +8,7 @@ from typing import Any
 
 from c3tf.config import OPTIONS, Config, Resume, with_present_names
 from c3tf.errors import UserError
-from c3tf.io import json_files, leftovers, locks, schema
+from c3tf.io import json_files, leftovers, locks, run_files, schema
 from c3tf.io.run_files import CONFIG, EVALUATIONS, evaluation
 from c3tf.versions import versions
 
@@ -16,6 +16,17 @@ from c3tf.versions import versions
 FACTS = schema.record(
     {"config": schema.named(schema.thing)},
     {"split": schema.text, "data": schema.text, "versions": schema.named(schema.text)},
+)
+# All that a run has before its first checkpoint: nothing to go on from, so nothing to protect.
+_OF_A_BEGINNING = frozenset(
+    {
+        CONFIG,
+        run_files.CHECKPOINTS,
+        run_files.EVENTS,
+        run_files.METRICS,
+        run_files.NATIVE_LOG,
+        run_files.TENSORBOARD,
+    }
 )
 
 
@@ -44,8 +55,8 @@ def check(output: str, config: Config, **hashes: str) -> None:
         **hashes: those of its `split` and its `data`, where they are known.
 
     Raises:
-        RunDirError: the directory holds something else, or a run of another configuration whose
-            differences `--allow_changed_flags` does not cover.
+        RunDirError: the directory holds something else, or a run of another configuration that
+            has a checkpoint and whose differences `--allow_changed_flags` does not cover.
     """
     _check(output, {"config": config.to_dict(), **hashes}, config.training.allow_changed_flags)
 
@@ -85,8 +96,8 @@ def claim(output: str, config: Config, split_hash: str, data_hash: str) -> list[
         data_hash: identity of the data set's contents.
 
     Returns:
-        What differs from the configuration that the run was begun with, where that is allowed:
-        `record` makes it the run's own, once it has proved fit.
+        What differs from the configuration that the run was begun with, where that is allowed or
+        the run has no checkpoint yet: `record` makes it the run's own, once it has proved fit.
 
     Raises:
         RunDirError: the directory holds something else, or a run of another configuration.
@@ -149,7 +160,8 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
     path = os.path.join(output, CONFIG)
     if os.path.exists(path):
         changes = differences(_read(path), facts)
-        _refuse(output, changes, allow)
+        if _has_something_to_lose(output):
+            _refuse(output, changes, allow)
         return changes
     # A run that was killed while it wrote its first file has left only a part of it.
     if os.path.isdir(output) and not all(map(leftovers.is_leftover, os.listdir(output))):
@@ -157,6 +169,13 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
             f"{output!r} is not empty and holds no run. Choose another --output, or remove it."
         )
     return []
+
+
+def _has_something_to_lose(output: str) -> bool:
+    """Whether a run's directory holds more than what is there before the first checkpoint."""
+    folder = os.path.join(output, run_files.CHECKPOINTS)
+    names = [*os.listdir(output), *(os.listdir(folder) if os.path.isdir(folder) else [])]
+    return any(name not in _OF_A_BEGINNING and not leftovers.is_leftover(name) for name in names)
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -15,6 +15,13 @@ pytestmark = pytest.mark.smoke
 CONFIG = Config().with_options(learning_rate=0.001, scales=[0.75, 1.0])
 
 
+def begun(output, config=CONFIG):
+    """Makes the directory of a run that has a checkpoint."""
+    run_dir.claim(str(output), config, "abc", "123")
+    (output / "checkpoints").mkdir()
+    (output / "checkpoints" / "step-00000001.npz").write_text("x")
+
+
 def test_claims_a_new_directory_and_writes_the_whole_configuration(tmp_path):
     output = tmp_path / "runs" / "first"
     run_dir.claim(str(output), CONFIG, "abc", "123")
@@ -34,14 +41,14 @@ def test_claims_an_empty_directory(tmp_path):
 def test_checking_writes_nothing_and_refuses_what_claiming_refuses(tmp_path):
     run_dir.check(str(tmp_path / "run"), CONFIG)
     assert os.listdir(tmp_path) == []
-    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    begun(tmp_path)
     run_dir.check(str(tmp_path), CONFIG)
     with pytest.raises(RunDirError, match="--seed"):
         run_dir.check(str(tmp_path), CONFIG.with_options(seed=1))
 
 
 def test_another_data_set_is_refused(tmp_path):
-    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    begun(tmp_path)
     with pytest.raises(RunDirError, match="data: 123 -> 456"):
         run_dir.claim(str(tmp_path), CONFIG, "abc", "456")
 
@@ -83,15 +90,39 @@ def test_the_same_configuration_goes_on_and_leaves_the_file_alone(tmp_path):
     ],
 )
 def test_another_configuration_is_refused_with_the_flag_and_both_values(tmp_path, options, message):
-    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    begun(tmp_path)
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(RunDirError, match=message):
         run_dir.claim(str(tmp_path), CONFIG.with_options(**options), "abc", "123")
     assert (tmp_path / "config.json").read_bytes() == before
 
 
-def test_all_differences_are_named_the_split_included(tmp_path):
+@pytest.mark.parametrize("options", [{"backbone": "resnet50"}, {"crop_height": 96}])
+def test_a_run_without_a_checkpoint_gives_way_to_another(tmp_path, options):
+    """Its memory did not suffice, say, and the next try has another network or a smaller crop."""
     run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    for name in ("events.jsonl", "metrics.jsonl", "tensorflow.log"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".step-00000001.npz.partial-9").write_text("half")
+    other = CONFIG.with_options(**options)
+    changes = run_dir.claim(str(tmp_path), other, "abc", "123")
+    assert [change.name for change in changes] == [f"--{name}" for name in options]
+    run_dir.record(str(tmp_path), other, "abc", "123")
+    assert run_dir.claim(str(tmp_path), other, "abc", "123") == []
+
+
+@pytest.mark.parametrize("name", ["results.json", "nonfinite-step-00000001.npz", "notes.txt"])
+def test_whatever_else_a_run_holds_is_protected(tmp_path, name):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    (tmp_path / name).write_text("x")
+    with pytest.raises(RunDirError, match="--seed"):
+        run_dir.claim(str(tmp_path), CONFIG.with_options(seed=1), "abc", "123")
+
+
+def test_all_differences_are_named_the_split_included(tmp_path):
+    begun(tmp_path)
     with pytest.raises(RunDirError) as caught:
         run_dir.claim(str(tmp_path), CONFIG.with_options(seed=4, temperature=0.2), "def", "123")
     for part in ("--seed: 0 -> 4", "--temperature", "split: abc -> def"):
@@ -100,7 +131,7 @@ def test_all_differences_are_named_the_split_included(tmp_path):
 
 
 def test_an_option_that_the_run_did_not_have_has_its_default(tmp_path):
-    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    begun(tmp_path)
     path = tmp_path / "config.json"
     written = json.loads(path.read_text())
     del written["config"]["method"]["temperature"]
@@ -111,7 +142,7 @@ def test_an_option_that_the_run_did_not_have_has_its_default(tmp_path):
 
 
 def test_changed_flags_are_returned_when_asked_for_and_recorded_later(tmp_path):
-    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    begun(tmp_path)
     before = (tmp_path / "config.json").read_bytes()
     changed = CONFIG.with_options(seed=4, steps=30000, allow_changed_flags=True)
     changes = run_dir.claim(str(tmp_path), changed, "abc", "123")
@@ -127,7 +158,7 @@ def test_changed_flags_are_returned_when_asked_for_and_recorded_later(tmp_path):
     "options", [{"backbone": "resnet50"}, {"method": "supervised"}, {"embedding_dim": 8}]
 )
 def test_another_network_is_refused_even_when_asked_for(tmp_path, options):
-    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    begun(tmp_path)
     changed = CONFIG.with_options(allow_changed_flags=True, **options)
     with pytest.raises(RunDirError, match=r"another network .* cannot continue"):
         run_dir.check(str(tmp_path), changed)
