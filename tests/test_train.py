@@ -239,6 +239,18 @@ def test_a_record_with_a_damaged_image_names_itself(data, tmp_path):
         run.train()
 
 
+def test_damaged_validation_images_are_named_before_training(data, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(data / "data", broken)
+    (shard,) = broken.glob("val-*.tfrecord")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{shard.name} is damaged: its checksum"):
+        Run(settings(data, tmp_path / "run", data=str(broken)), "c3")
+    assert not (tmp_path / "run").exists()
+
+
 def test_labels_are_judged_before_training(data, tmp_path):
     odd = tmp_path / "odd"
     shutil.copytree(data / "data", odd)

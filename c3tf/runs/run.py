@@ -10,11 +10,17 @@ import keras
 import tensorflow as tf
 
 from c3tf.config import Config, ConfigError, environment
-from c3tf.data import class_weights, judgement, labeled_images, pipeline, record_check
+from c3tf.data import (
+    class_weights,
+    judgement,
+    labeled_images,
+    pipeline,
+    record_check,
+    validation,
+)
 from c3tf.data import manifest as manifests
 from c3tf.data.batch import SemiBatch, SupervisedBatch
 from c3tf.data.training_data import open_training_data
-from c3tf.data.validation import val_dataset
 from c3tf.errors import DataError, Stopped
 from c3tf.io import tensorflow_errors
 from c3tf.runs import checkpoints, nonfinite, results, run_dir, setup, summary
@@ -69,7 +75,10 @@ class Run:
         self.split = setup.open_split(self.manifest, config)
         self._doubtful = judgement.refuse_undefined(self.manifest).doubtful
         self.class_weights = class_weights.of(config, self.manifest)
-        val_dataset(config.data.data)
+        validation.val_dataset(config.data.data)
+        if self.is_chief:
+            # It evaluates, for the first time perhaps in hours.
+            validation.check_shards(self.manifest, "val")
         self.data = open_training_data(self.manifest, self.split, config)
         self._doubtful += labeled_images.judge(self.data.labeled, self.manifest)
         distribution.check_divisible(config, self.devices.num_replicas)
