@@ -19,7 +19,7 @@ from c3tf import models, predict
 from c3tf.errors import UserError
 from c3tf.inference import networks, predict_files, prediction
 from c3tf.inference.image_files import find_images
-from c3tf.inference.options import PredictionOptions
+from c3tf.inference.options import RECORD_FILE, PredictionOptions
 from c3tf.inference.prediction_files import Outputs
 from c3tf.io import locks
 from c3tf.serving import saved_model
@@ -170,7 +170,7 @@ def test_the_command_works_from_a_savedmodel_and_reports_bad_images(
     with np.load(output / "probabilities/street/b.npz") as held:
         direct = networks.probabilities(network)(tf.constant(image))[0]
         np.testing.assert_allclose(held["probabilities"], direct, atol=1e-3)
-    record = json.loads((output / prediction.RECORD_FILE).read_text())
+    record = json.loads((output / RECORD_FILE).read_text())
     assert record["complete"]
     assert record["images"] == 3
     assert len(record["skipped"]) == 2
@@ -256,7 +256,7 @@ def test_what_was_made_with_something_else_does_not_count_as_done(photos, tmp_pa
     prediction.finish(outputs, 3, {})
     assert prediction.remaining(inputs, outputs, second, resume=True) == []
     # Nothing says what they are by.
-    (tmp_path / prediction.RECORD_FILE).unlink()
+    (tmp_path / RECORD_FILE).unlink()
     with pytest.raises(UserError, match=r"--resume needs .*prediction.json.*3 of the files"):
         prediction.remaining(inputs, outputs, second, resume=True)
 

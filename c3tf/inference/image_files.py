@@ -9,6 +9,7 @@ from pathlib import Path
 
 from c3tf.data import list_lines
 from c3tf.errors import UserError
+from c3tf.inference.options import FORMATS, RECORD_FILE
 from c3tf.io import names as file_names
 
 SUFFIXES = file_names.IMAGE_EXTENSIONS
@@ -49,7 +50,7 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
             list: a text file (`.txt`) with the path of an image on each line, from its own folder.
             Outputs of a list are named by the paths below that folder or, where not all lie there,
             below the folder that they share.
-        exclude: folders that a search does not enter, such as those of an earlier prediction.
+        exclude: folders that a search does not enter; nor does it enter what was predicted.
 
     Raises:
         UserError: there is no image, or two images would get the same output name.
@@ -103,15 +104,17 @@ def _name(path: Path) -> str:
 
 
 def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
-    """Yields the files below a folder that look like images, hidden ones left out."""
+    """Yields the files below a folder that look like images, but hidden and predicted ones."""
     # Folders that are links are searched as the converters search them.
     for parent, folders, names in os.walk(folder, followlinks=True):
         above = Path(os.path.realpath(parent))
+        predicted = FORMATS if RECORD_FILE in names else ()
         inner = {name: Path(os.path.realpath(above / name)) for name in folders}
         folders[:] = [
             name
             for name, path in inner.items()
             if not file_names.is_systems(name)
+            and name not in predicted
             and str(path) not in exclude
             and not above.is_relative_to(path)
         ]

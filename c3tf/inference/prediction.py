@@ -16,11 +16,10 @@ from c3tf.errors import UserError
 from c3tf.inference import networks, reading
 from c3tf.inference.image_files import Input
 from c3tf.inference.networks import Predictor
+from c3tf.inference.options import RECORD_FILE
 from c3tf.inference.prediction_files import Outputs
 from c3tf.io import json_files, orientation, schema
 
-# Says what the files of an output folder were predicted with.
-RECORD_FILE = "prediction.json"
 _WRITERS = 2
 _RECORD = schema.record(
     {"settings": schema.thing}, {"images_in": schema.text, "since": schema.integer()}

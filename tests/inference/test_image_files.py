@@ -49,6 +49,21 @@ def test_relative_to_the_working_directory(photos, monkeypatch):
     assert names(".") == ["a", "street/b", "street/c"]
 
 
+def test_what_was_predicted_is_no_photo(photos):
+    """Predicted into the photos' folder once, and now into another one."""
+    for folder in ("", "out"):
+        for kind in ("train_ids", "overlay"):
+            (photos / folder / kind).mkdir(parents=True)
+            Image.fromarray(np.zeros((4, 4), np.uint8)).save(photos / folder / kind / "a.png")
+    assert names(photos) == [
+        "a", "out/overlay/a", "out/train_ids/a",
+        "overlay/a", "street/b", "street/c", "train_ids/a",
+    ]  # fmt: skip
+    for folder in ("", "out"):
+        (photos / folder / "prediction.json").write_text("{}")
+    assert names(photos) == ["a", "street/b", "street/c"]
+
+
 def test_hidden_files_other_files_and_excluded_folders_are_no_input(photos):
     (photos / "._a.png").write_bytes(b"resource fork")
     (photos / "notes.txt").write_text("no image")
