@@ -43,6 +43,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from c3tf.config import environment
+
+    environment.check_backend()
     module, attribute = _HOMES[name]
     value = getattr(importlib.import_module(module), attribute)
     # The next access does not come here.

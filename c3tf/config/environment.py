@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import sys
 from typing import Any
 
 from c3tf.errors import UserError
@@ -85,13 +86,7 @@ def check_keras_file() -> None:
     Raises:
         UserError: names the file and the value.
     """
-    path = os.path.expanduser(os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), _KERAS_FILE))
-    try:
-        with open(path, encoding="utf-8") as file:
-            held = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        # Absent, or passed over by Keras too.
-        return
+    path, held = _keras_file()
     allowed = {
         "floatx": ("float16", "float32", "float64"),
         "image_data_format": ("channels_last", "channels_first"),
@@ -104,6 +99,27 @@ def check_keras_file() -> None:
         problem = f"`epsilon` must be a number with a point. Received: {value!r}"
     if problem:
         raise UserError(f"{path} keeps Keras from starting: {problem}. Mend or delete the file.")
+
+
+def check_backend() -> None:
+    """Refuses another backend than TensorFlow before Keras starts with it, or fails to.
+
+    Raises:
+        UserError: in a program of the user's, the environment or `keras.json` names another.
+    """
+    if "keras" in sys.modules:
+        # `settle` asks it.
+        return
+    path, held = _keras_file()
+    of_file = held.get("backend") if isinstance(held, dict) else None
+    for place, backend in ("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")), (path, of_file):
+        if backend == _BACKEND:
+            return
+        if backend:
+            raise UserError(
+                f"Keras must run on TensorFlow, and {place} says {backend}. Set KERAS_BACKEND="
+                f"{_BACKEND} in the environment before Keras is imported."
+            )
 
 
 def settle() -> None:
@@ -148,6 +164,17 @@ def settle() -> None:
             f"{'; '.join(found)}. Unset them before TensorFlow and Keras are imported, or mend "
             f"{_KERAS_FILE}; the commands (`c3tf train` ...) set them themselves."
         )
+
+
+def _keras_file() -> tuple[str, Any]:
+    """Returns where `keras.json` lies and what it holds; nothing where it cannot be read."""
+    path = os.path.expanduser(os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), _KERAS_FILE))
+    try:
+        with open(path, encoding="utf-8") as file:
+            return path, json.load(file)
+    except (OSError, ValueError, RecursionError):
+        # Absent, or passed over by Keras too.
+        return path, {}
 
 
 def _deviations() -> list[str]:

@@ -2,11 +2,13 @@
 
 import os
 import platform
+import sys
 
 import keras
 import pytest
 import tensorflow as tf
 
+import c3tf
 from c3tf.config import environment
 from c3tf.errors import UserError
 from c3tf.nets import deeplab
@@ -66,6 +68,24 @@ def test_a_command_turns_onednn_on_unless_told_otherwise(monkeypatch, machine, g
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = given
     assert environment.pin() == []
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_program_is_told_of_another_backend_before_keras_starts_with_it(
+    monkeypatch, tmp_path, place
+):
+    """Keras would end with a ModuleNotFoundError where that backend is not installed."""
+    monkeypatch.delitem(sys.modules, "keras")
+    os.environ["KERAS_HOME"] = str(tmp_path)
+    environment.check_backend()
+    if place == "file":
+        (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    else:
+        os.environ["KERAS_BACKEND"] = "jax"
+    with pytest.raises(UserError, match=r"(KERAS_BACKEND|keras\.json) says jax.*=tensorflow"):
+        c3tf.__getattr__("load")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    environment.check_backend()
 
 
 def test_a_command_sets_keras():
