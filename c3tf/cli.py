@@ -1,5 +1,6 @@
 """Runs a command: expands flag files, parses flags, turns user errors into one clear line."""
 
+import logging as stdlib_logging
 import os
 import re
 import runpy
@@ -137,6 +138,7 @@ class _Command:
         environment.check_keras_file()
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+            logging.get_absl_handler().setFormatter(_Plain())
             self.native_log.start()
         result = main(list(arguments[1:])) if self._arguments_name else main()
         self.native_log.end(_native_log_path)
@@ -160,6 +162,13 @@ class _Command:
         text = absl_flags.explained(error, flags.FLAGS)
         stop = "" if text.endswith("?") else "."
         return f"{text}{stop} `{self.program} --helpfull` lists the flags."
+
+
+class _Plain(stdlib_logging.Formatter):
+    """Says what a warning says, without time, process and line of code."""
+
+    def format(self, record: stdlib_logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {streams.shown(record.getMessage())}"
 
 
 def need(**values: str) -> None:

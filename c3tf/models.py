@@ -123,10 +123,10 @@ def _checked_images(images: Any) -> np.ndarray:
         raise UserError(
             f"`images` must be of one size; predict others one by one: {error}"
         ) from error
-    sides = array.shape[-3:-1]
-    if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in sides:
+    shape = array.shape
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or shape[-1] != 3 or 0 in shape:
         raise UserError(
-            "`images` must be RGB, uint8 (H, W, 3) or (B, H, W, 3). Received: "
+            "`images` must be RGB, uint8 (H, W, 3) or (B, H, W, 3), at least one. Received: "
             f"{array.dtype} {array.shape}"
         )
     return array
@@ -254,6 +254,11 @@ def export(
     options = checked_options(options, ExportOptions)
     saved_model.check_target(output, overwrite)
     writable.check_folder(output, whole=True)
+    if saved_model.is_saved_model(model):
+        raise UserError(
+            "`--model` must name a run's folder or a checkpoint: an export is made of one, not of "
+            f"another export. Received: --model={model}"
+        )
     model = run_at(model, "--model")
     result = json_files.read(metrics) if metrics else None
     loaded = checkpoints.load_network(model, weights=weights)

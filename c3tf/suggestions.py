@@ -152,9 +152,10 @@ def suggest(
         passed_over |= labeled_photos.validating(loaded.config, inputs)
     free = len(inputs) - len(passed_over)
     if options.count > free:
+        validating = len(passed_over - labeled.found)
         raise UserError(
-            f"`--count` must be at most {free}, the photos without a label. "
-            f"Received: --count={options.count}"
+            f"`--count` must be at most {free}: of {len(inputs)} photos {len(labeled.found)} have "
+            f"a label and {validating} more validate the run. Received: --count={options.count}"
         )
     scan = _Scan(judge, options)
     # The network has not learned from those that validate: what is like them may be suggested.

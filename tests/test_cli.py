@@ -12,7 +12,7 @@ from c3tf.config import Config, flag_files
 from c3tf.errors import Stopped, StorageError, UserError
 
 COMMAND = """
-from absl import flags
+from absl import flags, logging
 from c3tf import cli
 from c3tf.errors import StorageError, Stopped, UserError
 
@@ -33,6 +33,8 @@ def main():
         raise Stopped("stopped after step 3")
     if flags.FLAGS.ends == "full":
         raise StorageError("Cannot write a.npz: No space left on device.")
+    if flags.FLAGS.ends == "warned":
+        logging.warning("%s is damaged", "a.npz")
     print(f"steps={flags.FLAGS.steps} data={flags.FLAGS.data}")
     return flags.FLAGS.code
 
@@ -235,6 +237,11 @@ def test_a_command_that_was_stopped_says_so_without_calling_it_an_error(command)
     assert done.stderr.endswith(": stopped after step 3\n")
     assert "error" not in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_warning_is_a_line_without_time_and_place(command):
+    done = command("--ends=warned")
+    assert (done.returncode, done.stderr) == (0, "warning: a.npz is damaged\n")
 
 
 def test_errors_carry_their_exit_code(command):

@@ -224,6 +224,7 @@ def test_every_kind_of_model_predicts_arrays(trained, tmp_path):
         np.zeros((8, 8, 4), np.uint8),
         np.zeros((1, 1, 8, 8, 3), np.uint8),
         np.zeros((0, 8, 3), np.uint8),
+        np.zeros((0, 8, 8, 3), np.uint8),
     ],
 )
 def test_what_is_no_image_is_refused(trained, images):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -353,6 +354,13 @@ def test_options_are_read():
         export.parse_options(["litert"], True, "64x96", True)
     assert export.parse_options(["litert"], True, "64x96").size == (64, 96)
     assert export.parse_options(["litert"], True, None).size is None
+
+
+def test_an_export_is_made_of_no_export(tmp_path):
+    saved_model.save(tiny_network.build(), tiny_network.LABEL_MAP, tmp_path / "saved")
+    with pytest.raises(UserError, match=r"`--model` must name a run's folder .* another export"):
+        models.export(str(tmp_path / "saved"), "student", str(tmp_path / "again"))
+    assert os.listdir(tmp_path) == ["saved"]
 
 
 def test_the_command_complains_in_one_line(run, tmp_path, repository):

@@ -136,6 +136,11 @@ def test_photos_that_validate_have_labels(run, photos, tmp_path):
     found = suggestions.suggest(run["path"], str(photos), str(tmp_path / "out"), everything)
     assert set(found.photos) == {f"street/p{i}.png" for i in (2, 3, 4, 5)}
     assert found.labeled == 4
+    said = r"at most 4: of 8 photos 2 have a label and 2 more validate the run"
+    with pytest.raises(UserError, match=said):
+        suggestions.suggest(
+            run["path"], str(photos), str(tmp_path / "no"), SuggestionOptions(count=5)
+        )
     assert not {"p0", "p7"} & set((tmp_path / "out/labeled_list.txt").read_text().split())
     (tmp_path / "mine.txt").write_text("p1\n")
     mine = SuggestionOptions(count=5, labeled_list=str(tmp_path / "mine.txt"))
@@ -183,7 +188,7 @@ def test_what_cannot_be_suggested_is_named(run, photos, tmp_path):
         given |= {k: options.pop(k) for k in list(options) if k in given}
         return suggestions.suggest(*given.values(), SuggestionOptions(**options))
 
-    with pytest.raises(UserError, match=r"`--count` must be at most 6, .* Received: --count=7"):
+    with pytest.raises(UserError, match=r"`--count` must be at most 6: .* Received: --count=7"):
         suggest(count=7)
     with pytest.raises(UserError, match="`--choice` must be coverage or k_center"):
         suggest(choice="random")

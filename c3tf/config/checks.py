@@ -14,11 +14,12 @@ def check_combination(config: Sections) -> None:
     """Refuses values that contradict each other, before any time is spent."""
     data, method, training = config.data, config.method, config.training
     _check_meaning(config)
-    parse_labeled(data.labeled, total=0)
+    parse_labeled(data.labeled)
     if data.labeled_list and data.labeled != ALL:
         raise ConfigError(
-            "`--labeled_list` names the labeled images, so `--labeled` must not be given as well. "
-            f"Received: --labeled_list={data.labeled_list} --labeled={data.labeled}"
+            f"`--labeled_list` names the labeled images, so `--labeled` must be {ALL}, which also "
+            f"sets aside a flag file's. Received: --labeled_list={data.labeled_list} "
+            f"--labeled={data.labeled}"
         )
     if not method.class_weights:
         raise ConfigError(
@@ -30,7 +31,8 @@ def check_combination(config: Sections) -> None:
     if training.evaluate_every % training.checkpoint_every:
         raise ConfigError(
             "`--evaluate_every` must be a multiple of `--checkpoint_every`, so that the best "
-            f"network is kept. Received: --evaluate_every={training.evaluate_every} "
+            "network is kept; the same number will do. Received: "
+            f"--evaluate_every={training.evaluate_every} "
             f"--checkpoint_every={training.checkpoint_every}"
         )
     if training.global_batch_size % 2:
@@ -288,8 +290,9 @@ def _check_meaning(config: Sections) -> None:
         methods = field.metadata["methods"]
         if methods and own not in methods and (changed := _changed(config, name)):
             reading = " or ".join(f"--method={method}" for method in methods)
+            rivals = "" if own == C3 else f". Files in configs/rivals/ have what {own} reads"
             raise ConfigError(
-                f"`--{name}` must go with {reading}: {own} does not read it. {changed}"
+                f"`--{name}` must go with {reading}: {own} does not read it. {changed}{rivals}"
             )
     for rule in _CONDITIONS:
         for name in rule.options:

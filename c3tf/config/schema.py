@@ -15,6 +15,8 @@ from c3tf.config.training import TrainingConfig
 from c3tf.config.values import ALL
 
 FREE, NEVER = Resume.FREE, Resume.NEVER
+# Pixels of a side, more than cameras have: beyond it TensorFlow ends with an error of its own.
+_LARGEST_CROP = 8192
 
 _data = group("Data")
 _input = group("Input pipeline")
@@ -88,8 +90,12 @@ class DataConfig:
 class AugmentConfig:
     """Weak and strong views (supplement, Table 1)."""
 
-    crop_height: int = _geometry(256, "Height of the training crop, pixels.", at_least=1)
-    crop_width: int = _geometry(512, "Width of the training crop, pixels.", at_least=1)
+    crop_height: int = _geometry(
+        256, "Height of the training crop, pixels.", at_least=1, at_most=_LARGEST_CROP
+    )
+    crop_width: int = _geometry(
+        512, "Width of the training crop, pixels.", at_least=1, at_most=_LARGEST_CROP
+    )
     flip: bool = _geometry(True, "Flip horizontally with probability 0.5.")
     max_rotation: float = _geometry(
         10.0, "Rotate by up to this many degrees to either side.", at_least=0.0, at_most=45.0

@@ -22,16 +22,25 @@ def parse_size(flag: str, text: str) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def parse_labeled(text: str, total: int) -> int:
+def parse_labeled(text: str, total: int | None = None) -> int:
     """Reads how many of `total` images keep their labels: a positive count, or `all`.
 
+    Args:
+        text: what `--labeled` is.
+        total: training images; None before the data set is known, when `all` are 0.
+
     Raises:
-        ConfigError: it is neither; whether there are so many images is not checked.
+        ConfigError: it is neither, or more than there are.
     """
     if text == ALL:
-        return total
+        return total or 0
     if not text.isdecimal() or int(text) == 0:
         raise ConfigError(f"`--labeled` must be a positive count or `{ALL}`. Received: {text}")
+    if total is not None and int(text) > total:
+        raise ConfigError(
+            f"`--labeled` must be at most {total}, the number of training images, or `{ALL}`. "
+            f"Received: {text}"
+        )
     return int(text)
 
 

@@ -23,6 +23,9 @@ def test_labeled_is_a_count_or_all():
     for text in ("0", "-3", "every", "", "1.5"):
         with pytest.raises(ConfigError, match=f"`--labeled` must be .*Received: {text}"):
             parse_labeled(text, 10)
+    assert parse_labeled("11") == 11
+    with pytest.raises(ConfigError, match=r"`--labeled` must be at most 10, .*Received: 11"):
+        parse_labeled("11", 10)
 
 
 def test_a_duration_is_a_number_of_steps_or_a_share_of_the_run():
