@@ -30,6 +30,8 @@ class TrainedModel:
         path: where it was opened from.
         label_map: its classes: `class_names`, `colors`, `num_classes`.
         source: what it is and where it comes from, plain data.
+        image_height: rows of most images that it was trained on, and does best on; None where
+            that is not known.
     """
 
     def __init__(self, path: str | os.PathLike, weights: str | None = None) -> None:
@@ -38,6 +40,7 @@ class TrainedModel:
         self._opened = open_model(self.path, weights)
         self._functions: dict[tuple[InferenceOptions, bool], Predictor] = {}
         self.label_map, self.source = self._opened.label_map, self._opened.source
+        self.image_height = self._opened.image_height
 
     def __repr__(self) -> str:
         return f"<TrainedModel {self.path}: {', '.join(self.label_map.class_names)}>"
@@ -207,6 +210,7 @@ def open_model(
         loaded.label_map,
         source,
         loaded.thresholds,
+        loaded.image_height,
     )
 
 
@@ -222,7 +226,12 @@ def _open_saved_model(path: str, label_map: str | None) -> InferenceModel:
         facts = {"sha256": served.card["sha256"]}
     source = {"model": path, "kind": "saved_model", **facts}
     return InferenceModel(
-        served.predict, served.probabilities, served.label_map, source, served.thresholds
+        served.predict,
+        served.probabilities,
+        served.label_map,
+        source,
+        served.thresholds,
+        model_card.image_height(served.card),
     )
 
 
@@ -277,6 +286,7 @@ def export(
         "step": loaded.step,
         "config": loaded.config,
         "split": loaded.split,
+        "image_height": loaded.image_height,
         "data": facts.get("data", ""),
     }
     saved_model.save(

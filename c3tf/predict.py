@@ -112,6 +112,7 @@ def _predict_files() -> int:
     before = f", {summary.there} of them before" if summary.there else ""
     rate = f", {summary.rate:.2f} per second" if done > summary.there else ""
     print(f"{done} of {summary.total} images predicted to {values.output}{before}{rate}")
+    _warn(summary.advice)
     return EXIT_SOME_SKIPPED if summary.skipped else 0
 
 
@@ -134,7 +135,13 @@ def _predict_video(options: video_options.VideoOptions) -> int:
         f"{summary.frames} frames predicted to {values.output}, {per_second:.2f} per second; "
         f"{summary.rate:g} per second are shown"
     )
+    _warn(summary.advice)
     return EXIT_SOME_SKIPPED if summary.broken or summary.lost else 0
+
+
+def _warn(advice: str | None) -> None:
+    if advice:
+        print(f"warning: {advice}", file=sys.stderr)
 
 
 if __name__ == "__main__":

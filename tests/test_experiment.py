@@ -11,6 +11,7 @@ import pytest
 import c3tf
 import tiny_command
 from c3tf.config import ConfigError
+from c3tf.data import manifest
 from c3tf.errors import UserError
 from c3tf.evaluation.options import EvaluationOptions
 from c3tf.evaluation.split import evaluate_split
@@ -200,6 +201,7 @@ def test_every_kind_of_model_predicts_arrays(trained, tmp_path):
     exported = experiment.export(tmp_path / "exported", weights="student")
     images = np.random.default_rng(0).integers(0, 256, (2, 33, 50, 3), np.uint8)
     run = c3tf.load(experiment.output, "student")
+    height = manifest.load(experiment.config.data.data).image_height()
     class_maps = run.predict(images)
     assert (class_maps.shape, class_maps.dtype) == ((2, 33, 50), np.uint8)
     np.testing.assert_array_equal(run.predict(images[1]), class_maps[1])
@@ -208,7 +210,9 @@ def test_every_kind_of_model_predicts_arrays(trained, tmp_path):
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
     np.testing.assert_array_equal(probabilities.argmax(-1), class_maps)
     for other in (exported, result.own.saved_model):
-        found = c3tf.load(other).predict(images)
+        opened = c3tf.load(other)
+        assert opened.image_height == run.image_height == height
+        found = opened.predict(images)
         # Batch norm is folded, so rounding may differ.
         assert np.mean(found == class_maps) > 0.99
     flipped = run.predict(images, options=c3tf.InferenceOptions(tta_flip=True))

@@ -58,6 +58,7 @@ def run(tmp_path_factory):
         "label_map": LABEL_MAP.to_json(),
         "network": model.student.to_json(),
         "split": "5b117",
+        "image_height": 16,
         "has_teacher": True,
     }
     checkpoints.CheckpointStore(str(folder), keep=1).save(model, facts)
@@ -214,6 +215,9 @@ def test_the_card_tells_where_the_model_comes_from(run, exported):
     assert card["metrics"]["mean_iou_cityscapes"] == 1.25, "the teacher's, not the student's"
     assert card["metrics"]["images"] == 3
     assert card["data"] == {"data": "da7a", "split": "5b117"}
+    assert card["input"]["image_height"] == 16
+    assert models.open_model(exported).image_height == 16
+    assert models.open_model(run).image_height == 16
     assert card["configuration"] == SETTINGS.to_dict()
     assert card["source"] == {"checkpoint": str(run), "weights": "teacher", "step": STEP}
     assert card["artifacts"]["output_stride"] == 16

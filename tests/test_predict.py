@@ -36,7 +36,8 @@ def network():
 
 @pytest.fixture(scope="module")
 def saved(network, tmp_path_factory):
-    return saved_model.save(network, LABEL_MAP, tmp_path_factory.mktemp("export") / "saved")
+    path = tmp_path_factory.mktemp("export") / "saved"
+    return saved_model.save(network, LABEL_MAP, path, source={"image_height": 512})
 
 
 @pytest.fixture
@@ -163,6 +164,7 @@ def test_the_command_works_from_a_savedmodel_and_reports_bad_images(
     assert re.search(r"3 of 5 images predicted to \S+, \d+\.\d\d per second\n", done.stdout)
     assert f"skipped {photos / 'text.png'}: no JPEG or PNG" in done.stderr
     assert f"skipped {photos / 'gone.png'}: a link" in done.stderr
+    assert "warning: 3 of 3 images were shown to the network much smaller" in done.stderr
     assert files_in(output / "train_ids") == ["a.png", "street/b.png", "street/c.png"]
     ids = pixels(output / "train_ids/street/b.png")
     image = pixels(photos / "street/b.PNG")[None]

@@ -4,6 +4,7 @@ It is written last, so a directory that has one is whole. Everything downstream 
 map, the names and the shards from here.
 """
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -145,6 +146,13 @@ class Manifest:
     def own_label_size(self, split: str) -> bool:
         """Tells whether labels of a split may have another size than their images."""
         return split == "val" and self.options.get("val_label_size") == "original"
+
+    def image_height(self) -> int | None:
+        """Returns the rows that most training images have; None where no height is most's."""
+        rows: collections.Counter[int] = collections.Counter()
+        for size, count in self.split("train").image_sizes.items():
+            rows[int(size.partition("x")[2])] += count
+        return next((height for height, n in rows.items() if 2 * n > rows.total()), None)
 
     def digest(self) -> str:
         """Returns the identity of the contents: 12 hex digits over all shards' checksums."""

@@ -1,7 +1,7 @@
 """A network with its classes, ready to predict, wherever it was opened from."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class InferenceModel:
         source: where it comes from, plain data to be stated in results.
         thresholds: `(C,)` DCRS thresholds; None for a checkpoint without a teacher, and for an
             export of one.
+        image_height: rows of most images that it was trained on; None where that is not known.
     """
 
     predict: Predictor
@@ -30,6 +31,24 @@ class InferenceModel:
     label_map: LabelMap
     source: dict[str, Any]
     thresholds: np.ndarray | None = None
+    image_height: int | None = None
+
+    def advice(self, rows: Mapping[int, int], height: int) -> str | None:
+        """Says that it was shown images much smaller or larger than those of its training.
+
+        Args:
+            rows: how many images it was given, by their height.
+            height: that they were shown at; 0 where that is their own.
+        """
+        own = self.image_height
+        shown = {height: sum(rows.values())} if height else rows
+        unlike = sum(n for seen, n in shown.items() if own and not own / 1.5 < seen < own * 1.5)
+        if not unlike:
+            return None
+        return (
+            f"{unlike} of {sum(shown.values())} images were shown to the network much smaller or "
+            f"larger than those it was trained on, {own} rows high: --height={own} shows them so"
+        )
 
     def scorer(self, options: InferenceOptions) -> Predictor:
         """Makes the function from images and a size to probabilities, see `test_time.scorer`."""

@@ -26,12 +26,14 @@ class Summary:
         there: images that an earlier prediction had done.
         skipped: files that could not be predicted, with the reason.
         seconds: that prediction took, from the first image that was read to the last file.
+        advice: what may be wrong with them all, for people; None if nothing is.
     """
 
     total: int
     there: int
     skipped: dict[Path, str]
     seconds: float
+    advice: str | None = None
 
     @property
     def rate(self) -> float:
@@ -85,7 +87,8 @@ def predict_files(
         seconds = time.monotonic() - start
         total = len(found.inputs) + len(found.left_out)
         prediction.finish(outputs, total - len(skipped), skipped)
-    return Summary(total, len(found.inputs) - len(inputs), skipped, seconds)
+    advice = opened.advice(predictor.rows, options.height)
+    return Summary(total, len(found.inputs) - len(inputs), skipped, seconds, advice)
 
 
 @contextlib.contextmanager

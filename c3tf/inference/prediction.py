@@ -38,6 +38,7 @@ class FilePredictor:
         height: height that the network gets; 0 keeps the image's own. Results have the image's
             size in either case.
         exif: what becomes of rotations that metadata note, one of `orientation.RULES`.
+        rows: images that were predicted, by their height.
     """
 
     predict: Predictor
@@ -46,6 +47,7 @@ class FilePredictor:
     batch_size: int = 1
     height: int = 0
     exif: str = orientation.DEFAULT
+    rows: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
 
     def __post_init__(self) -> None:
         if self.outputs.with_probabilities and self.score is None:
@@ -79,6 +81,7 @@ class FilePredictor:
                 else:
                     try:
                         pending.append(pool.submit(self._write, batch, *self._maps(batch)))
+                        self.rows[batch[0].image.shape[0]] += len(batch)
                     except tf.errors.ResourceExhaustedError:
                         skipped |= dict.fromkeys(
                             (one.item.path for one in batch), reading.NO_MEMORY

@@ -43,6 +43,7 @@ class VideoSummary:
         lost: that could not be read at the end and are not there.
         rate: frames per second of the video.
         seconds: that prediction took.
+        advice: what may be wrong with them all, for people; None if nothing is.
     """
 
     frames: int
@@ -51,6 +52,7 @@ class VideoSummary:
     lost: int
     rate: float
     seconds: float
+    advice: str | None = None
 
     def complaints(self) -> list[str]:
         """Says which frames could not be read."""
@@ -101,7 +103,9 @@ def predict_video(
         opened = open_model()
         work = _Work(reader, opened.predictor(options.inference), opened.label_map, options)
         with files.replacing(output) as beside:
-            return work.run(beside, output, progress)
+            summary = work.run(beside, output, progress)
+    advice = opened.advice({reader.rows: summary.frames}, options.height)
+    return dataclasses.replace(summary, advice=advice)
 
 
 class _Work:

@@ -28,6 +28,7 @@ class VideoReader:
         rate: frames per second, their mean where they last differently long.
         count: frames that the file says it holds; 0 where it does not say.
         lost: frames at the end that the file names and that could not be read.
+        rows: of the frames, once there was one.
     """
 
     def __init__(self, path: str) -> None:
@@ -37,7 +38,7 @@ class VideoReader:
             UserError: there is no such file.
             DataError: it is no video, or says of itself what cannot be.
         """
-        self.path, self.lost = path, 0
+        self.path, self.lost, self.rows = path, 0, 0
         if not os.path.exists(path):
             raise UserError(f"`--video` must name a video file. There is none at {path}.")
         if not os.path.isfile(path):
@@ -93,6 +94,7 @@ class VideoReader:
                     f"before are {size[1]}x{size[0]}: divide the video there."
                 )
             size = image.shape
+            self.rows = size[0]
             yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         if size is None:
             raise DataError(f"No frame of {self.path} can be read.")

@@ -28,6 +28,7 @@ _STATED = schema.record(
     },
     {
         "split": schema.text,
+        "image_height": schema.optional(schema.integer(1)),
         "best": schema.number(),
         "is_best": schema.flag,
         "evaluation_due": schema.flag,

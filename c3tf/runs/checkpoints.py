@@ -41,6 +41,7 @@ class LoadedNetwork:
         thresholds: `(C,)` DCRS thresholds; None for a run without a teacher.
         split: hash of the labeled split; empty when the checkpoint does not say.
         sha256: of the checkpoint's file.
+        image_height: rows of most images that it was trained on; None where that is not known.
     """
 
     model: keras.Model
@@ -50,6 +51,7 @@ class LoadedNetwork:
     thresholds: np.ndarray | None
     split: str = ""
     sha256: str = ""
+    image_height: int | None = None
 
 
 class CheckpointStore:
@@ -249,6 +251,7 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
         thresholds,
         facts.get("split", ""),
         sha256,
+        facts.get("image_height"),
     )
 
 

@@ -296,7 +296,12 @@ class Run:
         """Returns what a checkpoint has to say about itself."""
         facts = checkpoints.describe(self.model, self.config, self.label_map)
         weights = None if self.class_weights is None else self.class_weights.tolist()
-        own = {"split": self.split.hash, "best": self._best, "class_weights": weights}
+        own = {
+            "split": self.split.hash,
+            "image_height": self.manifest.image_height(),
+            "best": self._best,
+            "class_weights": weights,
+        }
         return {**facts, **own}
 
     def _with_evidence(self, error: nonfinite.NonFiniteError) -> nonfinite.NonFiniteError:
@@ -334,6 +339,7 @@ class Run:
                 "config": self.config.to_dict(),
                 "data": self.manifest.digest(),
                 "split": self.split.hash,
+                "image_height": self.manifest.image_height(),
             },
             thresholds=thresholds,
         )

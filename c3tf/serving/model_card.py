@@ -22,7 +22,7 @@ _SECURITY = (
     "files whose origin you trust; the checksums in `files` find damage, not forgery."
 )
 # What a source says that has a place of its own in the card.
-_CONFIGURATION, _DATA = "config", ("data", "split")
+_CONFIGURATION, _DATA, _HEIGHT = "config", ("data", "split"), "image_height"
 
 
 _CARD = schema.record(
@@ -34,6 +34,7 @@ _CARD = schema.record(
         "configuration": schema.thing,
         "thresholds": schema.named(schema.number(0, 1)),
         "data": schema.named(schema.text),
+        "input": schema.record({}, {_HEIGHT: schema.integer(1)}),
     },
 )
 _MEASURED = schema.record(
@@ -59,14 +60,15 @@ def build(
         label_map: its classes.
         artifacts: what there is by format, plain data.
         source: where the weights come from, plain data. `"config"`, `"data"` (digest of the data
-            set) and `"split"` (hash of the labeled split) get sections of their own.
+            set), `"split"` (hash of the labeled split) and `"image_height"` (rows of most training
+            images, None where that is not known) get places of their own.
         metrics: measured results; empty where there are none.
         thresholds: `(C,)` DCRS thresholds; None where there was no teacher.
 
     Returns:
         Plain data, without the checksums that `write` adds.
     """
-    apart = (_CONFIGURATION, *_DATA)
+    apart = (_CONFIGURATION, _HEIGHT, *_DATA)
     return {
         "card_version": _CARD_VERSION,
         "task": "semantic segmentation",
@@ -76,6 +78,7 @@ def build(
             "range": [0, int(tf.uint8.max)],
             "size": "any; one size per call",
             "preprocessing": "inside the graph",
+            **({_HEIGHT: source[_HEIGHT]} if source.get(_HEIGHT) else {}),
         },
         "output": {
             "class_map": "uint8 train ids: positions in `classes`",
@@ -96,6 +99,11 @@ def build(
         "source": {name: value for name, value in source.items() if name not in apart},
         "versions": versions(),
     }
+
+
+def image_height(card: dict[str, Any]) -> int | None:
+    """Returns the rows of most images that the network was trained on; None where it says none."""
+    return card.get("input", {}).get(_HEIGHT)
 
 
 def thresholds(card: dict[str, Any], label_map: LabelMap) -> np.ndarray | None:

@@ -55,6 +55,21 @@ def test_load_gives_back_what_was_written(data_dir):
     assert manifests.load(str(data_dir)) == loaded
 
 
+@pytest.mark.parametrize(
+    ("sizes", "height"),
+    [
+        ({"32x24": 3, "16x12": 2}, 24),
+        ({"32x24": 2, "48x24": 1, "16x12": 2}, 24),
+        ({"32x24": 2, "16x12": 2}, None),
+        ({}, None),
+    ],
+)
+def test_the_height_of_most_images(data_dir, sizes, height):
+    manifest = manifests.load(str(data_dir))
+    train = dataclasses.replace(manifest.splits["train"], image_sizes=sizes)
+    assert dataclasses.replace(manifest, splits={"train": train}).image_height() == height
+
+
 def test_verify_accepts_a_whole_data_set(data_dir):
     assert manifests.verify(str(data_dir), quick=True) == manifests.load(str(data_dir))
     manifests.verify(str(data_dir), quick=False)
