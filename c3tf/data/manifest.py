@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from typing import Any
 
 from c3tf.data.names import is_usable
@@ -36,6 +37,8 @@ INCOMPLETE_DIR = "_incomplete"
 # What helps a damaged data set.
 ADVICE = "Convert the data set again."
 _FORMAT = 1
+# Of an image, as sizes are counted by.
+_SIZE = re.compile(r"[0-9]{1,9}x[0-9]{1,9}")
 # The converters, by what the name of a data set's folder begins with; any other data are one's own.
 _CONVERTERS = {
     "cityscapes": "cityscapes --source=FOLDER",
@@ -244,6 +247,10 @@ def _check_counts(name: str, split: dict[str, Any], label_map: LabelMap) -> None
         raise schema.SchemaError(
             f"`class_pixels` of split {name!r} has {len(split['class_pixels'])} entries for "
             f"{label_map.num_classes} classes"
+        )
+    if wrong := [size for size in split.get("image_sizes", ()) if not _SIZE.fullmatch(size)]:
+        raise schema.SchemaError(
+            f"`image_sizes` of split {name!r} must be WIDTHxHEIGHT. Received: {wrong[0]!a:.40}"
         )
 
 

@@ -76,9 +76,8 @@ class Run:
         self._doubtful = judgement.refuse_undefined(self.manifest).doubtful
         self.class_weights = class_weights.of(config, self.manifest)
         validation.val_dataset(config.data.data)
-        if self.is_chief:
-            # It evaluates, for the first time perhaps in hours.
-            validation.check_shards(self.manifest, "val")
+        # Read for the first time perhaps in hours; here all hosts fail alike.
+        validation.check_shards(self.manifest, "val")
         self.data = open_training_data(self.manifest, self.split, config)
         self._doubtful += labeled_images.judge(self.data.labeled, self.manifest)
         distribution.check_divisible(config, self.devices.num_replicas)

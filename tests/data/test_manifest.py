@@ -70,6 +70,15 @@ def test_the_height_of_most_images(data_dir, sizes, height):
     assert dataclasses.replace(manifest, splits={"train": train}).image_height() == height
 
 
+@pytest.mark.parametrize("size", ["24", "x24", "32x", "32x24x3", "axb", "-1x2", "32x²"])
+def test_sizes_that_are_none_are_refused(data_dir, size):
+    described = json.loads((data_dir / "dataset.json").read_text())
+    described["splits"]["train"]["image_sizes"] = {size: 2}
+    (data_dir / "dataset.json").write_text(json.dumps(described))
+    with pytest.raises(manifests.DataError, match="`image_sizes` of split 'train' must be"):
+        manifests.load(str(data_dir))
+
+
 def test_verify_accepts_a_whole_data_set(data_dir):
     assert manifests.verify(str(data_dir), quick=True) == manifests.load(str(data_dir))
     manifests.verify(str(data_dir), quick=False)
