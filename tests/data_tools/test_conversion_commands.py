@@ -60,8 +60,8 @@ def test_splits_command(tmp_path):
     assert expected.hash in done.stdout
     done = _run("splits", f"--data={tmp_path / 'out'}", "--labeled=10", f"--output={path}")
     assert done.returncode == 2
-    assert "`--labeled` must be 1 to 9" in done.stderr
-    assert done.stderr.strip().endswith("Received: --labeled=10")
+    assert "`--labeled` must be at most 9" in done.stderr
+    assert done.stderr.strip().endswith("Received: 10")
 
 
 CONVERSION = ("--output", "--height", "--[no]strict", "--[no]verify", "--beam_runner")
