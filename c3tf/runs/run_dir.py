@@ -10,6 +10,7 @@ from c3tf.config import OPTIONS, Config, Resume, with_present_names
 from c3tf.errors import UserError
 from c3tf.io import json_files, leftovers, locks, run_files, schema
 from c3tf.io.run_files import CONFIG, EVALUATIONS, evaluation
+from c3tf.runs import journal
 from c3tf.versions import versions
 
 # What `config.json` holds.
@@ -159,8 +160,9 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
         raise RunDirError(f"`--output` must be a directory, but {output!r} is a file.")
     path = os.path.join(output, CONFIG)
     if os.path.exists(path):
-        changes = differences(_read(path), facts)
-        if _has_something_to_lose(output):
+        begun = _read(path)
+        changes = differences(begun, facts)
+        if _has_something_to_lose(output, begun["config"]):
             _refuse(output, changes, allow)
         return changes
     # A run that was killed while it wrote its first file has left only a part of it.
@@ -171,11 +173,26 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
     return []
 
 
-def _has_something_to_lose(output: str) -> bool:
-    """Whether a run's directory holds more than what is there before the first checkpoint."""
+def _has_something_to_lose(output: str, begun: dict[str, Any]) -> bool:
+    """Whether a run's directory holds more than what is there before the first checkpoint.
+
+    A run that has trained for longer had one. Where none is found, its disk is not mounted, say.
+    """
     folder = os.path.join(output, run_files.CHECKPOINTS)
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        return True
+    default = Config().training.checkpoint_every
+    first = begun.get("training", {}).get("checkpoint_every", default)
+    entries = journal.read(os.path.join(output, run_files.METRICS))
+    if any(entry.get("step", 0) >= first for entry in entries):
+        return True
     names = [*os.listdir(output), *(os.listdir(folder) if os.path.isdir(folder) else [])]
     return any(name not in _OF_A_BEGINNING and not leftovers.is_leftover(name) for name in names)
+
+
+def _has_checkpoint(output: str) -> bool:
+    folder = os.path.join(output, run_files.CHECKPOINTS)
+    return os.path.isdir(folder) and any(name.endswith(".npz") for name in os.listdir(folder))
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -187,6 +204,12 @@ def _refuse(output: str, changes: list[Change], allow: bool) -> None:
     if not changes:
         return
     listed = "; ".join(map(str, changes))
+    if not _has_checkpoint(output):
+        raise RunDirError(
+            f"{output!r} holds a run of another configuration ({listed}), of which no checkpoint "
+            "is found to go on from. Choose another --output, or remove the directory if nothing "
+            "in it is needed."
+        )
     if not allow:
         raise RunDirError(
             f"{output!r} holds a run of another configuration ({listed}). Choose another "

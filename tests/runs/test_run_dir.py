@@ -121,6 +121,32 @@ def test_whatever_else_a_run_holds_is_protected(tmp_path, name):
         run_dir.claim(str(tmp_path), CONFIG.with_options(seed=1), "abc", "123")
 
 
+@pytest.mark.parametrize("checkpoints", [None, "link", "folder"])
+def test_a_run_whose_checkpoints_are_out_of_reach_is_protected(tmp_path, checkpoints):
+    """Their disk is not mounted, say: a link that leads nowhere, or an empty folder."""
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    trained = CONFIG.training.checkpoint_every if checkpoints != "link" else 1
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": {trained}, "loss": 1.0}}\n')
+    if checkpoints == "link":
+        (tmp_path / "checkpoints").symlink_to(tmp_path / "absent")
+    elif checkpoints == "folder":
+        (tmp_path / "checkpoints").mkdir()
+    for options in (
+        {"seed": 1},
+        {"backbone": "resnet50"},
+        {"allow_changed_flags": True, "seed": 1},
+    ):
+        with pytest.raises(RunDirError, match="no checkpoint is found to go on from"):
+            run_dir.claim(str(tmp_path), CONFIG.with_options(**options), "abc", "123")
+
+
+def test_a_run_before_its_first_checkpoint_gives_way(tmp_path):
+    run_dir.claim(str(tmp_path), CONFIG, "abc", "123")
+    trained = CONFIG.training.checkpoint_every - 1
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": {trained}, "loss": 1.0}}\n')
+    assert run_dir.claim(str(tmp_path), CONFIG.with_options(seed=1), "abc", "123")
+
+
 def test_all_differences_are_named_the_split_included(tmp_path):
     begun(tmp_path)
     with pytest.raises(RunDirError) as caught:
