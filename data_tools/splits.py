@@ -8,7 +8,6 @@ from absl import flags
 from c3tf import cli
 from c3tf.config import ALL, parse_labeled
 from c3tf.data import manifest, splits
-from c3tf.errors import UserError
 from c3tf.io import writable
 
 FLAGS = flags.FLAGS
@@ -19,11 +18,6 @@ def main() -> None:
     writable.check_file(FLAGS.output, remote=True)
     names = manifest.load(FLAGS.data).names("train")
     count = parse_labeled(FLAGS.labeled, len(names))
-    if count > len(names):
-        raise UserError(
-            f"`--labeled` must be 1 to {len(names)}, the number of training images in "
-            f"{FLAGS.data}, or `{ALL}`. Received: --labeled={FLAGS.labeled}"
-        )
     split = splits.draw(names, count, FLAGS.seed)
     splits.write(FLAGS.output, split)
     print(

@@ -168,7 +168,7 @@ def test_what_no_run_could_use_is_refused_before_the_first(tmp_path, data, call)
     (tmp_path / "tiny.toml").write_text(
         (tmp_path / "tiny.toml").read_text().replace("labeled = 2", "labeled = 7")
     )
-    with pytest.raises(UserError, match=r"`--labeled` must be at most 6, .* Received: 7"):
+    with pytest.raises(UserError, match=r"`--labeled` must be at most 6, .* Received: --labeled=7"):
         call(words)
 
 

@@ -192,7 +192,9 @@ def test_bad_input_is_refused_before_time_is_spent(data, tmp_path, monkeypatch):
 
     refused("There is no data set directory", data=str(tmp_path / "absent"))
     refused("has no dataset.json", data=str(data))
-    refused("`--labeled` must be at most 10, .* Received: 11", labeled_list="", labeled="11")
+    refused(
+        "`--labeled` must be at most 10, .* Received: --labeled=11", labeled_list="", labeled="11"
+    )
     refused("no split list", labeled_list=str(tmp_path / "absent.txt"))
     (tmp_path / "empty.txt").write_text("# nothing\n")
     refused("names no labeled image", labeled_list=str(tmp_path / "empty.txt"))

@@ -35,11 +35,13 @@ def parse_labeled(text: str, total: int | None = None) -> int:
     if text == ALL:
         return total or 0
     if not text.isdecimal() or int(text) == 0:
-        raise ConfigError(f"`--labeled` must be a positive count or `{ALL}`. Received: {text}")
+        raise ConfigError(
+            f"`--labeled` must be a positive count or `{ALL}`. Received: --labeled={text}"
+        )
     if total is not None and int(text) > total:
         raise ConfigError(
             f"`--labeled` must be at most {total}, the number of training images, or `{ALL}`. "
-            f"Received: {text}"
+            f"Received: --labeled={text}"
         )
     return int(text)
 

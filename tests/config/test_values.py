@@ -21,10 +21,12 @@ def test_labeled_is_a_count_or_all():
     assert parse_labeled("7", 10) == 7
     assert parse_labeled(ALL, 10) == 10
     for text in ("0", "-3", "every", "", "1.5"):
-        with pytest.raises(ConfigError, match=f"`--labeled` must be .*Received: {text}"):
+        with pytest.raises(ConfigError, match=f"`--labeled` must be .*Received: --labeled={text}$"):
             parse_labeled(text, 10)
     assert parse_labeled("11") == 11
-    with pytest.raises(ConfigError, match=r"`--labeled` must be at most 10, .*Received: 11"):
+    with pytest.raises(
+        ConfigError, match=r"`--labeled` must be at most 10, .*Received: --labeled=11"
+    ):
         parse_labeled("11", 10)
 
 
