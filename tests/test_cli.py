@@ -35,6 +35,11 @@ def main():
         raise StorageError("Cannot write a.npz: No space left on device.")
     if flags.FLAGS.ends == "warned":
         logging.warning("%s is damaged", "a.npz")
+    if flags.FLAGS.ends == "caught":
+        try:
+            raise KeyError("absent")
+        except KeyError:
+            logging.exception("%s\\n%s", "two", "lines")
     print(f"steps={flags.FLAGS.steps} data={flags.FLAGS.data}")
     return flags.FLAGS.code
 
@@ -242,6 +247,13 @@ def test_a_command_that_was_stopped_says_so_without_calling_it_an_error(command)
 def test_a_warning_is_a_line_without_time_and_place(command):
     done = command("--ends=warned")
     assert (done.returncode, done.stderr) == (0, "warning: a.npz is damaged\n")
+
+
+def test_what_a_warning_says_in_lines_and_its_traceback_are_kept(command):
+    done = command("--ends=caught")
+    lines = done.stderr.splitlines()
+    assert lines[:3] == ["error: two", "lines", "Traceback (most recent call last):"]
+    assert lines[-1] == "KeyError: 'absent'"
 
 
 def test_errors_carry_their_exit_code(command):
