@@ -10,6 +10,7 @@ from pathlib import Path
 from c3tf.data import list_lines
 from c3tf.errors import UserError
 from c3tf.inference.options import FORMATS, RECORD_FILE
+from c3tf.io import json_files
 from c3tf.io import names as file_names
 
 SUFFIXES = file_names.IMAGE_EXTENSIONS
@@ -103,12 +104,21 @@ def _name(path: Path) -> str:
     return (path.with_suffix("") if known else path).as_posix()
 
 
+def _predicted(record: Path) -> set[str]:
+    """Returns the folders beside a record of ours that hold predictions; none beside another's."""
+    try:
+        formats = json_files.read(record)["settings"]["format"]
+        return set(FORMATS).intersection(formats)
+    except (UserError, LookupError, TypeError):
+        return set()
+
+
 def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
     """Yields the files below a folder that look like images, but hidden and predicted ones."""
     # Folders that are links are searched as the converters search them.
     for parent, folders, names in os.walk(folder, followlinks=True):
         above = Path(os.path.realpath(parent))
-        predicted = FORMATS if RECORD_FILE in names else ()
+        predicted = _predicted(Path(parent, RECORD_FILE)) if RECORD_FILE in names else set()
         inner = {name: Path(os.path.realpath(above / name)) for name in folders}
         folders[:] = [
             name

@@ -1,5 +1,7 @@
 """Finding images: folders, files, patterns, and what lies among them that is no image."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,8 +62,20 @@ def test_what_was_predicted_is_no_photo(photos):
         "overlay/a", "street/b", "street/c", "train_ids/a",
     ]  # fmt: skip
     for folder in ("", "out"):
-        (photos / folder / "prediction.json").write_text("{}")
+        record = {"settings": {"format": ["train_ids", "overlay"]}, "complete": True}
+        (photos / folder / "prediction.json").write_text(json.dumps(record))
     assert names(photos) == ["a", "street/b", "street/c"]
+
+
+@pytest.mark.parametrize(
+    "record", ["{}", "no JSON", '{"settings": 3}', '{"settings": {"format": ["train_ids"]}}']
+)
+def test_photos_in_a_folder_named_as_those_of_predictions_are_photos(photos, record):
+    """Of another tool, or of a prediction that wrote none there."""
+    (photos / "color").mkdir()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(photos / "color" / "z.png")
+    (photos / "prediction.json").write_text(record)
+    assert names(photos) == ["a", "color/z", "street/b", "street/c"]
 
 
 def test_hidden_files_other_files_and_excluded_folders_are_no_input(photos):
