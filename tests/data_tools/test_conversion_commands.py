@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import signals
 from c3tf.data import manifest as manifests
 from c3tf.data import splits
 from data_tools import inspect
@@ -61,7 +62,7 @@ def test_splits_command(tmp_path):
     done = _run("splits", f"--data={tmp_path / 'out'}", "--labeled=10", f"--output={path}")
     assert done.returncode == 2
     assert "`--labeled` must be at most 9" in done.stderr
-    assert done.stderr.strip().endswith("Received: 10")
+    assert done.stderr.strip().endswith("Received: --labeled=10")
 
 
 CONVERSION = ("--output", "--height", "--[no]strict", "--[no]verify", "--beam_runner")
@@ -170,7 +171,12 @@ def test_ctrl_c_ends_in_one_line_and_the_run_continues(repository, tmp_path):
     flags = (f"--source={tmp_path / 'raw'}", f"--output={tmp_path / 'out'}", "--num_workers=2")
     command = [sys.executable, "-m", "data_tools.camvid", *flags]
     with subprocess.Popen(
-        command, cwd=repository, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=repository,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=signals.default,
     ) as process:
         writer = _open_when_read(pipe, process)
         # The other worker may still be starting.

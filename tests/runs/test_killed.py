@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import signals
 import tiny_command
 from c3tf.runs import checkpoints
 from same_runs import assert_same_end
@@ -31,6 +32,7 @@ def start(repository, data, tmp_path):
             env=tiny_command.environment(repository, replicas) | (environment or {}),
             stdout=log,
             stderr=log,
+            preexec_fn=signals.default,
         )
         processes.append(process)
         return process
