@@ -202,6 +202,7 @@ def test_every_kind_of_model_predicts_arrays(trained, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 33, 50, 3), np.uint8)
     run = c3tf.load(experiment.output, "student")
     height = manifest.load(experiment.config.data.data).image_height()
+    assert height == tiny_command.SIZE[0]
     class_maps = run.predict(images)
     assert (class_maps.shape, class_maps.dtype) == ((2, 33, 50), np.uint8)
     np.testing.assert_array_equal(run.predict(images[1]), class_maps[1])

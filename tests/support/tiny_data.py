@@ -1,5 +1,6 @@
 """Data sets of a few small images, written as a converter would."""
 
+import collections
 import hashlib
 
 import numpy as np
@@ -59,6 +60,9 @@ def _write_split(folder, split, pairs, shards, label_map):
         shards=tuple(described),
         class_pixels=(0,) * label_map.num_classes,
         ignored_pixels=0,
+        image_sizes=dict(
+            collections.Counter("{1}x{0}".format(*i.shape) for i, _ in pairs.values())
+        ),
     )
 
 
