@@ -38,6 +38,8 @@ _HOMES = {
     "build_network": ("c3tf.nets.deeplab", "build"),
     "load": ("c3tf.models", "load"),
 }
+# The settings, which can be looked at whatever backend Keras has.
+_WITHOUT_KERAS = frozenset({"Config", "InferenceOptions"})
 
 
 def __getattr__(name: str) -> Any:
@@ -45,7 +47,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from c3tf.config import environment
 
-    environment.check_backend()
+    if name not in _WITHOUT_KERAS:
+        environment.check_backend()
     module, attribute = _HOMES[name]
     value = getattr(importlib.import_module(module), attribute)
     # The next access does not come here.
