@@ -1,7 +1,7 @@
 """A network with its classes, ready to predict, wherever it was opened from."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,25 @@ class InferenceModel:
     thresholds: np.ndarray | None = None
     image_height: int | None = None
 
-    def advice(self, rows: Mapping[int, int], height: int) -> str | None:
+    def advice(
+        self, rows: Mapping[int, int], height: int, scales: Sequence[float] = (1.0,)
+    ) -> str | None:
         """Says that it was shown images much smaller or larger than those of its training.
 
         Args:
             rows: how many images it was given, by their height.
             height: that they were shown at; 0 where that is their own.
+            scales: factors of that at which the network saw each; one that fits is enough.
         """
         own = self.image_height
         shown = {height: sum(rows.values())} if height else rows
-        unlike = sum(n for seen, n in shown.items() if own and not own / 1.5 < seen < own * 1.5)
+        if own is None:
+            return None
+        unlike = sum(
+            count
+            for seen, count in shown.items()
+            if not any(own / 1.5 < seen * scale < own * 1.5 for scale in scales)
+        )
         if not unlike:
             return None
         return (

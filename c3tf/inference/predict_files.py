@@ -87,7 +87,7 @@ def predict_files(
         seconds = time.monotonic() - start
         total = len(found.inputs) + len(found.left_out)
         prediction.finish(outputs, total - len(skipped), skipped)
-    advice = opened.advice(predictor.rows, options.height)
+    advice = opened.advice(predictor.rows, options.height, options.inference.tta_scales)
     return Summary(total, len(found.inputs) - len(inputs), skipped, seconds, advice)
 
 

@@ -104,7 +104,8 @@ def predict_video(
         work = _Work(reader, opened.predictor(options.inference), opened.label_map, options)
         with files.replacing(output) as beside:
             summary = work.run(beside, output, progress)
-    advice = opened.advice({reader.rows: summary.frames}, options.height)
+    rows, scales = {reader.rows: summary.frames}, options.inference.tta_scales
+    advice = opened.advice(rows, options.height, scales)
     return dataclasses.replace(summary, advice=advice)
 
 

@@ -28,3 +28,9 @@ def test_images_unlike_those_of_the_training_are_told(trained, rows, height, unl
         return
     assert said.startswith(f"{unlike} of {sum(rows.values())} images were shown")
     assert said.endswith("--height=240 shows them so")
+
+
+def test_a_test_time_scale_that_fits_is_enough():
+    model = InferenceModel(None, None, LABEL_MAP, {}, image_height=240)
+    assert model.advice({720: 4}, 0, (1.0, 1 / 3)) is None
+    assert model.advice({240: 4}, 0, (3.0,)).startswith("4 of 4 images")
