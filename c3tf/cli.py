@@ -168,11 +168,7 @@ class _Plain(stdlib_logging.Formatter):
     """Says what a warning says, without time, process and line of code."""
 
     def format(self, record: stdlib_logging.LogRecord) -> str:
-        lines = record.getMessage().splitlines()
-        if record.exc_info:
-            lines += self.formatException(record.exc_info).splitlines()
-        if record.stack_info:
-            lines += self.formatStack(record.stack_info).splitlines()
+        lines = super().format(record).splitlines()
         return f"{record.levelname.lower()}: " + "\n".join(map(streams.shown, lines))
 
 

@@ -44,9 +44,9 @@ class InferenceModel:
             scales: factors of that at which the network saw each; one that fits is enough.
         """
         own = self.image_height
-        shown = {height: sum(rows.values())} if height else rows
         if own is None:
             return None
+        shown = {height: sum(rows.values())} if height else rows
         unlike = sum(
             count
             for seen, count in shown.items()

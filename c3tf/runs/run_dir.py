@@ -162,7 +162,8 @@ def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:
     if os.path.exists(path):
         begun = _read(path)
         changes = differences(begun, facts)
-        if _has_something_to_lose(output, begun["config"]):
+        # Of a run that goes on as it was begun nothing needs to be looked at.
+        if changes and _has_something_to_lose(output, begun["config"]):
             _refuse(output, changes, allow)
         return changes
     # A run that was killed while it wrote its first file has left only a part of it.
@@ -186,13 +187,13 @@ def _has_something_to_lose(output: str, begun: dict[str, Any]) -> bool:
     entries = journal.read(os.path.join(output, run_files.METRICS))
     if any(entry.get("step", 0) >= first for entry in entries):
         return True
-    names = [*os.listdir(output), *(os.listdir(folder) if os.path.isdir(folder) else [])]
+    names = [*os.listdir(output), *_in_checkpoints(output)]
     return any(name not in _OF_A_BEGINNING and not leftovers.is_leftover(name) for name in names)
 
 
-def _has_checkpoint(output: str) -> bool:
+def _in_checkpoints(output: str) -> list[str]:
     folder = os.path.join(output, run_files.CHECKPOINTS)
-    return os.path.isdir(folder) and any(name.endswith(".npz") for name in os.listdir(folder))
+    return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -201,10 +202,8 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _refuse(output: str, changes: list[Change], allow: bool) -> None:
-    if not changes:
-        return
     listed = "; ".join(map(str, changes))
-    if not _has_checkpoint(output):
+    if not any(name.endswith(run_files.CHECKPOINT_SUFFIX) for name in _in_checkpoints(output)):
         raise RunDirError(
             f"{output!r} holds a run of another configuration ({listed}), of which no checkpoint "
             "is found to go on from. Choose another --output, or remove the directory if nothing "
