@@ -19,9 +19,10 @@ from c3tf import models, predict
 from c3tf.errors import UserError
 from c3tf.inference import networks, predict_files, prediction
 from c3tf.inference.image_files import find_images
-from c3tf.inference.options import RECORD_FILE, PredictionOptions
+from c3tf.inference.options import PredictionOptions
 from c3tf.inference.prediction_files import Outputs
 from c3tf.io import locks
+from c3tf.io.predicted import RECORD_FILE
 from c3tf.serving import saved_model
 from tiny_network import LABEL_MAP
 

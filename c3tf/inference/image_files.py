@@ -1,6 +1,7 @@
 """The image files to predict, and the names that their outputs get."""
 
 import dataclasses
+import functools
 import glob
 import itertools
 import os
@@ -9,9 +10,8 @@ from pathlib import Path
 
 from c3tf.data import list_lines
 from c3tf.errors import UserError
-from c3tf.inference.options import FORMATS, RECORD_FILE
-from c3tf.io import json_files
 from c3tf.io import names as file_names
+from c3tf.io import predicted
 
 SUFFIXES = file_names.IMAGE_EXTENSIONS
 # The longest ending of a file that is written of an image, in place of its own.
@@ -66,8 +66,7 @@ def find_images(pattern: str, exclude: Iterable[str | os.PathLike] = ()) -> Foun
         return FoundImages([Input(Path(pattern), Path(pattern).stem)], {})
     else:
         root = _fixed_part(pattern)
-        matches = glob.iglob(pattern, recursive=True)
-        paths = (Path(path) for path in matches if not os.path.isdir(path))
+        paths = _matching(pattern, root)
     inputs, left_out = [], {}
     # A recursive pattern names a file once for every way to it.
     for path in sorted(set(paths)):
@@ -104,27 +103,18 @@ def _name(path: Path) -> str:
     return (path.with_suffix("") if known else path).as_posix()
 
 
-def _predicted(record: Path) -> set[str]:
-    """Returns the folders beside a record of ours that hold predictions; none beside another's."""
-    try:
-        formats = json_files.read(record)["settings"]["format"]
-        return set(FORMATS).intersection(formats)
-    except (UserError, LookupError, TypeError):
-        return set()
-
-
 def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
     """Yields the files below a folder that look like images, but hidden and predicted ones."""
     # Folders that are links are searched as the converters search them.
     for parent, folders, names in os.walk(folder, followlinks=True):
         above = Path(os.path.realpath(parent))
-        predicted = _predicted(Path(parent, RECORD_FILE)) if RECORD_FILE in names else set()
+        results = predicted.folders(parent) if predicted.RECORD_FILE in names else frozenset()
         inner = {name: Path(os.path.realpath(above / name)) for name in folders}
         folders[:] = [
             name
             for name, path in inner.items()
             if not file_names.is_systems(name)
-            and name not in predicted
+            and name not in results
             and str(path) not in exclude
             and not above.is_relative_to(path)
         ]
@@ -134,6 +124,16 @@ def _in_folder(folder: Path, exclude: set[str]) -> Iterator[Path]:
             path = Path(parent, name)
             if name.lower().endswith(_OTHER_IMAGES) or file_names.may_be_image(str(path)):
                 yield path
+
+
+def _matching(pattern: str, root: Path) -> Iterator[Path]:
+    """Yields the files that fit a pattern, but those that a wildcard finds among predictions."""
+    results = functools.cache(predicted.folders)
+    for match in glob.iglob(pattern, recursive=True):
+        path = Path(match)
+        above = [root / folder for folder in path.relative_to(root).parents[:-1]]
+        if not path.is_dir() and all(folder.name not in results(folder.parent) for folder in above):
+            yield path
 
 
 def _listed(path: str) -> list[Path]:

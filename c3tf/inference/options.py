@@ -17,8 +17,6 @@ FORMATS = (
     TRAIN_IDS, LABEL_IDS, COLOR, OVERLAY, PROBABILITIES, CONFIDENCE, UNCERTAINTY, PSEUDO_LABELS,
 )  # fmt: skip
 DEFAULT_FORMATS = (TRAIN_IDS, COLOR, OVERLAY)
-# Beside the formats' folders; says what their files were predicted with.
-RECORD_FILE = "prediction.json"
 # How pseudo-labels are written: as PNG of ids, or as polygons for an editor.
 LABELME = "labelme"
 PSEUDO_AS = (TRAIN_IDS, LABEL_IDS, LABELME)

@@ -12,9 +12,9 @@ from c3tf.errors import UserError
 from c3tf.inference import prediction, test_time
 from c3tf.inference.image_files import find_images
 from c3tf.inference.model import InferenceModel, Opener
-from c3tf.inference.options import FORMATS, PSEUDO_LABELS, RECORD_FILE, PredictionOptions
+from c3tf.inference.options import FORMATS, PSEUDO_LABELS, PredictionOptions
 from c3tf.inference.prediction_files import Outputs
-from c3tf.io import leftovers, locks, writable
+from c3tf.io import leftovers, locks, predicted, writable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _alone(output: str) -> Iterator[None]:
     busy = UserError(f"Another process predicts into {output}. Wait for it, or give another one.")
     try:
         with locks.alone(output, busy, "predict into it once at a time."):
-            leftovers.clear(os.path.join(output, RECORD_FILE))
+            leftovers.clear(os.path.join(output, predicted.RECORD_FILE))
             yield
     finally:
         # What was refused leaves no empty folder.

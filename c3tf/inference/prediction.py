@@ -16,9 +16,9 @@ from c3tf.errors import UserError
 from c3tf.inference import networks, reading
 from c3tf.inference.image_files import Input
 from c3tf.inference.networks import Predictor
-from c3tf.inference.options import RECORD_FILE
 from c3tf.inference.prediction_files import Outputs
 from c3tf.io import json_files, orientation, schema
+from c3tf.io.predicted import RECORD_FILE
 
 _WRITERS = 2
 _RECORD = schema.record(

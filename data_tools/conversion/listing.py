@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from c3tf.data import names as record_names
 from c3tf.data.manifest import LeftOut
 from c3tf.errors import DataError
-from c3tf.io import files, names
+from c3tf.io import files, names, predicted
 
 IMAGE_EXTENSIONS = names.IMAGE_EXTENSIONS
 MASK_EXTENSIONS = (".png",)
@@ -82,7 +82,7 @@ def find_images(
 
     Args:
         root: directory of the raw data.
-        folder: folder below it; its subfolders are searched too.
+        folder: folder below it; its subfolders are searched too, but for those of predictions.
         is_mask: tells of a path, with the root, whether it is a mask and thus no image.
         naming: how images are called.
 
@@ -93,7 +93,7 @@ def find_images(
     others: list[str] = []
     masks: list[str] = []
     check_spelling(files.join(root, folder))
-    for path in _walk(root, folder):
+    for path in _walk(root, folder, predictions=False):
         if not names.may_be_image(files.join(root, path), IMAGE_EXTENSIONS):
             others.append(path)
             continue
@@ -167,16 +167,23 @@ def _add(found: dict[str, str], name: str, path: str, root: str) -> None:
     found[name] = path
 
 
-def _walk(root: str, folder: str, skipped: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yields the paths of files below `root`, in sorted order."""
-    for name in files.list_dir(files.join(root, folder)):
+def _walk(
+    root: str, folder: str, skipped: frozenset[str] = frozenset(), predictions: bool = True
+) -> Iterator[str]:
+    """Yields the paths of files below `root`, in sorted order; predictions among them or not."""
+    held = files.list_dir(files.join(root, folder))
+    if not predictions and predicted.RECORD_FILE in held:
+        skipped |= {
+            files.join(root, folder, name) for name in predicted.folders(files.join(root, folder))
+        }
+    for name in held:
         path = f"{folder}/{name}"
         if not record_names.is_usable(name):
             raise _unusable(root, path)
         # Asking takes time; what ends as an image does is none of the folders people make.
         if not name.lower().endswith(IMAGE_EXTENSIONS) and files.is_dir(files.join(root, path)):
             if files.join(root, path) not in skipped:
-                yield from _walk(root, path, skipped)
+                yield from _walk(root, path, skipped, predictions)
         else:
             yield path
 

@@ -11,11 +11,14 @@ from PIL import Image
 
 from c3tf.data import manifest as manifests
 from c3tf.data import tfrecord
+from c3tf.data.manifest import LeftOut
 from c3tf.errors import DataError
 from data_tools import folder
 from data_tools.conversion import convert, label_map_file
 from data_tools.conversion.example import ConversionOptions
+from data_tools.conversion.listing import NO_IMAGE, Naming
 from data_tools.conversion.runners import LocalRunner
+from image_files import noise
 from raw_trees import FOLDER_IDS, pair, save, write_folder
 
 HALF = folder.Validation(fraction=0.5)
@@ -120,6 +123,16 @@ def test_a_folder_may_give_labeled_and_unlabeled_images(root):
     assert _names(found, "unlabeled")[:2] == ["03", "07"]
     assert not any(found.left_out.values())
     assert len(found.pairs) == 14
+
+
+@pytest.mark.parametrize("with_folders", [False, True])
+def test_what_was_predicted_among_the_photos_is_no_photo(root, with_folders):
+    save(root / "photos/overlay/03.png", noise(24, 40))
+    record = {"settings": {"format": ["overlay"]}, "images_in": "x", "since": 0, "complete": True}
+    (root / "photos/prediction.json").write_text(json.dumps(record))
+    found = _discover(root, naming=Naming(with_folders=with_folders))
+    assert sorted(_names(found, "train") + _names(found, "val")) == [f"{i:02d}" for i in range(10)]
+    assert found.left_out == {"train": (LeftOut("photos/prediction.json", NO_IMAGE),)}
 
 
 def test_an_empty_name_is_no_folder(root):

@@ -24,6 +24,12 @@ def photos(tmp_path):
     return folder
 
 
+def record_of(*formats):
+    """Returns what a prediction writes beside the folders of its formats."""
+    settings = {"format": list(formats)}
+    return json.dumps({"settings": settings, "images_in": "x", "since": 0, "complete": True})
+
+
 def names(pattern, exclude=()):
     return [item.name for item in find_images(str(pattern), exclude).inputs]
 
@@ -62,13 +68,22 @@ def test_what_was_predicted_is_no_photo(photos):
         "overlay/a", "street/b", "street/c", "train_ids/a",
     ]  # fmt: skip
     for folder in ("", "out"):
-        record = {"settings": {"format": ["train_ids", "overlay"]}, "complete": True}
-        (photos / folder / "prediction.json").write_text(json.dumps(record))
+        (photos / folder / "prediction.json").write_text(record_of("train_ids", "overlay"))
     assert names(photos) == ["a", "street/b", "street/c"]
+    assert names(photos / "**" / "*") == ["a", "street/b", "street/c"]
+    assert names(photos / "overlay" / "*.png") == ["a"]
 
 
 @pytest.mark.parametrize(
-    "record", ["{}", "no JSON", '{"settings": 3}', '{"settings": {"format": ["train_ids"]}}']
+    "record",
+    [
+        "{}",
+        "no JSON",
+        '{"settings": 3}',
+        '{"settings": {"format": ["color"]}}',
+        record_of("train_ids"),
+        record_of({}),
+    ],
 )
 def test_photos_in_a_folder_named_as_those_of_predictions_are_photos(photos, record):
     """Of another tool, or of a prediction that wrote none there."""

@@ -1,0 +1,20 @@
+"""Folders of predictions, which no search for photographs enters."""
+
+import os
+
+from c3tf.errors import UserError
+from c3tf.io import files, json_files
+
+# Lies beside the folders of a prediction's formats; says what their files were predicted with.
+RECORD_FILE = "prediction.json"
+# A record has them beside its settings; a file of that name by another program has not.
+_OURS = frozenset(("images_in", "since", "complete"))
+
+
+def folders(parent: str | os.PathLike) -> frozenset[str]:
+    """Returns the names of the folders in `parent` that a record there says to hold predictions."""
+    try:
+        record = json_files.read(files.join(os.fspath(parent), RECORD_FILE))
+        return frozenset(record["settings"]["format"] if record.keys() >= _OURS else ())
+    except (UserError, LookupError, TypeError):
+        return frozenset()
