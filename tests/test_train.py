@@ -19,7 +19,7 @@ from c3tf.data.validation import val_dataset
 from c3tf.errors import DataError, UserError
 from c3tf.evaluation.evaluator import Evaluator
 from c3tf.labels import CITYSCAPES
-from c3tf.runs import checkpoints
+from c3tf.runs import checkpoints, run_dir
 from c3tf.runs.run import Run
 from c3tf.runs.run_dir import RunDirError
 from c3tf.serving.saved_model import load
@@ -219,6 +219,14 @@ def test_another_run_is_not_overwritten(trained, data, tmp_path):
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     with pytest.raises(RunDirError, match="not empty"):
         Run(settings(data, tmp_path / "mine"), "c3")
+
+
+def test_a_directory_is_not_claimed_while_another_process_has_it(data, tmp_path):
+    """Both found it free; the other one is to write its configuration next."""
+    run = Run(settings(data, tmp_path / "run"), "c3")
+    with run_dir.locked(str(tmp_path / "run")), pytest.raises(RunDirError, match="Another proc"):
+        run.train()
+    assert not os.listdir(tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -154,9 +154,10 @@ class Run:
         if not self.is_chief:
             yield []
             return
-        changes = run_dir.claim(self.output, self.config, self.split.hash, self.manifest.digest())
+        # Not claimed before it is locked: of two that find it free, one would train under the
+        # other's configuration.
         with run_dir.locked(self.output):
-            yield changes
+            yield run_dir.claim(self.output, self.config, self.split.hash, self.manifest.digest())
 
     def _restore(self) -> int:
         """Restores the newest checkpoint, if there is one, and returns its step."""

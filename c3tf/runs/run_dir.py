@@ -140,12 +140,16 @@ def locked(output: str) -> Iterator[None]:
     """Keeps other processes out of a run directory, and removes what a killed one left half-done.
 
     Args:
-        output: the run directory, which exists. The lock lies on the directory itself and is
-            gone with the process, however that ends.
+        output: the run directory, which is made where it is missing. The lock lies on the
+            directory itself and is gone with the process, however that ends.
 
     Raises:
-        RunDirError: another process trains there.
+        RunDirError: another process trains there, or the directory cannot be made.
     """
+    try:
+        os.makedirs(output, exist_ok=True)
+    except OSError as error:
+        raise RunDirError(f"Cannot write to {output!r}: {error}") from error
     busy = RunDirError(
         f"Another process trains in {output!r}. Wait for it, or choose another --output."
     )

@@ -26,8 +26,7 @@ class RunLog:
         """Prepares the log of a run that progress lines call `title`; only the chief writes."""
         self._config, self._title, self._label_map = config, title, label_map
         self._is_chief = is_chief
-        writes_events = config.training.tensorboard and is_chief
-        self._events = EventLog(config.training.output) if writes_events else None
+        self._events: EventLog | None = None
         self._scalars: callbacks.ScalarLog | None = None
         self._followers: callbacks.Followers | None = None
 
@@ -47,6 +46,8 @@ class RunLog:
             followers: see `callbacks.Followers`.
         """
         training = self._config.training
+        if training.tensorboard and self._is_chief:
+            self._events = EventLog(training.output, step)
         if followers and self._is_chief:
             self._followers = callbacks.Followers(followers, model, self._config, step)
         # Without listeners too: a loss that is not finite must end every host's process.

@@ -18,11 +18,17 @@ from c3tf.visualization import drawing
 
 
 def read(folder):
-    """Scalars and pictures by (step, name), and the plugin of every name."""
+    """Scalars and pictures by (step, name), and the plugin of every name, by TensorBoard's rules.
+
+    A start says that its run has not got to its step yet, whatever was told before.
+    """
     held, plugins = {}, {}
-    for file in sorted(folder.glob("events.out.*")):
-        for record in tf.data.TFRecordDataset(str(file)):
+    for file in sorted(folder.glob("events.out.tfevents.*")):
+        for index, record in enumerate(tf.data.TFRecordDataset(str(file))):
             event = event_pb2.Event.FromString(record.numpy())
+            assert index or event.file_version == "brain.Event:2"
+            if event.session_log.status == event_pb2.SessionLog.START:
+                held = {key: value for key, value in held.items() if key[0] < event.step}
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name:
                     plugins[value.tag] = value.metadata.plugin_data.plugin_name
@@ -32,11 +38,10 @@ def read(folder):
 
 def test_scalars_and_pictures_come_back(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), np.uint8)
-    log = EventLog(str(tmp_path))
+    log = EventLog(str(tmp_path), 0)
     log(10, {"loss": 1.5, "threshold/road": 0.25})
     log(20, {"loss": 1.25})
     log.pictures(20, {"mixed/image": pictures})
-    log.close()
     log(30, {"loss": 1.0})
     log.close()
     held, plugins = read(tmp_path / "tensorboard")
@@ -51,6 +56,21 @@ def test_scalars_and_pictures_come_back(tmp_path):
     assert [int(size) for size in shown[:2]] == [7, 5]
     for encoded, picture in zip(shown[2:], pictures, strict=True):
         np.testing.assert_array_equal(tf.io.decode_png(encoded), picture)
+
+
+@pytest.mark.parametrize("step", [20, 0])
+def test_what_a_killed_run_told_beyond_its_checkpoint_is_taken_back(tmp_path, step):
+    log = EventLog(str(tmp_path), 0)
+    for told in (10, 20, 25, 30):
+        log(told, {"loss": float(told)})
+    log.close()
+    EventLog(str(tmp_path), step).close()
+    again = EventLog(str(tmp_path), step)
+    again(30, {"loss": 0.5})
+    again.close()
+    held = {key: float(value) for key, value in read(tmp_path / "tensorboard")[0].items()}
+    kept = {(told, "loss"): float(told) for told in (10, 20) if told <= step}
+    assert held == {**kept, (30, "loss"): 0.5}
 
 
 @pytest.fixture(scope="module")
