@@ -210,6 +210,8 @@ def _divide(folder: str) -> tuple[str, str]:
 def _chosen(validation: Validation, names: list[str], image_suffix: str) -> set[str]:
     """Returns the names that validate."""
     if validation.list_file:
+        if not files.exists(validation.list_file):
+            raise DataError(f"There is no list --val_list={validation.list_file}.")
         chosen = set(splits.read(validation.list_file, names, image_suffix).labeled)
         if len(chosen) == len(names):
             raise DataError(

@@ -144,6 +144,7 @@ def draw(kind: str, annotations: str, photos: Photos, pen: Pen, output: str) -> 
     Raises:
         DataError: an annotation cannot be used, two are of one photo, or none is of any; the
             message names it.
+        FileExistsError: `output` holds something.
     """
     drawings: dict[str, Drawing] = {}
     missing, empty, beyond = [], [], []
@@ -163,7 +164,7 @@ def draw(kind: str, annotations: str, photos: Photos, pen: Pen, output: str) -> 
     pixels, seen = np.zeros(_IDS, np.int64), collections.Counter()
     opened: collections.Counter[str] = collections.Counter()
     progress = Progress(len(drawings), "masks")
-    with files.replacing(output) as beside:
+    with files.new_folder(output) as beside:
         for done, (path, drawing) in enumerate(drawings.items()):
             progress(done)
             size = photos.size(path, drawing)

@@ -1,5 +1,7 @@
 """The documents: what they name is there."""
 
+import ast
+import importlib
 import importlib.util
 import pathlib
 import re
@@ -13,6 +15,7 @@ pytestmark = pytest.mark.smoke
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "configs/README.md")
+OURS = ("c3tf", "data_tools")
 FOLDERS = (
     "benchmarks",
     "c3tf",
@@ -66,6 +69,17 @@ def test_commands_exist(repository, document):
         "configs/ablations/FILE.flags"
     }
     assert sorted(path for path in flagfiles if not (repository / path).is_file()) == []
+
+
+@pytest.mark.parametrize("document", EVERYTHING)
+def test_names_that_examples_import_exist(repository, document):
+    blocks = re.findall(r"```python\n(.*?)```", text_of(repository, document), re.DOTALL)
+    for node in ast.walk(ast.parse("\n".join(blocks))):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] in OURS:
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                assert hasattr(module, alias.name) or importlib.util.find_spec(name), name
 
 
 def test_counts_of_the_splits_are_accepted(repository):

@@ -197,7 +197,7 @@ def test_bad_input_is_refused_before_time_is_spent(data, tmp_path, monkeypatch):
     )
     refused("no split list", labeled_list=str(tmp_path / "absent.txt"))
     (tmp_path / "empty.txt").write_text("# nothing\n")
-    refused("names no labeled image", labeled_list=str(tmp_path / "empty.txt"))
+    refused("names no image", labeled_list=str(tmp_path / "empty.txt"))
     (tmp_path / "foreign.txt").write_text("aachen_000000_000019\n")
     refused("does not hold", labeled_list=str(tmp_path / "foreign.txt"))
     refused("absent.weights.h5", backbone_weights=str(tmp_path / "absent.weights.h5"))

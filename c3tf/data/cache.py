@@ -8,8 +8,6 @@ the system's page cache holds what fits, and two runs on one machine share it.
 import dataclasses
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,7 +20,7 @@ from c3tf.data.pixels import ImageOpener, ImageReader, open_record
 from c3tf.data.record import decode_name
 from c3tf.data.record_reader import RecordMetadata
 from c3tf.errors import DataError, StorageError
-from c3tf.io import files, json_files, memory, schema, tensorflow_errors
+from c3tf.io import files, json_files, leftovers, memory, schema, tensorflow_errors
 
 _FORMAT = 1
 _PIXELS, _INDEX = "pixels.bin", "index.json"
@@ -139,6 +137,8 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
     folder = os.path.join(cache_dir, digest)
     if not os.path.exists(folder):
         try:
+            # A piece that a killed run left is as large as the data set.
+            leftovers.clear(folder)
             _fill(shards, folder)
         except OSError as error:
             raise StorageError(
@@ -167,7 +167,6 @@ def on_disk(shards: Sequence[str], digest: str, cache_dir: str) -> Store:
 
 def _fill(shards: Sequence[str], folder: str) -> None:
     """Decodes shards into a directory that appears when it is whole."""
-    beside = f"{folder}.{uuid.uuid4().hex}.partial"
     index: dict[str, Any] = {
         "format": _FORMAT,
         "names": [],
@@ -176,27 +175,21 @@ def _fill(shards: Sequence[str], folder: str) -> None:
         "shards": [],
     }
     logging.info("Decoding %d shards into %s.", len(shards), folder)
-    os.makedirs(beside)
+    records = record_reader.shard_records(shards).map(lambda shard, record: (record, True, shard))
     try:
-        with open(os.path.join(beside, _PIXELS), "wb") as file:
-            for part, name, size, has_label, shard in _decoded(
-                record_reader.shard_records(shards).map(lambda shard, record: (record, True, shard))
-            ):
-                file.write(part)
-                index["names"].append(decode_name(name))
-                index["sizes"].append(size.tolist())
-                index["has_label"].append(bool(has_label))
-                index["shards"].append(int(shard))
-        files.sync(os.path.join(beside, _PIXELS))
-        files.write_text(os.path.join(beside, _INDEX), json.dumps(index))
-        try:
-            os.rename(beside, folder)
-        except OSError:
-            # Another run may have been faster.
-            if not os.path.exists(folder):
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with files.new_folder(folder) as beside:
+            with open(os.path.join(beside, _PIXELS), "wb") as file:
+                for part, name, size, has_label, shard in _decoded(records):
+                    file.write(part)
+                    index["names"].append(decode_name(name))
+                    index["sizes"].append(size.tolist())
+                    index["has_label"].append(bool(has_label))
+                    index["shards"].append(int(shard))
+            files.write_text(os.path.join(beside, _INDEX), json.dumps(index))
+    except FileExistsError:
+        # Another run may have been faster.
+        if not os.path.isdir(folder):
+            raise
 
 
 def _decoded(dataset: tf.data.Dataset) -> Iterator[tuple]:

@@ -109,9 +109,7 @@ class Parser:
         parts = place.parts
         if not parts:
             return None
-        # A number behind a point belongs to the name: `frame_1.5` is not `frame_1`.
-        name = f"{place}.png" if place.suffix[1:].isdecimal() else str(place)
-        stem = names.of_file(name).removesuffix(self._suffix)
+        stem = names.of_stem(names.of_file(str(place)).removesuffix(self._suffix))
         for first in range(len(parts)):
             name = names.SEPARATOR.join([*parts[first:-1], stem])
             is_whole = first < len(parts) - 1 or len(parts) == 1 or stem not in self._in_folders

@@ -17,14 +17,28 @@ def is_usable(name: str) -> bool:
     return name.isprintable() or not any(unicodedata.category(c) in _UNUSABLE for c in name)
 
 
+def stem(path: str) -> str:
+    """Returns the name of a file without its ending.
+
+    A number behind a point is none: `frame_1.5` is not `frame_1`.
+    """
+    place = PurePosixPath(path)
+    return place.name if place.suffix[1:].isdecimal() else place.stem
+
+
 def of_file(path: str) -> str:
     """Returns the name of the record an image file becomes: its stem without data-set suffixes.
 
     `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` gives
     `aachen_000000_000019`; BDD100K and CamVid files give their plain stem.
     """
+    return of_stem(stem(path))
+
+
+def of_stem(stem: str) -> str:
+    """Returns the name of the record that an image file of this stem becomes, see `of_file`."""
     # Archives from different systems spell the same accented name in two ways.
-    stem = unicodedata.normalize("NFC", PurePosixPath(path).stem)
+    stem = unicodedata.normalize("NFC", stem)
     for suffix in _IMAGE_SUFFIXES:
         stem = stem.removesuffix(suffix)
     return stem

@@ -37,7 +37,7 @@ def labeled_view(config: Config, opener: ImageOpener, num_classes: int) -> Calla
         with tf.control_dependencies([check]):
             label = tf.identity(label)
         image = reader.image(geometry.window)
-        image, label, _ = views.view_of_window(image, label, geometry, options)
+        image, label, _ = views.weak_view(image, label, geometry, options)
         return image, label[..., 0]
 
     return view
@@ -64,7 +64,7 @@ def unlabeled_view(config: Config, opener: ImageOpener) -> Callable:
         seed = draw_seed(config, VIEW_UNLABELED, position)
         geometry = draw_geometry(seed, reader.size, options)
         image = reader.image(geometry.window)
-        weak, _, valid = views.view_of_window(image, None, geometry, options)
+        weak, _, valid = views.weak_view(image, None, geometry, options)
         # Both networks see the same crop; strong views are drawn apart.
         shown = [
             views.strong_view(weak, tf.random.fold_in(seed, place), colors)

@@ -82,7 +82,7 @@ def write(path: str, split: Split) -> None:
     header = f"# c3tf split: {len(split.labeled)} of {total} labeled, {seed}hash {split.hash}"
     text = "\n".join([header, *split.labeled]) + "\n"
     if files.exists(path):
-        if files.read_text(path) == text:
+        if files.read_bytes(path) == text.encode("utf-8"):
             return
         raise DataError(f"{path} exists and holds something else. Choose another --output.")
     files.write_text(path, text)
@@ -116,7 +116,7 @@ def read(path: str, names: Sequence[str], image_suffix: str = "") -> Split:
     known = set(names)
     entries = [line for line in lines if line and (not line.startswith("#") or line in known)]
     if not entries:
-        raise DataError(f"{path} names no labeled image.")
+        raise DataError(f"{path} names no image.")
     labeled = _resolve(path, entries, list_lines.Parser(known, image_suffix))
     seed = int(header["seed"]) if header and header["seed"] else None
     split = _make(labeled, names, seed)

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import BinaryIO
 
@@ -18,6 +18,8 @@ from c3tf.io import leftovers, locks, names, tensorflow_errors
 from c3tf.io.exchange import exchange
 
 _CHUNK_BYTES = 1 << 20
+# What a rename onto something that is not to be replaced answers.
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 # What a file system that cannot flush a file or folder answers.
 _NO_FLUSH = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)
 
@@ -222,7 +224,7 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
     """Names a place beside `path` for a local file or folder that takes its place when it is done.
 
     No reader ever sees half of it, and what was at `path` stays until the block has ended without
-    an error.
+    an error. For a folder see `new_folder`, which tells other processes that it is being made.
 
     Args:
         path: the file or folder; an existing one is replaced, missing folders above it are made.
@@ -235,25 +237,63 @@ def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[str]:
     Raises:
         OSError: it cannot be written; names `path`.
     """
+    with _becoming(path, _move, durable) as beside:
+        yield beside
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike, replace: bool = False) -> Iterator[str]:
+    """Makes a local folder that gets to its place when it is whole, and is held until then.
+
+    While the block runs, `leftovers.clear` tells other processes that it is being made.
+
+    Args:
+        path: the folder; missing ones above it are made.
+        replace: an earlier one is replaced, with all it holds, when the block has ended without
+            an error. Otherwise only an empty one gives way.
+
+    Yields:
+        Where it is made: an empty folder beside `path`.
+
+    Raises:
+        FileExistsError: something that may not be replaced is at `path` when the block ends.
+        OSError: it cannot be written; names `path`.
+    """
+    with _becoming(path, _move if replace else _move_where_free, folder=True) as beside:
+        yield beside
+
+
+@contextlib.contextmanager
+def _becoming(
+    path: str | os.PathLike,
+    move: Callable[[str, str], None],
+    durable: bool = True,
+    folder: bool = False,
+) -> Iterator[str]:
+    """Names a place beside `path`, from where `move` takes what the block has made there."""
     path = os.fspath(path)
     if is_remote(path):
         raise OSError(errno.EINVAL, "Only local files can be written here", path)
     # What a link leads to is replaced, not the link.
     path = os.path.realpath(path) if os.path.islink(path) else path
-    folder, beside = os.path.dirname(path), _beside(path)
-    os.makedirs(folder or os.curdir, exist_ok=True)
-    with _named(path, beside):
+    above, beside = os.path.dirname(path) or os.curdir, _beside(path)
+    os.makedirs(above, exist_ok=True)
+    with _named(path, beside), contextlib.ExitStack() as held:
         try:
+            if folder:
+                os.mkdir(beside)
+                held.enter_context(locks.holding(beside))
             yield beside
-            with locks.holding(beside):
-                if durable:
-                    _sync_tree(beside)
-                _move(beside, path)
+            if not folder:
+                held.enter_context(locks.holding(beside))
+            if durable:
+                _sync_tree(beside)
+            move(beside, path)
         except BaseException:
             _remove(beside)
             raise
         if durable:
-            sync(folder or os.curdir)
+            sync(above)
 
 
 def _beside(path: str) -> str:
@@ -291,6 +331,16 @@ def _move(beside: str, path: str) -> None:
         os.rename(earlier, path)
         raise
     shutil.rmtree(earlier)
+
+
+def _move_where_free(beside: str, path: str) -> None:
+    """Puts a folder in its place, where at most an empty one is."""
+    try:
+        os.rename(beside, path)
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+        raise FileExistsError(errno.EEXIST, "Something else has been put there", path) from error
 
 
 def _remove(path: str) -> None:

@@ -65,13 +65,17 @@ def earlier(path: str | os.PathLike) -> str | None:
 
 
 def sweep(folder: str | os.PathLike) -> None:
-    """Deletes unfinished files and folders below a folder, but for those of living processes."""
+    """Sees to what killed writers have left anywhere below a folder, as `clear` does."""
     for parent, folders, names in os.walk(folder):
         for name in [*folders, *names]:
             path = os.path.join(parent, name)
             if not is_leftover(name) or locks.is_held(path):
                 continue
-            _remove(path)
+            place = _place(path)
+            if place and not os.path.lexists(place):
+                os.rename(path, place)
+            else:
+                _remove(path)
             if name in folders:
                 folders.remove(name)
 
@@ -81,6 +85,13 @@ def _listed(folder: str) -> list[str]:
         return sorted(os.listdir(folder))
     except OSError:
         return []
+
+
+def _place(leftover: str) -> str | None:
+    """Returns where an earlier folder was; None for what is unfinished."""
+    folder, name = os.path.split(leftover)
+    match = _MADE_FOR.fullmatch(name)
+    return os.path.join(folder, match[2]) if match and match[2] else None
 
 
 def _is_of(path: str, name: str) -> bool:

@@ -7,10 +7,17 @@ import os
 from c3tf.errors import DataError
 
 _CGROUP = "/sys/fs/cgroup"
-# (limit, usage) of the two versions of Linux control groups, which containers are bounded by.
+# Of the two versions of Linux control groups, which containers are bounded by: limit and usage, and
+# statistics with a line about what of it the system gives up when memory is asked for, as the
+# pages of files that were read once.
 _CGROUP_FILES = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
 )
 
 # glibc's names (malloc.h) for what these do, and values that keep it from giving memory back.
@@ -75,16 +82,25 @@ def _of_machine() -> float:
         return math.inf
 
 
-def _of_group(limit_file: str, usage_file: str) -> float:
-    limit, usage = (_number(os.path.join(_CGROUP, name)) for name in (limit_file, usage_file))
-    return limit - usage if usage < math.inf else math.inf
-
-
-def _number(path: str) -> float:
-    """Reads a number; infinite when the file is absent or says `max`."""
-    try:
-        with open(path, encoding="ascii") as file:
-            text = file.read().strip()
-    except OSError:
+def _of_group(limit_file: str, usage_file: str, statistics: str, given_up: str) -> float:
+    limit, usage = (_number(_text(name)) for name in (limit_file, usage_file))
+    if usage == math.inf:
         return math.inf
+    lines = (line.partition(" ") for line in _text(statistics).splitlines())
+    freed = sum(_number(value) for name, _, value in lines if name == given_up)
+    return limit - max(usage - freed, 0)
+
+
+def _text(name: str) -> str:
+    """Reads a file of the control group; nothing where it is absent."""
+    try:
+        with open(os.path.join(_CGROUP, name), encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _number(text: str) -> float:
+    """Reads a number; infinite where the text is none, as `max`."""
+    text = text.strip()
     return int(text) if text.isdecimal() else math.inf

@@ -48,18 +48,21 @@ def check_folder(path: str, flag: str = "--output", whole: bool = False) -> None
     Args:
         path: the folder as the user named it; it may be missing.
         flag: what the user named it with.
-        whole: the folder itself is replaced, see `files.replacing`, so that what counts is the
+        whole: the folder itself is replaced, see `files.new_folder`, so that what counts is the
             one it lies in.
 
     Raises:
-        UserError: it can be neither made nor written to.
+        UserError: it can be neither made nor written to, or another process makes it just now.
     """
     if files.is_remote(path):
         _refuse_remote(path, flag)
     above = os.path.dirname(path.rstrip(os.sep))
     _check_place(above if whole else path, path, flag)
-    if whole:
-        leftovers.clear(path)
+    if whole and not leftovers.clear(path):
+        raise UserError(
+            f"Another process is making {path}. Wait for it, or give another {flag}. "
+            f"Received: {flag}={path}"
+        )
 
 
 def _refuse_remote(path: str, flag: str) -> None:

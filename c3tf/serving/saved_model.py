@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from c3tf.inference.networks import Predictor, Probabilities, logits_network, output_stride
-from c3tf.io import files, json_files, leftovers, locks
+from c3tf.io import files, json_files, leftovers
 from c3tf.labels import LabelMap, LabelMapError
 from c3tf.nets.deeplab import image_multiple
 from c3tf.serving import (
@@ -106,16 +106,14 @@ def save(
         images = representative.images(options.representative, options.size or LITERT_SIZE)
     artifacts = _artifacts(network, options, len(images or ()))
     card = model_card.build(label_map, artifacts, source or {}, metrics or {}, thresholds)
-    with files.replacing(path) as beside:
-        folder = Path(beside)
-        folder.mkdir()
-        busy = ServingError(f"Another process exports to {path}.")
-        with locks.alone(folder, busy, "export once at a time."):
+    try:
+        with files.new_folder(path, replace=overwrite) as beside:
+            folder = Path(beside)
             _write(network, folder, options, images)
             json_files.write(folder / LABEL_MAP_FILE, label_map.to_json())
             model_card.write(folder, card)
-            if not overwrite and path.exists() and any(path.iterdir()):
-                raise ServingError(f"{path} has been made by another process meanwhile.")
+    except FileExistsError as error:
+        raise ServingError(f"{path} has been made by another process meanwhile.") from error
     return path
 
 

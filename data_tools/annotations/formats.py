@@ -72,9 +72,9 @@ def read(kind: str, path: str) -> Iterator[Drawing]:
 
 
 def _below(folder: str) -> Iterator[str]:
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
+    for name in files.list_dir(folder):
+        path = files.join(folder, name)
+        if files.is_dir(path):
             yield from _below(path)
         else:
             yield path

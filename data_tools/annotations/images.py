@@ -5,9 +5,11 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from c3tf.data import names as record_names
 from c3tf.errors import DataError
 from c3tf.io import decoding, files, image_bytes, orientation
 from c3tf.io.image_bytes import ImageBytesError
+from c3tf.io.names import IMAGE_EXTENSIONS
 from data_tools.annotations.shapes import AnnotationError, Drawing
 from data_tools.conversion import listing
 from data_tools.conversion.images import TurnedError
@@ -56,7 +58,7 @@ class Photos:
         """Finds the photo that an annotation names: one of both paths ends in the other.
 
         Args:
-            name: a path or a file name; how it ends (.jpg) does not matter.
+            name: a path or a file name; how it ends (.jpg), or whether, does not matter.
 
         Returns:
             The path below the folder; None where there is none.
@@ -64,7 +66,14 @@ class Photos:
         Raises:
             AnnotationError: several photos have that name.
         """
-        *shorter, whole = _ends(name.replace("\\", "/"))
+        place = name.replace("\\", "/")
+        # `v1.front` is the photo of that name, or one of `v1`.
+        spelled = [place] if place.lower().endswith(IMAGE_EXTENSIONS) else [f"{place}.jpg", place]
+        return next((path for one in spelled if (path := self._named(one)) is not None), None)
+
+    def _named(self, name: str) -> str | None:
+        """Finds a photo, see `find`, by a path whose ending is left out."""
+        *shorter, whole = _ends(name)
         matching = self._ends.get(whole, [])
         if len(matching) > 1:
             raise AnnotationError(
@@ -114,5 +123,5 @@ class Photos:
 def _ends(path: str) -> Sequence[tuple[str, ...]]:
     """Returns the last part of a path without its ending, the last two, and so on."""
     normal = PurePosixPath(unicodedata.normalize("NFC", path))
-    parts = (*normal.parts[:-1], normal.stem)
+    parts = (*normal.parts[:-1], record_names.stem(normal.name))
     return [parts[-count:] for count in range(1, len(parts) + 1)]

@@ -124,11 +124,6 @@ def read_image(path: str, reading: Reading = _PLAIN) -> SourceImage:
     )
 
 
-def read_ids(path: str, palette_masks: bool = False) -> np.ndarray:
-    """Reads the ids of a mask, uint8 `(H, W)`; see `read_mask`."""
-    return read_mask(path, palette_masks).ids
-
-
 def read_mask(
     path: str, palette_masks: bool = False, red_masks: bool = False, reading: Reading = _PLAIN
 ) -> Mask:

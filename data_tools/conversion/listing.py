@@ -38,7 +38,8 @@ class Naming:
             stem = unicodedata.normalize("NFC", PurePosixPath(path).stem)
             if not stem.endswith(suffix):
                 return None
-            stem = stem.removesuffix(suffix)
+            # As that of the image, whose name is made without what data sets append.
+            stem = record_names.of_stem(stem.removesuffix(suffix))
         if not self.with_folders:
             return stem
         inner = PurePosixPath(unicodedata.normalize("NFC", path.removeprefix(f"{folder}/")))
@@ -148,12 +149,26 @@ def find_labels(
         name = naming.name(path, folder, suffix)
         if name is not None:
             _add(found, name, path, root)
-        elif PurePosixPath(path).stem.lower().endswith(suffix.lower()):
-            raise DataError(
-                f"{files.join(root, path)} ends as masks do ({suffix}) but for capital letters, so "
-                "it may be a mask or an image. Rename it."
-            )
+        else:
+            ends_as_masks(files.join(root, path), suffix)
     return found
+
+
+def ends_as_masks(path: str, suffix: str) -> bool:
+    """Tells whether the stem of a file ends as those of masks do, where these have a suffix.
+
+    Raises:
+        DataError: it does but for capital letters.
+    """
+    stem = PurePosixPath(path).stem
+    if not suffix or not stem.lower().endswith(suffix.lower()):
+        return False
+    if not stem.endswith(suffix):
+        raise DataError(
+            f"{path} ends as masks do ({suffix}) but for capital letters, so it may be a mask or "
+            "an image. Rename it."
+        )
+    return True
 
 
 def _add(found: dict[str, str], name: str, path: str, root: str) -> None:

@@ -14,12 +14,11 @@ What is a mask is an image of no split.
 import collections
 import os
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from c3tf.data.manifest import LeftOut
 from c3tf.errors import DataError
 from c3tf.io import files, image_bytes
-from data_tools.conversion import pairing
+from data_tools.conversion import listing, pairing
 from data_tools.conversion.example import SourcePair
 from data_tools.conversion.pairing import Naming
 
@@ -69,7 +68,7 @@ class Roles:
         """Tells whether a file, by its absolute path, below a folder of images is a mask."""
         if path in self._files or _identity(path) in self._identities:
             return True
-        if self._suffix and PurePosixPath(path).stem.endswith(self._suffix):
+        if listing.ends_as_masks(path, self._suffix):
             return True
         return any(_is_below(m, folder) and _is_below(path, m) for m in self._mask_folders)
 

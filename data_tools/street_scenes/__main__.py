@@ -2,8 +2,9 @@
 
 python -m data_tools.street_scenes --output=scenes
 
-Labeled training images show clear and overcast days; unlabeled ones and the validation images
-also rain, fog, night, low sun and snow. `splits/labeled.txt` names the labeled images.
+Labeled training images show mild weather, mostly clear or overcast; unlabeled ones and the
+validation images everything: rain, fog, night, low sun and snow too. `splits/labeled.txt` names the
+labeled images.
 """
 
 import time

@@ -5,12 +5,12 @@ import functools
 import json
 import os
 import pathlib
-import tempfile
 from typing import Any
 
 from PIL import Image
 
 from c3tf.errors import DataError
+from c3tf.io import files, leftovers
 from data_tools.conversion import workers
 from data_tools.street_scenes.render import STREAMS, render
 
@@ -97,14 +97,11 @@ def write_tree(output: str | os.PathLike, plan: Plan, num_workers: int = 1) -> p
             f"`output` must not exist or be an empty directory; nothing is overwritten. Choose "
             f"another one or remove it. Received: output={str(output)!r}"
         )
+    if not leftovers.clear(output):
+        raise TreeError(f"Another process is making `output` {str(output)!r}. Wait for it.")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as beside:
-            whole = pathlib.Path(beside, "tree")
-            whole.mkdir()
-            _write(whole, plan, num_workers)
-            # Renaming onto an empty directory is fine; onto one filled meanwhile it fails.
-            whole.replace(output)
+        with files.new_folder(output) as beside:
+            _write(pathlib.Path(beside), plan, num_workers)
     except OSError as error:
         raise TreeError(f"Cannot write `output` {str(output)!r}: {error}") from error
     return output

@@ -12,7 +12,7 @@ import tiny_data
 from c3tf.data import cache, record_reader
 from c3tf.data.pixels import open_record
 from c3tf.errors import DataError, StorageError
-from c3tf.io import files, memory
+from c3tf.io import files, leftovers, memory
 
 # Of several sizes, so that offsets matter; the last one has no label.
 SIZES = [(9, 14), (6, 5), (12, 7)]
@@ -106,6 +106,13 @@ def test_a_cache_that_cannot_be_written_names_the_flag(manifest, tmp_path, monke
     ):
         cache.on_disk(manifest.shards("train"), "digest", str(tmp_path / "cache"))
     assert os.listdir(tmp_path / "cache") == []
+
+
+def test_what_a_killed_run_left_of_a_cache_is_deleted(manifest, tmp_path):
+    folder = tmp_path / "cache"
+    (folder / leftovers.partial_name("digest")).mkdir(parents=True)
+    cache.on_disk(manifest.shards("train"), "digest", str(folder))
+    assert os.listdir(folder) == ["digest"]
 
 
 def test_two_runs_may_fill_one_cache(manifest, tmp_path, monkeypatch):

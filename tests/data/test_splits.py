@@ -99,6 +99,15 @@ def test_write_leaves_another_file_alone(tmp_path):
     assert path.read_text() == "mine"
 
 
+def test_a_list_in_utf_16_is_left_alone(tmp_path):
+    path = tmp_path / "split.txt"
+    path.write_text("mine", encoding="utf-16")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="holds something else"):
+        splits.write(str(path), splits.draw(NAMES, 3, 0))
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -140,7 +149,7 @@ def test_empty_and_missing_lists_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"python -m data_tools\.splits"):
         splits.read(str(path), NAMES)
     path.write_text("# nothing\n\n")
-    with pytest.raises(DataError, match="names no labeled image"):
+    with pytest.raises(DataError, match="names no image"):
         splits.read(str(path), NAMES)
 
 

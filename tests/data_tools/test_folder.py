@@ -70,6 +70,8 @@ def test_a_list_validates(root, tmp_path):
     (tmp_path / "val.txt").write_text("".join(f"{i:02d}\n" for i in range(10)))
     with pytest.raises(DataError, match="none is left to train on"):
         _discover(root, listed)
+    with pytest.raises(DataError, match=r"There is no list --val_list=absent\.txt"):
+        _discover(root, folder.Validation(list_file="absent.txt"))
 
 
 def test_folders_of_their_own_validate(root, tmp_path):
@@ -106,6 +108,24 @@ def test_masks_may_have_a_suffix(root):
     assert len(_discover(root, mask_suffix="_mask").pairs) == 10
     with pytest.raises(DataError, match=r"none of its 10 images .*00\.jpg.*00_mask\.png"):
         _discover(root)
+
+
+def test_what_data_sets_append_to_images_stands_before_the_suffix_of_masks(root):
+    for path in [*(root / "masks").iterdir(), *(root / "photos").iterdir()]:
+        end = "_mask" if path.parent.name == "masks" else ""
+        path.rename(path.with_name(f"{path.stem}_leftImg8bit{end}{path.suffix}"))
+    assert sorted(pair.name for pair in _discover(root, mask_suffix="_mask").pairs) == [
+        f"{i:02d}" for i in range(10)
+    ]
+
+
+@pytest.mark.parametrize("place", ["masks", "photos"])
+def test_a_mask_in_other_capital_letters_is_refused_wherever_it_lies(root, place):
+    for path in (root / "masks").iterdir():
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    save(root / place / "x_Mask.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(DataError, match=r"x_Mask\.png ends as masks do \(_mask\) but for capital"):
+        _discover(root, mask_suffix="_mask", unlabeled=[str(root / "photos")])
 
 
 def test_images_and_masks_may_share_a_folder(root):

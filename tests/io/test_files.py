@@ -104,6 +104,39 @@ def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
         assert os.listdir(tmp_path) == ["x"]
 
 
+@pytest.mark.parametrize("earlier", ["", "empty"])
+def test_a_new_folder_gets_to_its_place_whole_and_is_held_until_then(tmp_path, earlier):
+    if earlier:
+        (tmp_path / "x").mkdir()
+    with files.new_folder(tmp_path / "x") as beside:
+        files.write_text(os.path.join(beside, "inside"), "new")
+        assert not leftovers.clear(tmp_path / "x")
+        leftovers.sweep(tmp_path)
+        assert not (tmp_path / "x" / "inside").exists()
+    assert (tmp_path / "x" / "inside").read_text() == "new"
+    assert leftovers.clear(tmp_path / "x")
+    assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("put", [files.write_text, lambda path, text: make(path, text)])
+def test_a_new_folder_replaces_nothing_that_came_meanwhile_unless_it_may(tmp_path, put):
+    path = str(tmp_path / "x")
+    with pytest.raises(FileExistsError) as caught, files.new_folder(path):
+        put(path, "mine")
+    assert caught.value.filename == path
+    assert os.listdir(tmp_path) == ["x"]
+    kept = path if os.path.isfile(path) else os.path.join(path, "inside")
+    assert files.read_text(kept) == "mine"
+
+
+def test_a_new_folder_replaces_an_earlier_one_where_it_may(tmp_path):
+    make(tmp_path / "x", "old")
+    with files.new_folder(tmp_path / "x", replace=True) as beside:
+        files.write_text(os.path.join(beside, "other"), "new")
+    assert os.listdir(tmp_path) == ["x"]
+    assert os.listdir(tmp_path / "x") == ["other"]
+
+
 def test_an_error_inside_of_a_folder_names_its_place_there(tmp_path):
     with pytest.raises(FileNotFoundError) as caught, files.replacing(tmp_path / "x") as beside:
         files.read_text(os.path.join(beside, "file"))

@@ -109,6 +109,17 @@ def test_unfinished_files_below_a_folder_are_deleted(tmp_path):
     assert os.listdir(tmp_path / "a") == [".hidden"]
 
 
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_an_earlier_folder_anywhere_below_goes_back_where_its_place_is_empty(tmp_path, is_taken):
+    folder_of(tmp_path / f".model.earlier-{HEX}", "old")
+    folder_of(tmp_path / f".partial-{HEX}-model", "half")
+    if is_taken:
+        folder_of(tmp_path / "model", "new")
+    leftovers.sweep(tmp_path.parent)
+    assert os.listdir(tmp_path) == ["model"]
+    assert (tmp_path / "model" / "inside").read_text() == ("new" if is_taken else "old")
+
+
 def test_a_folder_is_one_process_s_at_a_time(tmp_path):
     busy = UserError("in use")
     with locks.alone(tmp_path, busy, "take care"):

@@ -1,9 +1,12 @@
-"""Options of views for tests that say only what they are about."""
+"""Options of views, and views of whole images, for tests that say only what they are about."""
+
+import tensorflow as tf
 
 from c3tf.data.augment.color_jitter import ColorJitterOptions
-from c3tf.data.augment.geometry import GeometryOptions
+from c3tf.data.augment.geometry import GeometryOptions, draw_geometry
 from c3tf.data.augment.rand_augment import RandAugmentOptions
-from c3tf.data.augment.views import StrongOptions
+from c3tf.data.augment.views import StrongOptions, weak_view
+from c3tf.data.pixels import cut
 
 
 def geometry(crop_size, **options) -> GeometryOptions:
@@ -34,3 +37,10 @@ def rand_augment(**options) -> RandAugmentOptions:
 
 def strong() -> StrongOptions:
     return StrongOptions(color_jitter(), rand_augment())
+
+
+def weak(image, label, seed, options):
+    """Draws a geometry and makes the weak view of a whole image and, where given, its label."""
+    drawn = draw_geometry(seed, tf.shape(image)[:2], options)
+    label = None if label is None else cut(label, drawn.window)
+    return weak_view(cut(image, drawn.window), label, drawn, options)

@@ -13,9 +13,9 @@ import tensorflow as tf
 from c3tf.config import AugmentConfig
 from c3tf.data.augment.color_jitter import ColorJitterOptions, draw_color_jitter
 from c3tf.data.augment.color_program import apply_program, concatenate
-from c3tf.data.augment.geometry import Geometry, GeometryOptions, draw_geometry
+from c3tf.data.augment.geometry import Geometry, GeometryOptions
 from c3tf.data.augment.rand_augment import RandAugmentOptions, draw_rand_augment
-from c3tf.data.augment.warp import crop_window, valid_mask, warp_image, warp_label
+from c3tf.data.augment.warp import valid_mask, warp_image, warp_label
 
 # A label map, or None where an image has none: what comes out is what went in.
 Label = TypeVar("Label", bound=tf.Tensor | None)
@@ -41,44 +41,21 @@ class StrongOptions:
 
 
 def weak_view(
-    image: tf.Tensor, label: Label, seed: tf.Tensor, options: GeometryOptions
+    window: tf.Tensor, label: Label, geometry: Geometry, options: GeometryOptions
 ) -> tuple[tf.Tensor, Label, tf.Tensor]:
-    """Draws a geometry and makes the weak view of an image and, where given, its label.
+    """Makes the weak view of an image of which only the drawn window was decoded.
 
     Args:
-        image: uint8 RGB `(H, W, 3)`.
-        label: uint8 train ids `(H, W, 1)`, or None.
-        seed: int32 or int64 `(2,)`.
-        options: what to draw.
-
-    Returns:
-        The image, uint8 `(h, w, 3)`, 0 where it has no content; the label, uint8 `(h, w, 1)`,
-        `IGNORE` there, or None; the valid mask, bool `(h, w, 1)`, False there.
-    """
-    geometry = draw_geometry(seed, tf.shape(image)[:2], options)
-    if label is not None:
-        message = "`label` must have the height and width of `image`."
-        check = tf.debugging.assert_equal(tf.shape(label)[:2], tf.shape(image)[:2], message)
-        with tf.control_dependencies([check]):
-            label = crop_window(tf.identity(label), geometry)
-    return view_of_window(crop_window(image, geometry), label, geometry, options)
-
-
-def view_of_window(
-    image: tf.Tensor, label: Label, geometry: Geometry, options: GeometryOptions
-) -> tuple[tf.Tensor, Label, tf.Tensor]:
-    """Makes the weak view when only the drawn window of the image was decoded.
-
-    Args:
-        image: uint8 RGB, the pixels of `geometry.window`.
+        window: uint8 RGB, the pixels of `geometry.window`.
         label: uint8 train ids of the same window with one channel, or None.
         geometry: a draw for the size of the whole image.
         options: the options it was drawn with.
 
     Returns:
-        As `weak_view`.
+        The image, uint8 `(h, w, 3)`, 0 where it has no content; the label, uint8 `(h, w, 1)`,
+        `IGNORE` there, or None; the valid mask, bool `(h, w, 1)`, False there.
     """
-    view = warp_image(image, geometry, options)
+    view = warp_image(window, geometry, options)
     if label is not None:
         label = warp_label(label, geometry, options)
     return view, label, valid_mask(geometry, options)

@@ -14,17 +14,11 @@ from c3tf.data.augment.numerics import rounded
 from c3tf.labels import IGNORE
 
 
-def crop_window(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
-    """Cuts the window of a geometry out of an image or label, `(H, W, channels)`, of its size."""
-    top, left, height, width = tf.unstack(geometry.window)
-    return image[top : top + height, left : left + width]
-
-
 def warp_image(window: tf.Tensor, geometry: Geometry, options: GeometryOptions) -> tf.Tensor:
     """Computes an image's view.
 
     Args:
-        window: uint8 `(window height, window width, 3)`, see `crop_window`.
+        window: uint8 `(window height, window width, 3)`, the pixels of `geometry.window`.
         geometry: the draw.
         options: the options it was drawn with.
 

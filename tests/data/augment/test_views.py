@@ -10,7 +10,7 @@ import view_options
 from c3tf.config import AugmentConfig
 from c3tf.data.augment.color_jitter import ColorJitterOptions
 from c3tf.data.augment.geometry import GeometryOptions
-from c3tf.data.augment.views import StrongOptions, strong_view, weak_view
+from c3tf.data.augment.views import StrongOptions, strong_view
 
 CROP = (32, 48)
 IMAGE = np.random.RandomState(1).randint(0, 250, (60, 90, 3)).astype(np.uint8)
@@ -20,7 +20,7 @@ def both_views(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
     # The image's shape is unknown to the graph, as after decoding.
     image = tf.io.decode_png(tf.io.encode_png(IMAGE), channels=3)
     seed = tf.stack([index, 11])
-    weak, label, valid = weak_view(image, image[..., :1], seed, view_options.geometry(CROP))
+    weak, label, valid = view_options.weak(image, image[..., :1], seed, view_options.geometry(CROP))
     strong = strong_view(
         weak, tf.random.experimental.stateless_fold_in(seed, 1), view_options.strong()
     )
@@ -61,8 +61,8 @@ def test_iterator_with_views_resumes_exactly(tmp_path):
 
 
 def test_weak_view_without_label():
-    with_label = weak_view(IMAGE, IMAGE[..., :1], [3, 4], view_options.geometry(CROP))
-    without = weak_view(IMAGE, None, [3, 4], view_options.geometry(CROP))
+    with_label = view_options.weak(IMAGE, IMAGE[..., :1], [3, 4], view_options.geometry(CROP))
+    without = view_options.weak(IMAGE, None, [3, 4], view_options.geometry(CROP))
     assert without[1] is None
     np.testing.assert_array_equal(without[0], with_label[0])
     np.testing.assert_array_equal(without[2], with_label[2])

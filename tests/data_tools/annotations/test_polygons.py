@@ -2,14 +2,16 @@
 
 import io
 import json
+import os
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from c3tf.errors import DataError
+from c3tf.errors import DataError, UserError
 from c3tf.inference import labelme
+from c3tf.io import writable
 from c3tf.labels import IGNORE
 from data_tools import folder, polygons
 from data_tools.annotations import formats
@@ -68,11 +70,11 @@ def test_masks_are_drawn_and_convert(root):
     assert (dict(drawn.shapes), dict(drawn.open_shapes)) == (
         {"road": 1, "car": 1, "sky": 1}, {"point": 1},
     )  # fmt: skip
-    mask = images.read_ids(str(root / "out/masks/a.png"))
+    mask = images.read_mask(str(root / "out/masks/a.png")).ids
     assert (mask[1:4, 1:5] == 4).all()
     assert mask[0].tolist() == [1] * 8
     assert mask[5].tolist() == [0] * 7 + [1]
-    assert not images.read_ids(str(root / "out/masks/b.png")).any()
+    assert not images.read_mask(str(root / "out/masks/b.png")).ids.any()
     # What came out is what the converter of folders takes.
     described = label_map_file.read(str(root / "out/label_map.json"))
     assert described.label_map.raw_ids == (1, 4)
@@ -91,9 +93,9 @@ def test_background_is_a_class_and_the_ids_of_no_class_are_free(root):
     annotate(root / "drawn", "a", {})
     annotate(root / "drawn", "b")
     draw(root, background="road")
-    mask = images.read_ids(str(root / "out/masks/a.png"))
+    mask = images.read_mask(str(root / "out/masks/a.png")).ids
     assert sorted(np.unique(mask)) == [1, 4]
-    assert (images.read_ids(str(root / "out/masks/b.png")) == 1).all()
+    assert (images.read_mask(str(root / "out/masks/b.png")).ids == 1).all()
     text = json.dumps({"classes": [{**CLASSES["classes"][0], "id": 255}]})
     (root / "classes.json").write_text(text)
     assert polygons.Pen(label_map_file.read(str(root / "classes.json"))).no_class == 254
@@ -128,7 +130,7 @@ def test_sizes_and_rotations_are_those_of_the_photos(root):
     with pytest.raises(AnnotationError, match="drawn on as 6 x 8"):
         draw(root, exif="ignore")
     draw(root, exif="apply")
-    assert images.read_ids(str(root / "out/masks/a.png")).shape == (8, 6)
+    assert images.read_mask(str(root / "out/masks/a.png")).ids.shape == (8, 6)
 
 
 def test_shapes_that_reach_beyond_their_photos_are_told(root):
@@ -157,6 +159,63 @@ def test_photos_are_found_by_as_much_of_the_path_as_both_have(tmp_path):
     assert photos.find("three/0.jpg") is None
     with pytest.raises(AnnotationError, match=r"one/0\.jpg and two/0\.jpg may both be '0\.jpg'"):
         photos.find("0.jpg")
+
+
+@pytest.mark.parametrize(
+    ("photos", "name", "found"),
+    [
+        (["frame_1.jpg"], "frame_1.5", None),
+        (["frame_1.jpg", "frame_1.5.jpg"], "frame_1.5", "frame_1.5.jpg"),
+        (["frame_1.jpg", "frame_1.5.jpg"], "frame_1", "frame_1.jpg"),
+        (["v1.jpg", "v1.front.png"], "v1.front", "v1.front.png"),
+        (["v1.jpg", "v1.front.png"], "street/v1.front", "v1.front.png"),
+        (["v1.jpg", "v1.jpg.png"], "v1.jpg", "v1.jpg"),
+        (["v1.jpg"], "v1.bmp", "v1.jpg"),
+    ],
+)
+def test_photos_are_found_where_a_point_is_in_a_name(tmp_path, photos, name, found):
+    for path in photos:
+        photo(tmp_path / path)
+    assert Photos(str(tmp_path), "refuse").find(name) == found
+
+
+def test_what_systems_put_among_annotations_is_passed_over(root):
+    annotate(root / "drawn", "a", {})
+    for place in (".ipynb_checkpoints/a-checkpoint.json", "._a.json", "__MACOSX/a.json"):
+        (root / "drawn" / place).parent.mkdir(exist_ok=True)
+        (root / "drawn" / place).write_bytes(b"\xff\x00")
+    assert draw(root).masks == 1
+
+
+def test_another_command_leaves_masks_alone_that_are_being_drawn(root, monkeypatch):
+    output, refused = str(root / "out"), []
+    write = polygons.write_png
+
+    def meanwhile(path, mask):
+        write(path, mask)
+        with pytest.raises(UserError, match="Another process is making") as caught:
+            writable.check_folder(output, whole=True)
+        refused.append(caught)
+
+    monkeypatch.setattr(polygons, "write_png", meanwhile)
+    for name in ("a", "b", "c"):
+        annotate(root / "drawn", name, {})
+    assert draw(root).masks == len(refused) == len(list((root / "out/masks").iterdir())) == 3
+
+
+def test_what_came_to_the_output_while_masks_were_drawn_stays(root, monkeypatch):
+    annotate(root / "drawn", "a", {})
+    write = polygons.write_png
+
+    def meanwhile(path, mask):
+        (root / "out").mkdir()
+        (root / "out/notes.txt").write_text("mine")
+        write(path, mask)
+
+    monkeypatch.setattr(polygons, "write_png", meanwhile)
+    with pytest.raises(FileExistsError, match="put there"):
+        draw(root)
+    assert os.listdir(root / "out") == ["notes.txt"]
 
 
 def test_photos_of_one_name_are_told_apart_by_where_their_files_lie(root):
@@ -193,7 +252,7 @@ def test_pseudo_labels_come_back_as_masks_but_for_a_pixel_of_their_borders(root)
     classes = label_map_file.read(str(root / "classes.json"))
     drawn = draw(root, ignored=polygons.with_own("labelme", [], classes))
     assert drawn.masks == 1
-    mask = images.read_ids(str(root / "out/masks/street/a.png"))
+    mask = images.read_mask(str(root / "out/masks/street/a.png")).ids
     expected = np.choose(np.minimum(class_map, 2), [*described.raw_ids, 0]).astype(np.uint8)
     wrong = mask != expected
     inside = np.ones_like(wrong)

@@ -112,12 +112,12 @@ def test_only_plain_files_can_be_kept(tmp_path, suffix, kind):
 def test_other_formats_are_refused_whatever_their_name(tmp_path, kind):
     path = tmp_path / "x.png"
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(path, kind)
-    for read in (images.read_image, images.read_ids, images.read_colors):
+    for read in (images.read_image, images.read_mask, images.read_colors):
         with pytest.raises(DataError, match=r"x\.png is no readable image.*neither"):
             read(str(path))
 
 
-@pytest.mark.parametrize("read", [images.read_image, images.read_ids])
+@pytest.mark.parametrize("read", [images.read_image, images.read_mask])
 def test_a_disk_that_fails_is_not_the_files_fault(tmp_path, monkeypatch, read):
     path = tmp_path / "x.png"
     save(path, np.zeros((4, 4, 3), np.uint8))
@@ -148,17 +148,17 @@ def _png(depth, color_type, rows, width, height=None):
 def test_16_bit_images_are_refused(tmp_path):
     path = tmp_path / "deep.png"
     save(path, np.full((2, 2), 1000, np.uint16))
-    for read in (images.read_image, images.read_ids):
+    for read in (images.read_image, images.read_mask):
         with pytest.raises(DataError, match=r"deep\.png has 16-bit"):
             read(str(path))
     path.write_bytes(_png(16, 2, [bytes(12)] * 2, 2))
     assert Image.open(path).mode == "RGB"
-    for read in (images.read_image, images.read_ids):
+    for read in (images.read_image, images.read_mask):
         with pytest.raises(DataError, match=r"deep\.png has 16-bit"):
             read(str(path))
 
 
-@pytest.mark.parametrize("read", [images.read_image, images.read_ids])
+@pytest.mark.parametrize("read", [images.read_image, images.read_mask])
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_damaged_files_are_named(tmp_path, read, suffix):
     path = tmp_path / f"bad file.{suffix}"
@@ -204,9 +204,11 @@ def test_palette_masks_hold_indices(tmp_path):
     mask.putpalette([200, 10, 30] * 256)
     save(tmp_path / "x.png", mask)
     assert Image.open(tmp_path / "x.png").mode == "P"
-    np.testing.assert_array_equal(images.read_ids(str(tmp_path / "x.png"), True), ids)
+    np.testing.assert_array_equal(
+        images.read_mask(str(tmp_path / "x.png"), palette_masks=True).ids, ids
+    )
     with pytest.raises(DataError, match=r"x\.png is a palette image.*--palette_masks"):
-        images.read_ids(str(tmp_path / "x.png"))
+        images.read_mask(str(tmp_path / "x.png"))
 
 
 @pytest.mark.parametrize(("depth", "row"), [(1, 0b01000000), (2, 0b00011011), (4, 0x0F)])
@@ -214,14 +216,14 @@ def test_masks_of_few_bits_hold_the_stored_values(tmp_path, depth, row):
     width = 8 // depth
     (tmp_path / "x.png").write_bytes(_png(depth, 0, [bytes([row])], width))
     expected = [(row >> (8 - depth * (i + 1))) & (2**depth - 1) for i in range(width)]
-    assert images.read_ids(str(tmp_path / "x.png"))[0].tolist() == expected
+    assert images.read_mask(str(tmp_path / "x.png")).ids[0].tolist() == expected
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_color_masks_are_refused(tmp_path, mode):
     save(tmp_path / "x_color.png", Image.new(mode, (4, 4)))
     with pytest.raises(DataError, match=rf"x_color\.png holds colours \(mode {mode}\), not ids"):
-        images.read_ids(str(tmp_path / "x_color.png"))
+        images.read_mask(str(tmp_path / "x_color.png"))
 
 
 def test_jpeg_masks_are_refused(tmp_path):
@@ -229,7 +231,7 @@ def test_jpeg_masks_are_refused(tmp_path):
     Image.new("L", (8, 8)).save(buffer, "JPEG")
     (tmp_path / "x.png").write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match="is a JPEG"):
-        images.read_ids(str(tmp_path / "x.png"))
+        images.read_mask(str(tmp_path / "x.png"))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (37, 51)])
