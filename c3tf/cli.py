@@ -25,17 +25,9 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 EXIT_USER_ERROR = UserError.exit_code
 # What shells give for a program that Ctrl-C ended: 128 and the number of the signal.
 _EXIT_INTERRUPTED = 130
-# A flag whose value begins with the home directory, which shells expand in other places only.
-_HOME = re.compile(r"(--?[\w-]+=)(~/.*)", re.DOTALL)
 # How texts name a command, and what is typed in its place where one is called through `c3tf`.
 _CALL = re.compile(r"python -m (c3tf|data_tools)\.(?=\w)")
 _TYPED = {"c3tf": "c3tf ", "data_tools": "c3tf data "}
-
-
-def _expand_home(word: str) -> str:
-    """Expands `--name=~/path`."""
-    match = _HOME.fullmatch(word)
-    return match[1] + os.path.expanduser(match[2]) if match else word
 
 
 def run(
@@ -121,8 +113,7 @@ class _Command:
             print(f"c3tf {versions.VERSION}")
             sys.exit()
         try:
-            words = [_expand_home(word) for word in flag_files.expand(arguments[1:])]
-            return flags.FLAGS([arguments[0], *words])
+            return flags.FLAGS([arguments[0], *flag_files.expand(arguments[1:])])
         except flags.Error as error:
             raise UserError(self._explained(error)) from error
 

@@ -3,6 +3,7 @@
 Above `runs` and `serving`, because it knows both.
 """
 
+import dataclasses
 import os
 from typing import Any
 
@@ -94,7 +95,14 @@ class TrainedModel:
         """
         options = checked_options(options, EvaluationOptions)
         return evaluate_split(
-            lambda: open_model(self.path, self._weights), os.fspath(data), split, options
+            lambda: dataclasses.replace(
+                # Not what a run that goes on has written since.
+                open_model(self._opened.path, self._weights),
+                source=self.source,
+            ),
+            os.fspath(data),
+            split,
+            options,
         )
 
     def _function(self, options: InferenceOptions, probabilities: bool) -> Predictor:
@@ -211,6 +219,7 @@ def open_model(
         source,
         loaded.thresholds,
         loaded.image_height,
+        loaded.path,
     )
 
 
@@ -232,6 +241,7 @@ def _open_saved_model(path: str, label_map: str | None) -> InferenceModel:
         source,
         served.thresholds,
         model_card.image_height(served.card),
+        path,
     )
 
 

@@ -70,6 +70,8 @@ def main() -> int:
     found = suggestions.suggest(values.model, values.images, values.output, options)
     for path, reason in found.skipped.items():
         print(f"skipped {streams.shown(path)}: {streams.shown(reason)}", file=sys.stderr)
+    if found.warning:
+        print(f"warning: {streams.shown(found.warning)}", file=sys.stderr)
     print(
         f"{len(found.photos)} of {found.scored} photos suggested in {values.output}; "
         f"{found.labeled} with labels were left out"

@@ -19,6 +19,7 @@ from c3tf.errors import UserError
 from c3tf.inference import choice, doubt, networks, photo_scores, reading
 from c3tf.inference.choice import Chosen
 from c3tf.inference.image_files import Input, find_images
+from c3tf.inference.options import check_batches
 from c3tf.io import files, leftovers, orientation, writable
 from c3tf.labels import LabelMap
 from c3tf.progress import Progress
@@ -63,11 +64,7 @@ class SuggestionOptions:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UserError(f"`--count` must be at least 1. Received: --count={self.count}")
-        if self.batch_size < 1 or self.height < 0:
-            raise UserError(
-                "`--batch_size` must be at least 1 and `--height` 0 or more. "
-                f"Received: --batch_size={self.batch_size}, --height={self.height}"
-            )
+        check_batches(self.batch_size, self.height)
         if self.exif not in orientation.RULES:
             raise UserError(
                 f"`--exif` must be {', '.join(orientation.RULES)}. Received: --exif={self.exif}"
@@ -87,12 +84,14 @@ class Suggestions:
         scored: number of photos that were chosen from.
         labeled: number of photos that were left out, because they have labels.
         skipped: files that could not be read, with the reason.
+        warning: what to mind before they are labeled; mostly nothing.
     """
 
     photos: list[str]
     scored: int
     labeled: int
     skipped: dict[Path, str]
+    warning: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,8 +147,15 @@ def suggest(
         judge, loaded = open_judge(model)
         labeled = labeled_photos.of_run(loaded.config, loaded.split, inputs)
     passed_over = labeled.found
+    warning = ""
     if options.labeled_list != labeled_photos.NONE:
-        passed_over |= labeled_photos.validating(loaded.config, inputs)
+        try:
+            passed_over |= labeled_photos.validating(loaded.config, inputs)
+        except (UserError, OSError) as error:
+            warning = (
+                "Which photos validate the run cannot be told, so they may be among those that are "
+                f"suggested: {str(error).rstrip('.')}."
+            )
     free = len(inputs) - len(passed_over)
     if options.count > free:
         validating = len(passed_over - labeled.found)
@@ -175,9 +181,9 @@ def suggest(
     names = [_listed_name(photos[one.index]) for one in chosen]
     _write_lists(output, names, labeled.lines)
     files.write_text(os.path.join(output, SCORES_FILE), scores_csv(photos, scores, chosen))
-    page = _page(judge, options, photos, scores, chosen, len(passed_over))
+    page = _page(judge, options, photos, scores, chosen, len(passed_over), warning)
     files.write_text(os.path.join(output, PAGE_FILE), page)
-    return Suggestions(names, len(pool), len(passed_over), skipped)
+    return Suggestions(names, len(pool), len(passed_over), skipped, warning)
 
 
 def open_judge(model: str) -> tuple[Judge, checkpoints.LoadedNetwork]:
@@ -200,7 +206,7 @@ def open_judge(model: str) -> tuple[Judge, checkpoints.LoadedNetwork]:
     network = loaded.model
     if loaded.thresholds is not None:
         student = networks.probabilities(loaded.model)
-        network = checkpoints.load_network(model, "teacher").model
+        network = checkpoints.load_network(loaded.path, "teacher").model
     try:
         measured = networks.probabilities_and_features(network)
     except ValueError as error:
@@ -287,6 +293,7 @@ def _page(
     scores: Mapping[str, np.ndarray],
     chosen: Sequence[Chosen],
     labeled: int,
+    warning: str,
 ) -> str:
     facts = {
         **judge.source,
@@ -297,6 +304,8 @@ def _page(
         "doubt": "mean rank by " + ", ".join(report.PARTS[name] for name in judge.known),
         "choice": f"{_CHOICES[options.choice]}, by pooled features",
     }
+    if warning:
+        facts["to mind"] = warning
     shown = chosen[:_SHOWN]
     if len(shown) < len(chosen):
         facts["shown here"] = f"the first {len(shown)}; {LIST_FILE} has all"

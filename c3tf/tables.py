@@ -55,6 +55,7 @@ def main() -> int:
         writable.check_folder(values.output)
     tables = [table_file.read(path) for path in values.table]
     made = plan.make(tables, values.output, dict(map(_setting, values.set)))
+    _check_finished(made)
     if values.list:
         print(_listing(made))
         return 0
@@ -117,12 +118,28 @@ def _train(made: Plan, output: str) -> dict[str, str]:
     return failures
 
 
+def _check_finished(made: Plan) -> None:
+    """Refuses a finished run whose numbers are another data set's or other settings' by now.
+
+    Where the data are not there, as where tables are only written, what the run says must do.
+    """
+    from c3tf.data import manifest as manifests
+
+    digests: dict[str, str] = {}
+    for job in filter(outcome.is_finished, made.jobs.values()):
+        data = job.config.data.data
+        if data not in digests and files.exists(files.join(data, manifests.FILE_NAME)):
+            digests[data] = manifests.load(data).digest()
+        known = {"data": digests[data]} if data in digests else {}
+        run_dir.check(job.folder, job.config, **known)
+
+
 def _check(made: Plan) -> None:
-    """Refuses, before hours are spent, what some run would refuse or what is no table's any more.
+    """Refuses, before hours are spent, what some run would refuse.
 
     Raises:
-        UserError: data are missing or have too few images, or a run, finished or not, is one of
-            other data or of an earlier version's other defaults.
+        UserError: data are missing or have too few images, or a run that was begun is one of other
+            data or of an earlier version's other defaults.
     """
     from c3tf.data import manifest as manifests
     from c3tf.runs import setup

@@ -352,7 +352,7 @@ def test_export_checks_its_target_first(run, tmp_path, monkeypatch):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/file").write_text("mine")
     monkeypatch.setattr(checkpoints, "load_network", None)
-    with pytest.raises(UserError, match="no SavedModel"):
+    with pytest.raises(UserError, match="is no export"):
         models.export(str(run), "student", str(tmp_path / "taken"), overwrite=True)
 
 

@@ -1,6 +1,7 @@
 """The front door: what a notebook or a program imports."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from c3tf.evaluation.split import evaluate_split
 from c3tf.inference import networks
 from c3tf.inference.model import InferenceModel
 from c3tf.models import open_model
+from c3tf.runs import run_dir
 from c3tf.training import builder
 
 DOOR = """
@@ -98,6 +100,12 @@ def test_flag_files_and_options(tmp_path, monkeypatch):
         0.5,
         1.0,
     )
+    home = str(tmp_path / "home")
+    monkeypatch.setenv("HOME", home)
+    own.write_text("--data=~/data\n")
+    config = c3tf.Experiment.from_flags("~/../own.flags", output="~/run").config
+    assert (config.data.data, config.training.output) == (f"{home}/data", f"{home}/run")
+    own.write_text("--flagfile=configs/demo.flags\n--noflip\n")
     # None is the default, also of what a file says.
     config = c3tf.Experiment.from_flags("configs/demo.flags", output=None, labeled_list=None).config
     assert (config.training.output, config.data.labeled_list) == ("", "")
@@ -255,6 +263,42 @@ def test_options_of_another_kind_are_refused(trained, tmp_path):
         with pytest.raises(UserError, match=r"`options` must be a c3tf\..*Options. Received: {}"):
             call()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_measured_as_it_was_opened_whatever_its_run_writes_since(
+    trained, data, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained[0].output, run)
+    newest = run / "checkpoints/step-00000008.npz"
+    newest.rename(tmp_path / newest.name)
+    model = c3tf.load(run)
+    assert model.source["step"] < 8
+    before = model.evaluate(data)
+    (tmp_path / newest.name).rename(newest)
+    after = model.evaluate(data)
+    np.testing.assert_array_equal(after.confusion, before.confusion)
+    assert after.protocol["step"] == before.protocol["step"] == model.source["step"]
+    assert c3tf.load(run).source["step"] == 8
+
+
+def test_what_the_own_run_refuses_is_refused_before_the_baseline_trains(trained, tmp_path):
+    config = trained[0].config
+    own = config.with_options(output=str(tmp_path), steps=6, allow_changed_flags=True)
+    shutil.copytree(trained[0].output, tmp_path / "c3")
+    for name in ("results.json", "saved_model"):
+        path = tmp_path / "c3" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "build_model", tiny_command.build_model)
+        with pytest.raises(UserError, match="`--steps` must be at least 8"):
+            c3tf.Experiment(own).train()
+        with (
+            run_dir.locked(str(tmp_path / "c3")),
+            pytest.raises(UserError, match="Another process trains in"),
+        ):
+            c3tf.Experiment(own.with_options(steps=8)).train()
+    assert not (tmp_path / "supervised").exists()
 
 
 def test_a_run_of_another_configuration_is_not_taken_for_ones_own(trained, tmp_path):

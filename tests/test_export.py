@@ -299,6 +299,23 @@ def test_overwriting_goes_from_format_to_format(tmp_path):
     assert saved_model.load(path).label_map == LABEL_MAP
 
 
+def test_what_is_no_export_or_holds_more_is_never_overwritten(tmp_path):
+    path, network = tmp_path / "model", tiny_network.build()
+    saved_model.save(network, LABEL_MAP, path)
+    (path / ".DS_Store").write_text("")
+    saved_model.save(network, LABEL_MAP, path, overwrite=True)
+    (path / "variables/notes.txt").write_text("mine")
+    with pytest.raises(serving_options.ServingError, match=r"holds variables/notes\.txt, which is"):
+        saved_model.save(network, LABEL_MAP, path, overwrite=True)
+    assert (path / "variables/notes.txt").read_text() == "mine"
+    (path / "variables/notes.txt").unlink()
+    # As another program writes one.
+    (path / "model_card.json").unlink()
+    with pytest.raises(serving_options.ServingError, match="is no export"):
+        saved_model.save(network, LABEL_MAP, path, overwrite=True)
+    assert (path / "saved_model.pb").exists()
+
+
 def test_an_export_that_was_killed_is_put_back_and_a_second_one_waits(tmp_path):
     path, network = tmp_path / "model", tiny_network.build()
     saved_model.save(network, LABEL_MAP, path)

@@ -137,8 +137,6 @@ def test_resuming_predicts_what_is_missing_and_keeps_the_rest(photos, tmp_path):
     assert (tmp_path / "out/train_ids/street/b.png").stat().st_mtime_ns == before
     with pytest.raises(UserError, match=r"Another model: .*3.* there, .*4.* now"):
         prediction.remaining(inputs, outputs, {"model": {"step": 4}}, resume=True)
-    with pytest.raises(UserError, match="not both"):
-        prediction.remaining(inputs, outputs, SETTINGS, resume=True, overwrite=True)
 
 
 def command(repository, *arguments):
@@ -291,7 +289,7 @@ def test_one_prediction_at_a_time_and_nothing_unfinished_stays(photos, tmp_path)
     predict_files.predict_files(lambda: model, str(photos), str(output), options)
     assert files_in(output / "train_ids") == ["a.png", "street/b.png", "street/c.png"]
     # What is refused leaves nothing.
-    both = dataclasses.replace(options, resume=True, overwrite=True)
-    with pytest.raises(UserError, match="not both"):
-        predict_files.predict_files(lambda: model, str(photos), str(tmp_path / "new"), both)
+    needy = dataclasses.replace(options, formats=("pseudo_labels",))
+    with pytest.raises(UserError, match="needs a model with DCRS thresholds"):
+        predict_files.predict_files(lambda: model, str(photos), str(tmp_path / "new"), needy)
     assert not (tmp_path / "new").exists()

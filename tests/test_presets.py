@@ -179,6 +179,13 @@ def test_the_baseline_keeps_the_averaging_and_its_groups():
         )
 
 
+def test_the_baseline_by_itself_is_the_one_beside_its_method():
+    """In one folder, so that whoever has trained one way may go on the other."""
+    both = Config().with_options(output="out", baseline=True, supervised_steps=7, mix_group=2)
+    alone = both.with_options(method="supervised", baseline=False)
+    assert configs.configs_of(both)[0] == configs.configs_of(alone)[0]
+
+
 def test_the_baseline_of_a_rival_has_its_supervised_loss():
     rival = Config().with_options(method="classmix", classmix_weight=2.0, class_weights="w.json")
     assert configs.baseline_of(rival).method == MethodConfig(

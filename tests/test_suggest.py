@@ -1,6 +1,7 @@
 """Suggesting photos to label: what is left out, what is written, and that it comes out the same."""
 
 import csv
+import html
 import os
 import re
 
@@ -125,6 +126,21 @@ def test_a_run_without_a_teacher_knows_its_entropy(run, photos, tmp_path):
     ]  # fmt: skip
     page = (tmp_path / "out/suggestions.html").read_text()
     assert len(re.findall("<img", page)) == 2 * 3
+
+
+def test_photos_of_which_none_can_tell_whether_they_validate_are_suggested_with_a_warning(
+    run, photos, tmp_path
+):
+    (tmp_path / "mine.txt").write_text("p1\n")
+    mine = SuggestionOptions(count=3, labeled_list=str(tmp_path / "mine.txt"))
+    found = suggestions.suggest(run["path"], str(photos), str(tmp_path / "known"), mine)
+    assert found.warning == ""
+    (tmp_path / "data/dataset.json").unlink()
+    found = suggestions.suggest(run["path"], str(photos), str(tmp_path / "unknown"), mine)
+    assert "Which photos validate the run cannot be told" in found.warning
+    assert str(tmp_path / "data") in found.warning
+    page = (tmp_path / "unknown/suggestions.html").read_text()
+    assert found.warning in html.unescape(page)
 
 
 def test_photos_that_validate_have_labels(run, photos, tmp_path):

@@ -21,7 +21,7 @@ from c3tf.errors import UserError
 from c3tf.experiment import Experiment
 from c3tf.io import leftovers
 from c3tf.runs import configs, run_dir, series, setup
-from c3tf.runs.tables import plan
+from c3tf.runs.tables import plan, table_file
 from c3tf.training import builder
 
 
@@ -113,6 +113,21 @@ def test_a_table_is_trained_and_written_and_then_left_alone(tmp_path, data, call
     assert not any((tmp_path / name).exists() for name in left)
     code, said = call([*words, "--list"])
     assert said.endswith("0 of 2 runs are left, 0 steps.\n")
+
+
+@pytest.mark.parametrize("words", [[], ["--list"], ["--only_report"]])
+def test_a_finished_run_of_other_data_is_no_tables_number(tmp_path, data, call, monkeypatch, words):
+    """The data set's folder has the name that it had before, and holds something else."""
+    flags_of = options(tmp_path, data)
+    (table,) = (word.partition("=")[2] for word in flags_of if word.startswith("--table="))
+    made = plan.make([table_file.read(table)], str(tmp_path / "out"))
+    monkeypatch.setattr(series, "train", lambda config, callbacks: pytest.fail("nothing is left"))
+    for job in made.jobs.values():
+        tiny_tables.finish(job)
+    assert call([*flags_of, *words])[0] == 0
+    run_dir.record(job.folder, job.config, "5b117", "other data")
+    with pytest.raises(UserError, match=r"a run of another configuration .*data: other data"):
+        call([*flags_of, *words])
 
 
 MEASURED = {

@@ -8,6 +8,8 @@ from pathlib import Path
 from c3tf.errors import UserError
 
 _FLAGFILE = "--flagfile"
+# A shell expands `~` only where a word begins with it.
+_HOME = re.compile(r"(--?[\w-]+=)(~/.*)", re.DOTALL)
 _COMMENT = re.compile(r"\s#(\s|$)")
 # The experiment files: beside the package in a repository, inside of it where it is installed.
 _NAME = "configs"
@@ -17,7 +19,7 @@ _SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
-    """Replaces every `--flagfile=PATH` by the flags that the file holds.
+    """Replaces every `--flagfile=PATH` by the flags that the file holds, and `~/` in values.
 
     absl reads flag files itself, with two traps that this function removes: a nested path is
     resolved against the working directory, and a flag given before `--flagfile` loses to the
@@ -43,7 +45,13 @@ def expand(arguments: Sequence[str]) -> list[str]:
             from_files.extend(_read(found(_flagfile_path(word, words)), parents=()))
         else:
             direct.append(word)
-    return from_files + direct
+    return [_expand_home(word) for word in from_files + direct]
+
+
+def _expand_home(word: str) -> str:
+    """Expands `--name=~/path`."""
+    match = _HOME.fullmatch(word)
+    return match[1] + os.path.expanduser(match[2]) if match else word
 
 
 def found(path: str, folder: str = os.curdir) -> str:

@@ -105,11 +105,21 @@ def _devices(replicas: int) -> list[str | None]:
 
 
 def _open(open_model: Opener, devices: list[str | None]) -> list[InferenceModel]:
-    """Opens the model once on every device."""
+    """Opens the model once on every device.
+
+    Raises:
+        UserError: a run has written another checkpoint meanwhile.
+    """
     opened = []
     for device in devices:
         with tf.device(device):
             opened.append(open_model())
+    paths = {one.path for one in opened}
+    if len(paths) > 1:
+        raise UserError(
+            f"{' and '.join(sorted(paths))} were opened on different devices: the run goes on. "
+            "Name one checkpoint."
+        )
     return opened
 
 

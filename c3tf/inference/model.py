@@ -24,6 +24,8 @@ class InferenceModel:
         thresholds: `(C,)` DCRS thresholds; None for a checkpoint without a teacher, and for an
             export of one.
         image_height: rows of most images that it was trained on; None where that is not known.
+        path: what the same network can be opened from again; of a run, which may go on, the
+            checkpoint.
     """
 
     predict: Predictor
@@ -32,6 +34,7 @@ class InferenceModel:
     source: dict[str, Any]
     thresholds: np.ndarray | None = None
     image_height: int | None = None
+    path: str = ""
 
     def advice(
         self, rows: Mapping[int, int], height: int, scales: Sequence[float] = (1.0,)

@@ -125,6 +125,17 @@ class PredictionOptions:
     pseudo_as: str = TRAIN_IDS
 
     def __post_init__(self) -> None:
+        unknown = [name for name in self.formats if name not in FORMATS]
+        if unknown or not self.formats or len(set(self.formats)) != len(self.formats):
+            raise UserError(
+                f"`--format` must be different ones of {', '.join(FORMATS)}. "
+                f"Received: --format={','.join(self.formats)}"
+            )
+        if not 0 <= self.opacity <= 1:
+            raise UserError(f"`--opacity` must be 0 to 1. Received: --opacity={self.opacity}")
+        check_batches(self.batch_size, self.height)
+        if self.resume and self.overwrite:
+            raise UserError("Give one of --resume and --overwrite, not both.")
         if self.pseudo_as not in PSEUDO_AS:
             raise UserError(
                 f"`--pseudo_as` must be {', '.join(PSEUDO_AS)}. "
@@ -139,3 +150,12 @@ class PredictionOptions:
             raise UserError(
                 f"`--exif` must be {', '.join(orientation.RULES)}. Received: --exif={self.exif}"
             )
+
+
+def check_batches(batch_size: int, height: int) -> None:
+    """Refuses what no images can be shown at: fewer than one at once, or a height below 0."""
+    if batch_size < 1 or height < 0:
+        raise UserError(
+            "`--batch_size` must be at least 1 and `--height` 0 or more. "
+            f"Received: --batch_size={batch_size}, --height={height}"
+        )

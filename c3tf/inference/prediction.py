@@ -52,11 +52,6 @@ class FilePredictor:
     def __post_init__(self) -> None:
         if self.outputs.with_probabilities and self.score is None:
             raise ValueError("`score` must be given where outputs are made from probabilities.")
-        if self.batch_size < 1 or self.height < 0:
-            raise UserError(
-                "`--batch_size` must be at least 1 and `--height` 0 or more. "
-                f"Received: --batch_size={self.batch_size}, --height={self.height}"
-            )
 
     def run(
         self, inputs: Sequence[Input], progress: Callable[[int], None] | None = None
@@ -146,8 +141,6 @@ def remaining(
         UserError: something exists and may not be replaced, or does not go with what exists;
             nothing was written.
     """
-    if resume and overwrite:
-        raise UserError("Give one of --resume and --overwrite, not both.")
     outputs.check_inputs_are_kept(inputs)
     record, folder = outputs.folder / RECORD_FILE, _folder_of(inputs[0])
     earlier = _earlier(record, settings, folder) if resume else None

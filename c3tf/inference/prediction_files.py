@@ -64,14 +64,6 @@ class Outputs:
     pseudo_as: str = TRAIN_IDS
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.formats if name not in FORMATS]
-        if unknown or not self.formats or len(set(self.formats)) != len(self.formats):
-            raise UserError(
-                f"`--format` must be different ones of {', '.join(FORMATS)}. "
-                f"Received: --format={','.join(self.formats)}"
-            )
-        if not 0 <= self.opacity <= 1:
-            raise UserError(f"`--opacity` must be 0 to 1. Received: --opacity={self.opacity}")
         flag = f"--format={LABEL_IDS}" if LABEL_IDS in self.formats else f"--pseudo_as={LABEL_IDS}"
         if LABEL_IDS in (*self.formats, self.pseudo_as):
             try:

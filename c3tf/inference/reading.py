@@ -62,6 +62,9 @@ def batches(
             yield [loaded]
             continue
         size = (loaded.image.shape, loaded.shown.shape)
+        # Each fits by itself; together they may not.
+        if size in waiting and too_large(*loaded.shown.shape[:2], len(waiting[size]) + 1):
+            yield waiting.pop(size)
         waiting.setdefault(size, []).append(loaded)
         if len(waiting[size]) == batch_size:
             yield waiting.pop(size)
@@ -104,14 +107,19 @@ def _load(item: Input, height: int, exif: str = orientation.DEFAULT) -> Loaded:
     return Loaded(item, image.numpy(), shown.numpy())
 
 
-def too_large(height: int, width: int) -> str | None:
-    """Says that an image of this size takes more memory than is left, or returns None."""
-    needed, left = height * width * _BYTES_PER_PIXEL, memory.available()
+def too_large(height: int, width: int, count: int = 1) -> str | None:
+    """Says that images of this size take more memory at once than is left, or returns None."""
+    needed, left = count * height * width * _BYTES_PER_PIXEL, memory.available()
     if needed <= left:
         return None
+    what, smaller = (
+        ("it takes", "--height")
+        if count == 1
+        else (f"{count} at once take", "a smaller --batch_size or --height")
+    )
     return (
-        f"too large to predict: it takes {needed / 1e9:.1f} GB of memory or more, "
-        f"{left / 1e9:.1f} GB are left; --height makes it smaller"
+        f"too large to predict: {what} {needed / 1e9:.1f} GB of memory or more, "
+        f"{left / 1e9:.1f} GB are left; {smaller} takes less"
     )
 
 

@@ -189,7 +189,7 @@ class _Work:
     def _maps(self, frames: list[np.ndarray]) -> np.ndarray:
         size = frames[0].shape[:2]
         shown = [reading.resized(tf.constant(frame), self._options.height) for frame in frames]
-        problem = reading.too_large(*shown[0].shape[:2])
+        problem = reading.too_large(*shown[0].shape[:2], len(shown))
         try:
             if not problem:
                 return self._predict(tf.stack(shown), tf.constant(size, tf.int32)).numpy()

@@ -6,7 +6,7 @@ from absl import flags
 
 from c3tf.errors import UserError
 from c3tf.inference import test_time_flags
-from c3tf.inference.options import InferenceOptions
+from c3tf.inference.options import InferenceOptions, check_batches
 
 OVER, BESIDE = "over", "beside"
 SHOW = (OVER, BESIDE)
@@ -39,11 +39,7 @@ class VideoOptions:
             raise UserError(f"`--show` must be {' or '.join(SHOW)}. Received: --show={self.show}")
         if not 0 <= self.opacity <= 1:
             raise UserError(f"`--opacity` must be 0 to 1. Received: --opacity={self.opacity}")
-        if self.batch_size < 1 or self.height < 0:
-            raise UserError(
-                "`--batch_size` must be at least 1 and `--height` 0 or more. "
-                f"Received: --batch_size={self.batch_size}, --height={self.height}"
-            )
+        check_batches(self.batch_size, self.height)
 
 
 def define() -> None:

@@ -76,13 +76,15 @@ def line_chart(title: str, lines: Sequence[Line], x_title: str = "step") -> Html
 
     Args:
         title: of the chart.
-        lines: what to draw; those without points are left out.
+        lines: what to draw; those without a finite point are left out.
         x_title: what the horizontal axis counts.
 
     Returns:
-        A figure.
+        A figure; a sentence in its place where nothing was measured.
     """
-    lines = [line for line in lines if line.points]
+    lines = [line for line in lines if any(math.isfinite(y) for _, y in line.points)]
+    if not lines:
+        return element("p", {"class": "soft"}, f"{title}: nothing was measured.")
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points if math.isfinite(y)]
     x_ticks = [t for t in ticks(min(xs), max(xs)) if min(xs) <= t <= max(xs)] or [min(xs)]

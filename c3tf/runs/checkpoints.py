@@ -42,6 +42,7 @@ class LoadedNetwork:
         split: hash of the labeled split; empty when the checkpoint does not say.
         sha256: of the checkpoint's file.
         image_height: rows of most images that it was trained on; None where that is not known.
+        path: the checkpoint's file.
     """
 
     model: keras.Model
@@ -52,6 +53,7 @@ class LoadedNetwork:
     split: str = ""
     sha256: str = ""
     image_height: int | None = None
+    path: str = ""
 
 
 class CheckpointStore:
@@ -129,14 +131,22 @@ class CheckpointStore:
         Raises:
             CheckpointError: all are damaged, or the newest readable one does not fit the model.
         """
+        return self._read_into(model, assign=True)
+
+    def check(self, model: keras.Model) -> dict[str, Any] | None:
+        """Does as `restore`, and leaves the model as it is."""
+        return self._read_into(model, assign=False)
+
+    def _read_into(self, model: keras.Model, assign: bool) -> dict[str, Any] | None:
         found = self.newest_readable()
         if found is None:
             return None
         path, (facts, arrays, _) = found
         variables = _variables(model)
         _check_fit(path, arrays, {name: tuple(v.shape) for name, v in variables.items()})
-        for name, variable in variables.items():
-            variable.assign(arrays[name])
+        if assign:
+            for name, variable in variables.items():
+                variable.assign(arrays[name])
         return facts
 
     def newest_readable(self) -> tuple[str, Contents] | None:
@@ -252,6 +262,7 @@ def load_network(path: str, weights: str = "student") -> LoadedNetwork:
         facts.get("split", ""),
         sha256,
         facts.get("image_height"),
+        path,
     )
 
 

@@ -2,12 +2,15 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from c3tf.config import Config, ConfigError, MethodConfig
 from c3tf.config.methods import SUPERVISED
 
 BASELINE = SUPERVISED
+# What the supervised loss reads of a method's options; `mix_group` where it averages over groups.
+_READ = ("name", "loss_averaging", "class_weights")
 
 
 def configs_of(config: Config) -> list[Config]:
@@ -17,7 +20,9 @@ def configs_of(config: Config) -> list[Config]:
         ConfigError: there is no `--output`.
     """
     runs = [baseline_of(config)] if config.training.baseline else []
-    return [in_its_folder(run) for run in [*runs, config]]
+    # Asked for by itself it is the same run as beside its method, in the same folder.
+    own = baseline_of(config) if config.method.name == BASELINE else config
+    return [in_its_folder(run) for run in [*runs, own]]
 
 
 def baseline_of(settings: Config) -> Config:
@@ -35,6 +40,18 @@ def baseline_of(settings: Config) -> Config:
         method=MethodConfig(name=BASELINE, **own),
         training=dataclasses.replace(settings.training, baseline=False, export_weights="student"),
     )
+
+
+def is_idle(name: str, method: Mapping[str, Any]) -> bool:
+    """Tells whether an option of a method means nothing to a run.
+
+    Args:
+        name: of the option, in `MethodConfig`.
+        method: the run's options of its method, plain data.
+    """
+    if method.get("name") != BASELINE:
+        return False
+    return name not in _READ and (name != "mix_group" or method.get("loss_averaging") != "group")
 
 
 def in_its_folder(settings: Config) -> Config:

@@ -68,13 +68,17 @@ def validating(config: dict[str, Any], photos: Sequence[Input]) -> frozenset[Inp
         photos: where to look for them.
 
     Returns:
-        Those that only the validation split names; none where the data set is not there.
+        Those that only the validation split names.
+
+    Raises:
+        UserError: the data set is not there any more, or cannot be read.
+        OSError: it cannot be read.
     """
-    try:
-        described = manifest.load(Config.from_dict(with_present_names(config)).data.data)
-        own = set(described.names("val")) - set(described.names("train"))
-    except (UserError, OSError):
+    described = manifest.load(Config.from_dict(with_present_names(config)).data.data)
+    held = described.splits.get("val")
+    if held is None or not held.count:
         return frozenset()
+    own = set(described.names("val")) - set(described.names("train"))
     parser = list_lines.Parser(own, str(described.options.get("image_suffix", "")))
     return frozenset(one for one in photos if parser.of_path(one.path.as_posix()))
 

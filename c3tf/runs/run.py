@@ -105,6 +105,17 @@ class Run:
         )
         return "\n".join([text, *(f"warning: {sentence}" for sentence in self._doubtful)])
 
+    def check_can_go_on(self) -> None:
+        """Refuses what `train` would refuse before its first step; for a run that comes later.
+
+        Raises:
+            UserError: another process trains there, or its newest checkpoint does not fit.
+        """
+        if self.is_chief:
+            run_dir.check_unlocked(self.output)
+        facts = self._store.check(self.model)
+        self._check_facts(facts["step"] if facts else 0, facts)
+
     def train(
         self,
         stop: StopRequest | None = None,
@@ -169,10 +180,9 @@ class Run:
                 f"The hosts begin after different steps, {steps}: `--output` must be on a file "
                 f"system that all of them see. Received: --output={self.output}"
             )
-        setup.check_continues(self.config, step, facts is not None and facts["has_teacher"])
+        self._check_facts(step, facts)
         if facts is None:
             return step
-        setup.check_class_weights(self.config, facts.get("class_weights"), self.class_weights)
         self._best = facts.get("best", self._best)
         if facts["has_teacher"]:
             self.model.begin_semi_supervised(copy_student=False)
@@ -181,6 +191,12 @@ class Run:
             self._store.mark_best(self._store.path(step))
         self._evaluation_due = facts.get("evaluation_due", False)
         return step
+
+    def _check_facts(self, step: int, facts: dict[str, Any] | None) -> None:
+        """Refuses flags that do not go with the checkpoint that the run goes on from."""
+        setup.check_continues(self.config, step, facts is not None and facts["has_teacher"])
+        if facts is not None:
+            setup.check_class_weights(self.config, facts.get("class_weights"), self.class_weights)
 
     def _note_start(self, step: int, changes: list[run_dir.Change]) -> None:
         """Records that the run begins or goes on, and with which changed flags."""

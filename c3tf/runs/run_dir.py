@@ -10,7 +10,7 @@ from c3tf.config import OPTIONS, Config, Resume, with_present_names
 from c3tf.errors import UserError
 from c3tf.io import json_files, leftovers, locks, run_files, schema
 from c3tf.io.run_files import CONFIG, EVALUATIONS, evaluation
-from c3tf.runs import journal
+from c3tf.runs import configs, journal
 from c3tf.versions import versions
 
 # What `config.json` holds.
@@ -65,7 +65,8 @@ def check(output: str, config: Config, **hashes: str) -> None:
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
     """Lists what decides a run's weights and is not what it was.
 
-    An option that came after the run has its default there, which is what c3tf did before.
+    An option that came after the run has its default there, which is what c3tf did before. One that
+    means nothing to the run does not count.
 
     Args:
         before: the run's `"config"`, as `Config.to_dict` gives it, and the hashes of its
@@ -73,10 +74,12 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
         now: the same; a hash that is not known is left out.
     """
     earlier, default = with_present_names(before["config"]), Config().to_dict()
+    method = now["config"]["method"]
     found = [
         Change(f"--{flag}", was, value)
         for flag, (section, field) in OPTIONS.items()
         if field.metadata["resume"] is not Resume.FREE
+        and not (section == "method" and configs.is_idle(field.name, method))
         and (was := earlier.get(section, {}).get(field.name, default[section][field.name]))
         != (value := now["config"][section][field.name])
     ]
@@ -150,12 +153,21 @@ def locked(output: str) -> Iterator[None]:
         os.makedirs(output, exist_ok=True)
     except OSError as error:
         raise RunDirError(f"Cannot write to {output!r}: {error}") from error
-    busy = RunDirError(
-        f"Another process trains in {output!r}. Wait for it, or choose another --output."
-    )
-    with locks.alone(output, busy, "start only one run there."):
+    with locks.alone(output, _busy(output), "start only one run there."):
         leftovers.sweep(output)
         yield
+
+
+def check_unlocked(output: str) -> None:
+    """Refuses a directory in which another process trains just now."""
+    if locks.is_held(output):
+        raise _busy(output)
+
+
+def _busy(output: str) -> RunDirError:
+    return RunDirError(
+        f"Another process trains in {output!r}. Wait for it, or choose another --output."
+    )
 
 
 def _check(output: str, facts: dict[str, Any], allow: bool) -> list[Change]:

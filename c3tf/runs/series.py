@@ -93,7 +93,7 @@ def train(
     left = [run for run in configs if not all(devices.gather(int(held[run.method.name])))]
     # All runs are opened before the first one is trained, so that none fails after an hour.
     for run in left[1:]:
-        Run(run, run.method.name, devices)
+        Run(run, run.method.name, devices).check_can_go_on()
         _free_memory()
     with _stop_request() as stop:
         for run in left:

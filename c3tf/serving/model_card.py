@@ -11,6 +11,7 @@ import tensorflow as tf
 from c3tf.errors import UserError
 from c3tf.inference.options import RESIZE
 from c3tf.io import json_files, places, schema
+from c3tf.io.names import is_systems
 from c3tf.labels import LabelMap
 from c3tf.versions import versions
 
@@ -165,6 +166,21 @@ def read(folder: Path) -> dict[str, Any]:
                 "Export the model again."
             )
     return card
+
+
+def first_not_listed(folder: Path) -> str | None:
+    """Returns a file of an export's folder that its card does not list; None where there is none.
+
+    Raises:
+        UserError: the card cannot be read.
+    """
+    listed = json_files.read(folder / FILE).get("files")
+    if not isinstance(listed, dict):
+        # Of a version that listed none.
+        return None
+    held = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    others = (path.relative_to(folder).as_posix() for path in held if not is_systems(path.name))
+    return next((name for name in others if name != FILE and name not in listed), None)
 
 
 def digest(card: dict[str, Any]) -> str:

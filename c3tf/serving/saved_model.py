@@ -76,7 +76,7 @@ def save(
             `model_card.build`.
         metrics: measured results, plain data for the model card.
         overwrite: replaces an earlier export at `path`, which stays until this one is whole.
-            Nothing else is ever replaced.
+            Nothing else is ever replaced: a folder that holds other files too is refused.
         options: formats and folding; a SavedModel with folding when absent.
         thresholds: `(C,)` DCRS thresholds for the model card; None where there was no teacher.
 
@@ -121,8 +121,8 @@ def check_target(path: str | os.PathLike, overwrite: bool = False) -> None:
     """Checks that an export may be written to a path, before time is spent on it.
 
     Raises:
-        ServingError: `path` exists, and is no export or may not be overwritten; or another process
-            exports to it now.
+        ServingError: `path` exists, and is no export, holds more than one, or may not be
+            overwritten; or another process exports to it now.
     """
     path = Path(path)
     # An export that was killed is tidied up after; one that was to replace this is put back.
@@ -130,12 +130,17 @@ def check_target(path: str | os.PathLike, overwrite: bool = False) -> None:
         raise ServingError(f"Another process exports to {path}. Wait for it, or give another path.")
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not is_saved_model(path) and not (path / MODEL_CARD_FILE).is_file():
+    if not (path / MODEL_CARD_FILE).is_file():
         raise ServingError(
-            f"{path} exists and is no SavedModel or other export, so it is left alone."
+            f"{path} exists and is no export ({MODEL_CARD_FILE} is missing), so it is left alone."
         )
     if not overwrite:
         raise ServingError(f"{path} exists. Give another --output, or add --overwrite.")
+    if other := model_card.first_not_listed(path):
+        raise ServingError(
+            f"{path} holds {other}, which is no file of the export, so it is left alone. Move that "
+            "file, or give another --output."
+        )
 
 
 def is_saved_model(path: str | os.PathLike) -> bool:

@@ -111,11 +111,14 @@ def test_a_model_without_thresholds_makes_no_pseudo_labels(tmp_path):
         ({"formats": ("ids",)}, "--format=ids"),
         ({"formats": ("color", "color")}, "--format"),
         ({"opacity": 1.5}, r"--opacity=1\.5"),
+        ({"batch_size": 0}, "--batch_size=0"),
+        ({"height": -1}, "--height=-1"),
+        ({"resume": True, "overwrite": True}, "not both"),
     ],
 )
-def test_refuses_wrong_options(tmp_path, options, message):
+def test_wrong_options_are_refused_before_anything_is_opened(options, message):
     with pytest.raises(UserError, match=message):
-        Outputs(tmp_path, LABEL_MAP, **options)
+        PredictionOptions(**options)
 
 
 def test_ids_that_are_no_bytes_are_refused_at_the_start(tmp_path):

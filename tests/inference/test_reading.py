@@ -153,3 +153,12 @@ def test_an_image_that_memory_does_not_hold_is_skipped(tmp_path, monkeypatch):
     ((loaded,),) = reading.batches([item], 1)
     assert "too large to predict" in loaded.problem
     assert "--height" in loaded.problem
+
+
+def test_a_batch_takes_no_more_memory_than_is_left(tmp_path, monkeypatch):
+    """Each image fits by itself."""
+    inputs = write(tmp_path, [(40, 40)] * 5)
+    monkeypatch.setattr(memory, "available", lambda: 2.5 * 40 * 40 * reading._BYTES_PER_PIXEL)
+    found = list(reading.batches(inputs, 4))
+    assert [len(batch) for batch in found] == [2, 2, 1]
+    assert not any(one.problem for batch in found for one in batch)

@@ -297,3 +297,12 @@ def test_results_side_by_side(tmp_path):
     (tmp_path / "other.json").write_text('{"schema": 9}')
     with pytest.raises(ReportError, match=r"other\.json is no result of `c3tf evaluate`"):
         robustness.read([str(tmp_path / "other.json")])
+
+
+def test_a_chart_of_nothing_measured_says_so():
+    nan = float("nan")
+    for lines in ([], [charts.Line("run", [(0.0, nan), (1.0, nan)], 0)]):
+        root = parsed(str(charts.line_chart("mIoU", lines)))
+        assert (root.tag, root.text) == ("p", "mIoU: nothing was measured.")
+    some = [charts.Line("none", [(0.0, nan)], 0), charts.Line("run", [(0.0, 1.0), (1.0, 2.0)], 1)]
+    assert "none" not in str(charts.line_chart("mIoU", some))

@@ -190,11 +190,24 @@ def test_another_network_is_refused_even_when_asked_for(tmp_path, options):
         run_dir.check(str(tmp_path), changed)
 
 
+def test_options_that_mean_nothing_to_the_baseline_do_not_tie_it(tmp_path):
+    """Earlier versions recorded them."""
+    baseline = CONFIG.with_options(method="supervised")
+    begun(tmp_path, baseline.with_options(supervised_steps=3, consistency_weight=7.0))
+    run_dir.check(str(tmp_path), baseline)
+    for name, value in {"loss_averaging": "batch", "class_weights": "inverse_frequency"}.items():
+        with pytest.raises(RunDirError, match=f"--{name}"):
+            run_dir.check(str(tmp_path), baseline.with_options(**{name: value}))
+
+
 def test_a_directory_in_which_a_process_trains_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     other = run_dir.locked(str(tmp_path))
-    with run_dir.locked(str(tmp_path)), pytest.raises(RunDirError, match="Another process"):
-        other.__enter__()
+    with run_dir.locked(str(tmp_path)):
+        for enter in (other.__enter__, lambda: run_dir.check_unlocked(str(tmp_path))):
+            with pytest.raises(RunDirError, match="Another process"):
+                enter()
+    run_dir.check_unlocked(str(tmp_path))
     with run_dir.locked(str(tmp_path)):
         pass
     assert os.listdir(tmp_path) == ["config.json"]

@@ -1,15 +1,17 @@
 """Tables over a tiny experiment file, and runs that are finished without any training."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
 from c3tf.config import Config
+from c3tf.data import manifest as manifests
 from c3tf.evaluation.result import EvaluationResult
-from c3tf.io import json_files
+from c3tf.io import json_files, run_files
 from c3tf.labels import LabelMap
-from c3tf.runs import configs
+from c3tf.runs import configs, run_dir
 from c3tf.runs.tables import table_file
 from c3tf.runs.tables.plan import Job
 from c3tf.runs.tables.table_file import Table
@@ -70,7 +72,11 @@ def write_results(
         names.append("teacher")
     found = {name: result(100 * seed + i, steps) for i, name in enumerate(names)}
     folder = Path(config.training.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / run_files.CONFIG).exists():
+        data = config.data.data
+        described = os.path.exists(os.path.join(data, manifests.FILE_NAME))
+        digest = manifests.load(data).digest() if described else "da7a"
+        run_dir.record(str(folder), config, "5b117", digest)
     json_files.write(folder / "results.json", {n: r.to_json() for n, r in found.items()})
     entries = [{"step": 1}, {"step": steps, "seconds_per_step": seconds}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in entries))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from c3tf.config import OPTIONS, Config, ConfigError, Resume, absl_flags
-from c3tf.io import run_files
+from c3tf.io import files, run_files
 from c3tf.runs import configs
 from c3tf.runs.tables.table_file import CONFIDENT, STUDENT, Row, Table, TableError
 
@@ -87,7 +87,8 @@ def make(tables: Sequence[Table], output: str, changed: Mapping[str, Any] | None
         changed: options of all runs, by the names of their flags.
 
     Raises:
-        TableError: a cell's flags are refused, or two tables have one name.
+        TableError: a cell's flags are refused, two cells are one run that differs, or two tables
+            have one name.
         ConfigError: `changed` names what is no flag or what a table varies.
     """
     changed = dict(changed or {})
@@ -106,6 +107,7 @@ def make(tables: Sequence[Table], output: str, changed: Mapping[str, Any] | None
                     job = _job(table, row, column, seed, output, changed)
                     cells.setdefault((table.name, row, column), []).append(job.name)
                     held = jobs.get(job.name, job)
+                    _check_same(held, job)
                     confident = held.confident or job.confident
                     jobs[job.name] = dataclasses.replace(held, confident=confident)
     return Plan(tables, jobs, cells)
@@ -158,6 +160,30 @@ def _job(
     measures = {*table.measures, table.rows[row].measure}
     config = config.with_options(output=os.path.join(output, RUNS, name))
     return Job(name, config, cell, confident=CONFIDENT in measures and config.needs.teacher)
+
+
+def _check_same(one: Job, other: Job) -> None:
+    """Refuses two cells that are one run by its name, and ask for different ones all the same.
+
+    Tables may differ in what decides no weights, such as how often a run is measured; within a
+    table such a row would show what another one is.
+    """
+    same_table = one.cell.partition(":")[0] == other.cell.partition(":")[0]
+    both = one.config.to_dict(), other.config.to_dict()
+    for flag, (section, field) in OPTIONS.items():
+        values = [held[section][field.name] for held in both]
+        if flag == "data":
+            values = [os.path.normpath(files.absolute(path)) for path in values]
+        if values[0] != values[1] and (flag == "data" or same_table):
+            raise TableError(
+                f"The cells ({one.cell}) and ({other.cell}) would be one run: they differ in "
+                f"--{flag} alone ({values[0]}, {values[1]}), which does not tell runs apart. "
+                + (
+                    "Give the folders of the data sets different names."
+                    if flag == "data"
+                    else "Leave one of them out."
+                )
+            )
 
 
 def _name(config: Config) -> str:

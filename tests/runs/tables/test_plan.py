@@ -61,6 +61,28 @@ def test_a_runs_name_is_what_decides_its_weights(tmp_path):
     assert min(same) == "tiny_2_c3_1403ffd1"
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ("{ labeled = 8 }", '{ labeled = 2, data = "else/where/tiny" }'),
+            r"Baseline, few, .*Baseline, many, .*--data alone .*else/where/tiny.*different names",
+        ),
+        (("Ours = {}", "Ours = {}\nXLA = { jit = true }"), r"Ours, few.*XLA, few.*--jit alone"),
+    ],
+)
+def test_cells_that_would_be_one_run_by_its_name_are_refused(tmp_path, change, said):
+    table = tiny_tables.read(tmp_path, tiny_tables.TEXT.replace(*change))
+    with pytest.raises(TableError, match=said):
+        plan.make([table], "out")
+
+
+def test_tables_may_differ_in_what_decides_no_weights(tmp_path):
+    one = tiny_tables.read(tmp_path)
+    text = tiny_tables.TEXT.replace("Ours = {}", "Ours = { log_every = 7 }")
+    assert len(plan.make([one, tiny_tables.read(tmp_path, text, "other")], "out").jobs) == 8
+
+
 def test_rows_multiply_numbers_last_and_shares_follow_the_steps(tmp_path):
     text = tiny_tables.TEXT.replace(
         "Ours = {}", "Ours = { times = { steps = 2.5, consistency_weight = 0.5 } }"
