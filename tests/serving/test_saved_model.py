@@ -213,7 +213,7 @@ def test_an_earlier_savedmodel_is_replaced_only_on_request(network, saved, tmp_p
 def test_other_folders_are_never_replaced(network, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.txt").write_text("mine")
-    with pytest.raises(ServingError, match="no SavedModel"):
+    with pytest.raises(ServingError, match="is no export"):
         saved_model.save(network, LABEL_MAP, tmp_path / "photos", overwrite=True)
     assert (tmp_path / "photos/a.txt").read_text() == "mine"
 
