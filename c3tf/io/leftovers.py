@@ -49,10 +49,8 @@ def clear(path: str | os.PathLike) -> bool:
     for leftover in found:
         if locks.is_held(leftover):
             is_free = False
-        elif _EARLIER in os.path.basename(leftover) and not os.path.lexists(path):
-            os.rename(leftover, path)
         else:
-            _remove(leftover)
+            _settle(leftover, path if _EARLIER in os.path.basename(leftover) else None)
     return is_free
 
 
@@ -71,11 +69,7 @@ def sweep(folder: str | os.PathLike) -> None:
             path = os.path.join(parent, name)
             if not is_leftover(name) or locks.is_held(path):
                 continue
-            place = _place(path)
-            if place and not os.path.lexists(place):
-                os.rename(path, place)
-            else:
-                _remove(path)
+            _settle(path, _place(path))
             if name in folders:
                 folders.remove(name)
 
@@ -85,6 +79,14 @@ def _listed(folder: str) -> list[str]:
         return sorted(os.listdir(folder))
     except OSError:
         return []
+
+
+def _settle(leftover: str, place: str | None) -> None:
+    """Puts an earlier folder back to its place, where that is empty, or deletes a leftover."""
+    if place is not None and not os.path.lexists(place):
+        os.rename(leftover, place)
+    else:
+        _remove(leftover)
 
 
 def _place(leftover: str) -> str | None:

@@ -131,23 +131,24 @@ class CheckpointStore:
         Raises:
             CheckpointError: all are damaged, or the newest readable one does not fit the model.
         """
-        return self._read_into(model, assign=True)
+        facts, arrays = self._fitting(model)
+        if facts is not None:
+            for name, variable in _variables(model).items():
+                variable.assign(arrays[name])
+        return facts
 
     def check(self, model: keras.Model) -> dict[str, Any] | None:
         """Does as `restore`, and leaves the model as it is."""
-        return self._read_into(model, assign=False)
+        return self._fitting(model)[0]
 
-    def _read_into(self, model: keras.Model, assign: bool) -> dict[str, Any] | None:
+    def _fitting(self, model: keras.Model) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
+        """Reads facts and arrays of the newest checkpoint, which must fit; nothing without one."""
         found = self.newest_readable()
         if found is None:
-            return None
+            return None, {}
         path, (facts, arrays, _) = found
-        variables = _variables(model)
-        _check_fit(path, arrays, {name: tuple(v.shape) for name, v in variables.items()})
-        if assign:
-            for name, variable in variables.items():
-                variable.assign(arrays[name])
-        return facts
+        _check_fit(path, arrays, {name: tuple(v.shape) for name, v in _variables(model).items()})
+        return facts, arrays
 
     def newest_readable(self) -> tuple[str, Contents] | None:
         """Reads the newest checkpoint that is whole, warning of damaged ones.

@@ -9,8 +9,6 @@ from c3tf.config import Config, ConfigError, MethodConfig
 from c3tf.config.methods import SUPERVISED
 
 BASELINE = SUPERVISED
-# What the supervised loss reads of a method's options; `mix_group` where it averages over groups.
-_READ = ("name", "loss_averaging", "class_weights")
 
 
 def configs_of(config: Config) -> list[Config]:
@@ -27,13 +25,10 @@ def configs_of(config: Config) -> list[Config]:
 
 def baseline_of(settings: Config) -> Config:
     """Returns the supervised baseline of a run: the same labels, steps and schedule."""
-    # What the supervised loss reads.
     own: dict[str, Any] = {
-        "loss_averaging": settings.averaging,
-        "class_weights": settings.method.class_weights,
+        name: getattr(settings.method, name) for name in _read_by_baseline(settings.averaging)
     }
-    if settings.averaging == "group":
-        own["mix_group"] = settings.method.mix_group
+    own["loss_averaging"] = settings.averaging
     # Nothing else of the method matters to it, so none of it ties the baseline's directory.
     return dataclasses.replace(
         settings,
@@ -51,7 +46,13 @@ def is_idle(name: str, method: Mapping[str, Any]) -> bool:
     """
     if method.get("name") != BASELINE:
         return False
-    return name not in _READ and (name != "mix_group" or method.get("loss_averaging") != "group")
+    return name not in ("name", *_read_by_baseline(method.get("loss_averaging")))
+
+
+def _read_by_baseline(averaging: str | None) -> tuple[str, ...]:
+    """Names what the supervised loss reads of a method's options."""
+    groups = ("mix_group",) if averaging == "group" else ()
+    return ("loss_averaging", "class_weights", *groups)
 
 
 def in_its_folder(settings: Config) -> Config:

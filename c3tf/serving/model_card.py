@@ -141,11 +141,7 @@ def measured(result: dict[str, Any]) -> dict[str, Any]:
 
 def write(folder: Path, card: dict[str, Any]) -> None:
     """Writes a card into the folder of an exported model, with the checksums of all other files."""
-    files = {
-        path.relative_to(folder).as_posix(): _checksum(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    files = {name: _checksum(path) for name, path in _held(folder).items()}
     json_files.write(folder / FILE, {**card, "files": files})
 
 
@@ -178,9 +174,14 @@ def first_not_listed(folder: Path) -> str | None:
     if not isinstance(listed, dict):
         # Of a version that listed none.
         return None
-    held = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    others = (path.relative_to(folder).as_posix() for path in held if not is_systems(path.name))
+    others = (name for name, path in _held(folder).items() if not is_systems(path.name))
     return next((name for name in others if name != FILE and name not in listed), None)
+
+
+def _held(folder: Path) -> dict[str, Path]:
+    """Returns the files below a folder by their paths from there, sorted."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def digest(card: dict[str, Any]) -> str:

@@ -25,12 +25,14 @@ class Job:
     Attributes:
         name: of its folder, which the configuration decides.
         config: what is trained.
-        cell: the first cell that shows it, for people.
+        table: name of the table of the first cell that shows it.
+        cell: that cell, for people.
         confident: whether its teacher is measured on confident pixels as well.
     """
 
     name: str
     config: Config
+    table: str
     cell: str
     confident: bool
 
@@ -159,7 +161,8 @@ def _job(
         cell += f", seed {seed + 1} of {len(table.seeds)}"
     measures = {*table.measures, table.rows[row].measure}
     config = config.with_options(output=os.path.join(output, RUNS, name))
-    return Job(name, config, cell, confident=CONFIDENT in measures and config.needs.teacher)
+    confident = CONFIDENT in measures and config.needs.teacher
+    return Job(name, config, table.name, cell, confident)
 
 
 def _check_same(one: Job, other: Job) -> None:
@@ -168,13 +171,12 @@ def _check_same(one: Job, other: Job) -> None:
     Tables may differ in what decides no weights, such as how often a run is measured; within a
     table such a row would show what another one is.
     """
-    same_table = one.cell.partition(":")[0] == other.cell.partition(":")[0]
     both = one.config.to_dict(), other.config.to_dict()
     for flag, (section, field) in OPTIONS.items():
         values = [held[section][field.name] for held in both]
         if flag == "data":
             values = [os.path.normpath(files.absolute(path)) for path in values]
-        if values[0] != values[1] and (flag == "data" or same_table):
+        if values[0] != values[1] and (flag == "data" or one.table == other.table):
             raise TableError(
                 f"The cells ({one.cell}) and ({other.cell}) would be one run: they differ in "
                 f"--{flag} alone ({values[0]}, {values[1]}), which does not tell runs apart. "
