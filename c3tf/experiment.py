@@ -128,7 +128,7 @@ class Experiment:
         Raises:
             UserError: there is none, or `output` holds a run of another configuration.
         """
-        return models.load(self._own_run(), weights or self.config.training.export_weights)
+        return models.load(self._own_run(), weights or self._exported())
 
     def evaluate(
         self,
@@ -193,9 +193,13 @@ class Experiment:
         Raises:
             UserError: there is no checkpoint, or `path` exists.
         """
-        weights = weights or self.config.training.export_weights
+        weights = weights or self._exported()
         models.export(self._own_run(), weights, os.fspath(path), overwrite, options)
         return os.fspath(path)
+
+    def _exported(self) -> str:
+        """Names the network that the method's own run exports."""
+        return configs.configs_of(self.config)[-1].training.export_weights
 
     def _own_run(self) -> str:
         """Returns `output`, which an experiment with other flags may have filled before."""

@@ -4,7 +4,8 @@
 # Data, preview, training, predictions, export: five cells of the Python front door. This file is a
 # notebook in percent format: VS Code, PyCharm and Spyder run its cells, `jupytext --to ipynb
 # notebook.py` makes an .ipynb of it, and `python notebook.py` runs it from top to bottom (two
-# minutes on two CPU cores). It needs c3tf installed, or the repository as working directory.
+# minutes on two CPU cores). It needs c3tf installed, or from the repository
+# `PYTHONPATH=. python examples/notebook.py`.
 
 # %%
 import subprocess

@@ -186,6 +186,20 @@ def test_the_baseline_by_itself_is_the_one_beside_its_method():
     assert configs.configs_of(both)[0] == configs.configs_of(alone)[0]
 
 
+def test_every_experiment_has_its_baseline_by_one_switch(repository):
+    """Whatever its file asks of the method: a baseline beside it, the teacher's weights."""
+    folder = repository / "configs"
+    names = [*folder.glob("*.flags"), *folder.glob("rivals/*.flags")]
+    assert len(names) >= 40
+    answers = flag_files.read(
+        repository, *([f"--flagfile={name}", "--method=supervised"] for name in names)
+    )
+    for name, answer in zip(names, answers, strict=True):
+        assert isinstance(answer, Config), (name, answer)
+        (run,) = configs.configs_of(answer.with_options(output="out"))
+        assert (run.method.name, run.training.export_weights) == ("supervised", "student"), name
+
+
 def test_the_baseline_of_a_rival_has_its_supervised_loss():
     rival = Config().with_options(method="classmix", classmix_weight=2.0, class_weights="w.json")
     assert configs.baseline_of(rival).method == MethodConfig(

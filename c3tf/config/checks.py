@@ -71,12 +71,9 @@ def check_combination(config: Sections) -> None:
         _check_c3(config)
     elif config.needs.unlabeled:
         _check_rival(config)
-    if training.baseline and method.name == SUPERVISED:
-        raise ConfigError(
-            "`--baseline` must go with `--method=c3` or another method: with "
-            "`--method=supervised` the run is the baseline."
-        )
-    if training.export_weights == "teacher" and not config.needs.teacher:
+    # The baseline of a file whose method exports its teacher exports what it has.
+    having_none = not config.needs.teacher and method.name != SUPERVISED
+    if training.export_weights == "teacher" and having_none:
         having = ", ".join(f"`--method={name}`" for name, needs in METHODS.items() if needs.teacher)
         raise ConfigError(
             f"`--export_weights=teacher` must go with one of {having}: `{method.name}` has no "
@@ -281,13 +278,13 @@ _CONDITIONS = (
 def _check_meaning(config: Sections) -> None:
     """Refuses options that were changed where another option takes their meaning away.
 
-    The baseline of a configuration is that configuration with another `--method`, so it is exempt.
+    The baseline of a configuration is that configuration with another `--method`, so what means
+    nothing to it alone is let through.
     """
     own = config.method.name
-    if own == SUPERVISED:
-        return
+    is_baseline = own == SUPERVISED
     for name, (_, field) in OPTIONS.items():
-        methods = field.metadata["methods"]
+        methods = () if is_baseline else field.metadata["methods"]
         if methods and own not in methods and (changed := _changed(config, name)):
             reading = " or ".join(f"--method={method}" for method in methods)
             rivals = "" if own == C3 else f". Files in configs/rivals/ have what {own} reads"
@@ -296,6 +293,8 @@ def _check_meaning(config: Sections) -> None:
             )
     for rule in _CONDITIONS:
         for name in rule.options:
+            if is_baseline and OPTIONS[name].section != "network":
+                continue
             if rule.holds(config) or not (changed := _changed(config, name)):
                 continue
             raise ConfigError(f"`--{name}` must go with {rule.condition}: {rule.reason}. {changed}")

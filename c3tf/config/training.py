@@ -111,6 +111,7 @@ class TrainingConfig:
     )
     baseline: bool = _results(
         False,
-        "Also train the supervised baseline on the same labels, and print both.",
+        "Also train the supervised baseline on the same labels, and print both; with "
+        "--method=supervised the run is that baseline.",
         resume=FREE,
     )

@@ -17,10 +17,13 @@ def configs_of(config: Config) -> list[Config]:
     Raises:
         ConfigError: there is no `--output`.
     """
-    runs = [baseline_of(config)] if config.training.baseline else []
-    # Asked for by itself it is the same run as beside its method, in the same folder.
-    own = baseline_of(config) if config.method.name == BASELINE else config
-    return [in_its_folder(run) for run in [*runs, own]]
+    runs = [config]
+    if config.method.name == BASELINE:
+        # Asked for by itself it is the same run as beside its method, in the same folder.
+        runs = [baseline_of(config)]
+    elif config.training.baseline:
+        runs = [baseline_of(config), config]
+    return [in_its_folder(run) for run in runs]
 
 
 def baseline_of(settings: Config) -> Config:

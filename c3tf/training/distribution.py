@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -174,11 +175,18 @@ def check_divisible(config: Config, num_replicas: int) -> None:
         ConfigError: names the sizes and what they must be.
     """
     if config.labeled_batch_size % _share_unit(config, num_replicas):
-        group = f" times `--mix_group` ({config.method.mix_group})" if config.uses_groups else ""
         raise ConfigError(
-            f"Half of `--global_batch_size` must be a multiple of the replicas ({num_replicas})"
-            f"{group}. Received: --global_batch_size={config.training.global_batch_size}"
+            f"{_shares(config, num_replicas)}. "
+            f"Received: --global_batch_size={config.training.global_batch_size}"
         )
+
+
+def _shares(config: Config, num_replicas: int) -> str:
+    """Says what the batch must be for so many replicas to share it."""
+    group = f" times `--mix_group` ({config.method.mix_group})" if config.uses_groups else ""
+    return (
+        f"Half of `--global_batch_size` must be a multiple of the replicas ({num_replicas}){group}"
+    )
 
 
 def _multi_worker(config: Config, cluster: Cluster) -> Devices:
@@ -210,6 +218,12 @@ def _local(config: Config) -> tf.distribute.Strategy:
         # As many as can share the batch: one device always can.
         size = config.labeled_batch_size
         wanted = next(n for n in range(wanted, 0, -1) if size % _share_unit(config, n) == 0)
+        if wanted < len(devices):
+            print(
+                f"Uses {wanted} of {len(devices)} GPUs. For all of them: "
+                f"{_shares(config, len(devices))}.",
+                file=sys.stderr,
+            )
     check_divisible(config, wanted)
     return tf.distribute.MirroredStrategy([device.name for device in devices[:wanted]])
 

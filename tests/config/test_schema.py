@@ -160,7 +160,6 @@ CONTRADICTIONS = [
     ),
     ({"mix_group": 8, "global_batch_size": 8}, ("mix_group", "global_batch_size")),
     ({"mixing": "intra_set", "mix_group": 1}, ("mix_group", "mixing")),
-    ({"method": "supervised", "baseline": True}, ("baseline", "method")),
     ({"method": "unimatch", "mix_group": 1}, ("mix_group", "method=unimatch")),
     (
         {"method": "unimatch", "unimatch_feature_weight": 0.0, "unimatch_strong_weight": 0.0},
@@ -423,7 +422,6 @@ def changed_everywhere():
         ({"integer_degrees": True, "max_rotation": 7.5}, "--max_rotation"),
         ({"scales": (0.001,)}, "--scales"),
         ({"evaluate_every": 750}, "--evaluate_every"),
-        ({"method": "supervised", "export_weights": "teacher"}, "--export_weights"),
         ({"method": "unimatch", "export_weights": "teacher"}, "--export_weights"),
     ],
 )

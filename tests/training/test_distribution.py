@@ -7,7 +7,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from c3tf.config import Config, ConfigError
+from c3tf.config import Config, ConfigError, absl_flags
 from c3tf.training import distribution
 
 
@@ -38,6 +38,15 @@ def test_auto_takes_the_default_strategy_on_a_cpu():
 def test_auto_takes_all_gpus(four_gpus):
     distribution.create_devices(config(strategy="auto"))
     assert four_gpus == [["/GPU:0", "/GPU:1", "/GPU:2", "/GPU:3"]]
+
+
+def test_auto_says_where_the_batch_keeps_gpus_idle(four_gpus, capsys):
+    distribution.create_devices(config(strategy="auto", global_batch_size=8, mix_group=2))
+    assert four_gpus == [["/GPU:0", "/GPU:1"]]
+    assert capsys.readouterr().err == (
+        "Uses 2 of 4 GPUs. For all of them: Half of `--global_batch_size` must be a multiple of "
+        "the replicas (4) times `--mix_group` (2).\n"
+    )
 
 
 def test_one_takes_one_of_several_gpus(four_gpus):
@@ -192,3 +201,17 @@ def test_rows_of_a_batch_come_in_order():
         [8, 9, 10, 11],
         [0, 1, 2, 3],
     ]
+
+
+def test_the_recipes_for_clusters_divide_the_batch_of_their_experiment(repository):
+    text = (repository / "docs/scale.md").read_text()
+    recipes = {
+        "Slurm": (r"--nodes=(\d+)", r"--gpus-per-node=(\d+)"),
+        "Kubernetes": (r"completions: (\d+)", r"nvidia.com/gpu: (\d+)"),
+    }
+    for name, patterns in recipes.items():
+        recipe = text.split(f"### {name}\n")[1].split("\n##")[0]
+        hosts, gpus = (int(re.search(pattern, recipe)[1]) for pattern in patterns)
+        (path,) = re.findall(r"--flagfile=(\S+)", recipe)
+        experiment = absl_flags.from_files([str(repository / path)], {})
+        distribution.check_divisible(experiment, hosts * gpus)
