@@ -66,6 +66,7 @@ _WITH_WEIGHTS = {
     "LayerNormalization": "",
 }
 _MOST_SIZE = 1 << 31
+_CONSTANTS = ("scale", "offset", "epsilon")
 # How Keras marks a layer's inputs among its arguments.
 _TENSOR = "__keras_tensor__"
 
@@ -99,6 +100,26 @@ def build(text: str, most_values: int) -> keras.Model:
     if not isinstance(network, keras.Model) or not network.weights:
         raise DescriptionError("the network's description is of no network")
     return network
+
+
+def constants(text: str) -> list[dict[str, Any]]:
+    """Returns what the layers of a description scale and normalise with that is no weight.
+
+    The scale and offset of an input, epsilons: they belong to the weights that a backbone began
+    with, and others of the same shapes would fit as well.
+
+    Raises:
+        DescriptionError: it is damaged.
+    """
+    try:
+        layers = [layer["config"] for layer in json.loads(text)["config"]["layers"]]
+        return [
+            {name: layer[name] for name in _CONSTANTS if name in layer}
+            for layer in layers
+            if not layer.keys().isdisjoint(_CONSTANTS)
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DescriptionError("the network's description is damaged") from error
 
 
 def _check(value: Any, most_values: int) -> None:

@@ -133,7 +133,11 @@ class CheckpointStore:
         """
         facts, arrays = self._fitting(model)
         if facts is not None:
-            for name, variable in _variables(model).items():
+            variables = _variables(model)
+            if not (facts["has_teacher"] and model.moves_thresholds):
+                # No step has moved them: they are the configuration's, which may be another now.
+                variables.pop("thresholds", None)
+            for name, variable in variables.items():
                 variable.assign(arrays[name])
         return facts
 
@@ -148,6 +152,7 @@ class CheckpointStore:
             return None, {}
         path, (facts, arrays, _) = found
         _check_fit(path, arrays, {name: tuple(v.shape) for name, v in _variables(model).items()})
+        _check_same_constants(path, facts["network"], model.student)
         return facts, arrays
 
     def newest_readable(self) -> tuple[str, Contents] | None:
@@ -288,6 +293,20 @@ def _variables(model: keras.Model) -> dict[str, Any]:
 
 def _only(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _check_same_constants(path: str, described: str, network: keras.Model) -> None:
+    """Refuses trained weights for a network that other initial weights have made otherwise."""
+    try:
+        same = description.constants(described) == description.constants(network.to_json())
+    except description.DescriptionError as error:
+        raise CheckpointError(f"{path}: {error}.") from error
+    if not same:
+        raise CheckpointError(
+            f"{path} does not fit: its network scales its input, or normalises, otherwise than "
+            "that of these `--backbone_weights`. Go on with those that the run began with, or with "
+            "others of their kind."
+        )
 
 
 def _to_numpy(variable: Any) -> np.ndarray:

@@ -242,9 +242,13 @@ def global_sum(x: tf.Tensor) -> tf.Tensor:
 
 def global_gather(x: tf.Tensor) -> tf.Tensor:
     """Concatenates `x` of all replicas along axis 0, of any lengths; inside a train step."""
-    if _context().num_replicas_in_sync == 1:
+    context = _context()
+    if context.num_replicas_in_sync == 1:
         return x
-    return _context().all_gather(x, axis=0)
+    # TensorFlow crashes where all replicas have nothing, so each sends a row that is not kept.
+    rows = tf.concat([x, tf.zeros([1, *x.shape[1:]], x.dtype)], axis=0)
+    kept = tf.concat([tf.ones(tf.shape(x)[:1], tf.int32), [0]], axis=0)
+    return tf.boolean_mask(context.all_gather(rows, axis=0), context.all_gather(kept, axis=0) == 1)
 
 
 def replica_index() -> tf.Tensor:

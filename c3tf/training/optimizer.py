@@ -50,7 +50,8 @@ class LayerwiseAdam(keras.optimizers.Adam):
         # Keras hands over the backend's variable here, which knows its place but not its path.
         index = self._get_variable_index(variable)
         learning_rate = tf.convert_to_tensor(learning_rate) * self._factors[index]
-        unseen = self._first_steps[index] + self.steps_not_taken()
+        first_step = self._first_steps[index]
+        unseen = first_step + self.steps_not_taken(first_step)
         # A plain zero, the usual case, needs no correction of the correction.
         if tf.is_tensor(unseen) or unseen:
             step = tf.cast(self.iterations + 1, learning_rate.dtype)
@@ -82,8 +83,8 @@ class LayerwiseAdam(keras.optimizers.Adam):
             grad=tf.cast(gradient, dtype),
         )
 
-    def steps_not_taken(self) -> tf.Tensor | int:
-        """Returns how many of the steps so far have changed nothing."""
+    def steps_not_taken(self, first_step: int) -> tf.Tensor | int:
+        """Returns how many of the steps from `first_step` on have changed nothing so far."""
         return 0
 
     def _correction(self, step: tf.Tensor) -> tf.Tensor:
@@ -113,11 +114,17 @@ class LossScaledAdam(LayerwiseAdam):
             aggregation="only_first_replica",
             name="loss_scale",
         )
+        # Skipped steps are counted from every first step on that some variable has.
+        self._starts = sorted(set(self._first_steps))
         self._finite_steps, self._skipped = (
             self.add_variable(
-                (), initializer="zeros", dtype="int64", aggregation="only_first_replica", name=name
+                shape,
+                initializer="zeros",
+                dtype="int64",
+                aggregation="only_first_replica",
+                name=name,
             )
-            for name in ("finite_steps", "skipped_steps")
+            for name, shape in (("finite_steps", ()), ("skipped_steps", (len(self._starts),)))
         )
         self._finite = self.add_variable(
             (), initializer="ones", dtype="bool", aggregation="only_first_replica", name="finite"
@@ -142,7 +149,8 @@ class LossScaledAdam(LayerwiseAdam):
         ]
         finite = global_sum(tf.add_n(overflows)) == 0
         self._finite.assign(finite)
-        self._skipped.assign_add(tf.cast(~finite, tf.int64))
+        begun = tf.cast(self.iterations, tf.int64) >= tf.constant(self._starts, tf.int64)
+        self._skipped.assign_add(tf.cast(begun & ~finite, tf.int64))
         self._adapt(scale, finite)
         super().apply(grads, trainable_variables)
 
@@ -157,9 +165,9 @@ class LossScaledAdam(LayerwiseAdam):
             # A select, not a condition: a condition around an assignment fails under a strategy.
             item.assign(tf.where(finite, tf.convert_to_tensor(item), old))
 
-    def steps_not_taken(self) -> tf.Tensor:
-        """Returns how many of the steps so far have been skipped, an int64 scalar."""
-        return tf.convert_to_tensor(self._skipped)
+    def steps_not_taken(self, first_step: int) -> tf.Tensor:
+        """Returns how many of the steps from `first_step` on were skipped so far, int64."""
+        return tf.convert_to_tensor(self._skipped)[self._starts.index(first_step)]
 
     def _adapt(self, scale: tf.Tensor, finite: tf.Tensor) -> None:
         """Doubles the scale after enough steps without an overflow, halves it after one."""

@@ -33,6 +33,7 @@ class RivalTrainer(SemiSupervisedTrainer):
     There is no supervised phase and no ramp. Means are over the pixels of the global batch.
     """
 
+    moves_thresholds = False
     # Whether the teacher begins as the true average of its students.
     ema_warmup = False
 

@@ -33,6 +33,9 @@ class SemiSupervisedTrainer(keras.Model):
     The two phases are two compiled steps: `begin_semi_supervised` switches between them.
     """
 
+    # Whether steps of the second phase move the thresholds that the configuration begins with.
+    moves_thresholds = True
+
     def __init__(
         self, student: keras.Model, teacher: keras.Model | None, num_classes: int, config: Config
     ) -> None:

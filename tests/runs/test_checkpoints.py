@@ -133,6 +133,45 @@ def test_a_run_without_a_teacher_comes_back_too(tmp_path):
         checkpoints.load_network(str(tmp_path), "teacher")
 
 
+@pytest.mark.parametrize(
+    ("method", "steps", "restored"),
+    # Of the supervised phase and of a rival no step has moved them: they are the new options'.
+    [("c3", 0, 0.25), ("classmix", 1, 0.25), ("c3", 1, None)],
+)
+def test_thresholds_that_were_moved_come_back_and_others_are_those_asked_for(
+    tmp_path, method, steps, restored
+):
+    option = {"c3": "dcrs_start", "classmix": "classmix_threshold"}[method]
+    settings = [
+        tiny_segmenter.config(method=method, mix_group=2, **{option: value})
+        for value in (0.9, 0.25)
+    ]
+    model, again = map(tiny_segmenter.segmenter, settings)
+    if steps:
+        model.begin_semi_supervised(copy_student=False)
+        model.train_step(tiny_segmenter.tensors(tiny_segmenter.semi_batch(settings[0])))
+    store = CheckpointStore(str(tmp_path), keep=1)
+    store.save(model, facts_of(model))
+    store.restore(again)
+    expected = model.thresholds.numpy() if restored is None else np.full(5, restored, "float32")
+    np.testing.assert_array_equal(again.thresholds.numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"epsilon": 0.001', '"epsilon": 0.01'), ('"scale": ', '"scale": 2')]
+)
+def test_weights_do_not_go_to_a_network_of_another_scaling(trained, tmp_path, old, new):
+    """Other `--backbone_weights` bring constants with them, and all shapes fit."""
+    store, facts = CheckpointStore(str(tmp_path), keep=1), facts_of(trained)
+    assert old in facts["network"]
+    store.save(trained, {**facts, "network": facts["network"].replace(old, new, 1)})
+    model = started()
+    before = values(model)
+    with pytest.raises(CheckpointError, match=r"scales its input, .*`--backbone_weights`"):
+        store.restore(model)
+    assert_equal(values(model), before)
+
+
 def test_a_new_run_has_nothing_to_restore(tmp_path):
     model = started()
     before = values(model)

@@ -46,6 +46,7 @@ RUNS = {
         1,
         {"gather_contrast_keys": False, "loss_averaging": "batch"},
     ),
+    "nothing sampled": ("float64", 0, 2, {"contrast_min_pixels": 10**6}),
     "float32": ("float32", 0, 1, {}),
     "jit": ("float64", 1, 3, {"jit": True}),
     **{method: ("float64", 0, 3, {"method": method}) for method in reference_rivals.STEPS},

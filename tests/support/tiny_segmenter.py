@@ -48,6 +48,8 @@ def config(**options) -> Config:
         "unimatch_threshold": 0.6,
         "learning_rate": 1e-3,
     }
+    if not options.get("contrast_weight", 1):
+        del own["contrast_samples"]
     return Config().with_options(**{**read_by(options.get("method", "c3"), own), **options})
 
 

@@ -67,6 +67,27 @@ def test_an_overflow_changes_nothing_and_halves_the_scale(overflows, bad):
         np.testing.assert_allclose(variable.numpy(), state.value, rtol=0, atol=2e-6)
 
 
+def test_what_waits_counts_the_steps_from_its_own_first_one_on():
+    """Skipped steps before it were none of its own, so they correct nothing."""
+    waiting, overflows = 4, {1, 2, 5}
+    own = variables()
+    adam = LossScaledAdam(RATE, first_step=lambda v: waiting if v is own[1] else 0)
+    adam.build(own)
+    states = [references.Adam(v.numpy().astype("float64"), epsilon=1e-7) for v in variables()]
+    for step, gradient in enumerate(gradients(9)):
+        if step < waiting:
+            gradient[1] *= 0
+        raw = scaled(adam, gradient)
+        if step in overflows:
+            raw[0] *= np.inf
+        adam.apply(raw, own)
+        for state, part, first in zip(states, gradient, (0, waiting), strict=True):
+            if step >= first and step not in overflows:
+                state.step(part, RATE)
+    for variable, state in zip(own, states, strict=True):
+        np.testing.assert_allclose(variable.numpy(), state.value, rtol=0, atol=2e-6)
+
+
 def test_the_scale_doubles_after_enough_finite_steps_in_a_row(monkeypatch):
     monkeypatch.setattr(optimizer, "GROWTH_STEPS", 3)
     own, adam = variables(), LossScaledAdam(RATE)

@@ -13,7 +13,7 @@ import reference_rivals
 
 SCRIPT = Path(__file__).parents[1] / "support" / "replica_run.py"
 RIVALS = tuple(reference_rivals.STEPS)
-PLAIN_RUNS = ("paper", "authors", "own keys", "float32")
+PLAIN_RUNS = ("paper", "authors", "own keys", "nothing sampled", "float32")
 # Name: replicas per process, processes, runs.
 SETUPS = {
     "one": (1, 1, (*PLAIN_RUNS, "jit")),
@@ -107,6 +107,11 @@ def test_float64_agrees_for_the_rivals(outcomes, method):
     for part in ("supervised", "consistency", "confident"):
         assert (logs[f"{method}/log/{part}"] > 0).all()
     assert_equal(outcomes, "two, rivals", method, 1e-9, one="one, rivals")
+
+
+def test_replicas_that_have_no_sample_to_exchange_go_on(outcomes):
+    assert not outcomes["one"][0]["nothing sampled/log/anchors"].any()
+    assert_equal(outcomes, "two", "nothing sampled", 1e-9)
 
 
 def test_without_gathering_every_replica_contrasts_with_its_own_keys(outcomes):
