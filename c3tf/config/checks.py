@@ -143,6 +143,13 @@ def _check_network(config: Sections) -> None:
             "`--train_batch_norm` must go with a backbone that has batch norm: "
             f"{network.backbone} has layer norm, which is always trained."
         )
+    if config.training.recompute and not facts.batch_norm:
+        raise ConfigError(
+            "`--recompute` must go with a backbone that has batch norm: one with layer norm is run "
+            f"as Keras runs it. Received: --recompute --backbone={network.backbone}"
+        )
+    if network.head == DEEPLAB_V2 and not network.aspp_dilations:
+        raise ConfigError("`--aspp_dilations` must name at least one dilation. Received: none")
     if network.head != DEEPLAB_V3PLUS:
         return
     for name in ("align_corners", "max_pool_ceil"):
@@ -197,12 +204,14 @@ class _Condition:
         condition: the condition in flags.
         holds: tells whether it holds.
         reason: what is the matter otherwise.
+        of_baseline: the supervised baseline reads these options too.
     """
 
     options: tuple[str, ...]
     condition: str
     holds: Callable[[Sections], bool]
     reason: str
+    of_baseline: bool = False
 
 
 # Only options that a preset does not set: whoever adds one switch to a preset means that switch.
@@ -212,12 +221,14 @@ _CONDITIONS = (
         "--head=deeplab_v3plus",
         lambda config: config.network.head == DEEPLAB_V3PLUS,
         "deeplab_v2 has no batch norm of its own",
+        of_baseline=True,
     ),
     _Condition(
         ("aspp_dilations",),
         "--head=deeplab_v2",
         lambda config: config.network.head == DEEPLAB_V2,
         "deeplab_v3plus has the dilations that were published",
+        of_baseline=True,
     ),
     _Condition(
         (
@@ -231,13 +242,27 @@ _CONDITIONS = (
         "RandAugment is off",
     ),
     _Condition(
+        ("randaugment_ops", "randaugment_magnitude", "randaugment_std", "randaugment_probability"),
+        "--student_view=strong or --teacher_view=strong",
+        lambda config: "strong" in (config.augment.student_view, config.augment.teacher_view),
+        "no view is strong",
+    ),
+    _Condition(
         ("dcrs_decay", "dcrs_start"),
         "--dcrs_ratio below 1",
         lambda config: config.method.dcrs_ratio < 1,
         "DCRS is off and has no thresholds",
     ),
     _Condition(
-        ("contrast_sources", "contrast_sampling", "contrast_fill_up", "gather_contrast_keys"),
+        (
+            "embedding_dim",
+            "temperature",
+            "contrast_samples",
+            "contrast_sources",
+            "contrast_sampling",
+            "contrast_fill_up",
+            "gather_contrast_keys",
+        ),
         "--contrast_weight above 0",
         lambda config: config.method.contrast_weight > 0,
         "the contrastive loss is off",
@@ -272,6 +297,26 @@ _CONDITIONS = (
         lambda config: config.training.strategy != "one",
         "one device has all keys",
     ),
+    _Condition(
+        ("consistency_ramp_start",),
+        "--consistency_ramp_steps above 0",
+        lambda config: config.method.consistency_ramp_steps > 0,
+        "without a ramp lambda1 is the same from the first step on",
+    ),
+    _Condition(
+        ("image_log_interval",),
+        "--tensorboard",
+        lambda config: config.training.tensorboard,
+        "there is nothing to write pictures to",
+        of_baseline=True,
+    ),
+    _Condition(
+        ("split_seed",),
+        "--labeled, not --labeled_list",
+        lambda config: not config.data.labeled_list,
+        "the list names the labeled images",
+        of_baseline=True,
+    ),
 )
 
 
@@ -292,9 +337,9 @@ def _check_meaning(config: Sections) -> None:
                 f"`--{name}` must go with {reading}: {own} does not read it. {changed}{rivals}"
             )
     for rule in _CONDITIONS:
+        if is_baseline and not rule.of_baseline:
+            continue
         for name in rule.options:
-            if is_baseline and OPTIONS[name].section != "network":
-                continue
             if rule.holds(config) or not (changed := _changed(config, name)):
                 continue
             raise ConfigError(f"`--{name}` must go with {rule.condition}: {rule.reason}. {changed}")

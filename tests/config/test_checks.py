@@ -14,8 +14,15 @@ MEANINGLESS = [
     ({"randaugment_magnitude": 5.0}, {"randaugment": False}),
     ({"randaugment_std": 0.0}, {"randaugment": False}),
     ({"randaugment_probability": 1.0}, {"randaugment": False}),
+    ({"randaugment_ops": 3}, {"student_view": "weak"}),
+    ({"randaugment_magnitude": 5.0}, {"student_view": "weak"}),
+    ({"randaugment_std": 0.0}, {"student_view": "weak"}),
+    ({"randaugment_probability": 1.0}, {"student_view": "weak"}),
     ({"dcrs_decay": 0.5}, {"dcrs_ratio": 1.0}),
     ({"dcrs_start": 0.5}, {"dcrs_ratio": 1.0}),
+    ({"embedding_dim": 128}, {"contrast_weight": 0.0}),
+    ({"temperature": 0.5}, {"contrast_weight": 0.0}),
+    ({"contrast_samples": 50}, {"contrast_weight": 0.0}),
     ({"contrast_sources": "labeled"}, {"contrast_weight": 0.0}),
     ({"contrast_sampling": "random"}, {"contrast_weight": 0.0}),
     ({"contrast_fill_up": False}, {"contrast_weight": 0.0}),
@@ -27,6 +34,9 @@ MEANINGLESS = [
     ({"train_head_batch_norm": False}, {"head": "deeplab_v2"}),
     ({"aspp_dilations": (6, 12)}, {"head": "deeplab_v3plus"}),
     ({"unimatch_dropout": 0.3}, {"unimatch_feature_weight": 0.0, "method": "unimatch"}),
+    ({"consistency_ramp_start": "training"}, {"consistency_ramp_steps": 0}),
+    ({"image_log_interval": 10}, {"tensorboard": False}),
+    ({"split_seed": 7}, {"labeled_list": "some.txt"}),
 ]
 
 
@@ -69,11 +79,19 @@ def test_the_baseline_is_not_bound_by_options_of_the_method():
     """`--method=supervised` makes the baseline of any configuration; its network is its own."""
     for changed, beside in MEANINGLESS:
         options = {**changed, **beside, "method": "supervised"}
-        if "head" not in beside:
+        if not beside.keys() & {"head", "tensorboard", "labeled_list"}:
             BASE.with_options(**options)
             continue
-        with pytest.raises(ConfigError, match="must go with --head="):
+        with pytest.raises(ConfigError, match="must go with --"):
             BASE.with_options(**options)
+
+
+def test_a_network_that_cannot_be_recomputed_or_has_no_branch_is_refused():
+    BASE.with_options(backbone="convnext_tiny")
+    with pytest.raises(ConfigError, match=r"`--recompute` .*Received: .*--backbone=convnext_tiny"):
+        BASE.with_options(backbone="convnext_tiny", recompute=True)
+    with pytest.raises(ConfigError, match="`--aspp_dilations` must name at least one"):
+        BASE.with_options(aspp_dilations=())
 
 
 @pytest.mark.parametrize("other", ["jit", "train_batch_norm"])

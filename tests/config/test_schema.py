@@ -306,7 +306,7 @@ def changed_everywhere():
         "data": "d",
         "prepare": "street_scenes",
         "labeled": "all",
-        "split_seed": 1,
+        "split_seed": 12345,
         "labeled_list": "s",
         "unlabeled_source": "stream",
         "shuffle_buffer": 2,
@@ -388,17 +388,19 @@ def changed_everywhere():
         "recompute": False,
         "log_every": 7,
         "tensorboard": False,
-        "image_log_interval": 11,
+        "image_log_interval": OPTIONS["image_log_interval"].field.default,
         "checkpoint_every": 8,
         "evaluate_every": 16,
         "keep_checkpoints": 3,
         "export_weights": "teacher",
         "baseline": True,
     }
-    # A count and a list exclude each other, as do a stream and a cache; the others have the one
-    # value that goes with all the rest.
+    # A count or its seed and a list exclude each other, as do a stream and a cache; the others have
+    # the one value that goes with all the rest.
     return options, {
         "labeled",
+        "split_seed",
+        "image_log_interval",
         "method",
         "cache",
         "cache_dir",
