@@ -15,6 +15,7 @@ from c3tf.reporting.html import Html, bar, element, figure, join, swatch, table
 from c3tf.reporting.images import data_url
 from c3tf.reporting.runs import Evaluation, RunData
 from c3tf.visualization import drawing
+from c3tf.visualization.examples import Example
 
 # Title of a chart and the scalar that it shows, in the order of the method.
 _CURVES = (
@@ -97,14 +98,13 @@ def classes(runs: Sequence[RunData]) -> Html:
     ]
     if not columns:
         return _nothing("Nothing was evaluated yet.")
-    rows = []
-    label_map = columns[0][2].label_map
-    for name, rgb in zip(label_map.class_names, label_map.colors, strict=True):
-        cells = [_bar(evaluation.iou.get(name), color) for _, color, evaluation in columns]
-        rows.append([join([swatch(rgb), name]), *cells])
-    for title, key in _SUMMARY:
-        rows.append([element("b", {}, title), *(_bar(e.metrics[key], c) for _, c, e in columns)])
-    return table(["class", *(title for title, _, _ in columns)], rows)
+    # A table for every set of classes: runs of other data have others.
+    label_maps = dict.fromkeys(evaluation.label_map for *_, evaluation in columns)
+    parts = []
+    for label_map in label_maps:
+        own = [column for column in columns if column[2].label_map == label_map]
+        parts.append(_class_table(label_map, own))
+    return join(parts)
 
 
 def confusions(runs: Sequence[RunData]) -> Html:
@@ -140,14 +140,17 @@ def class_statistics(runs: Sequence[RunData]) -> Html:
 
 def examples(runs: Sequence[RunData]) -> Html:
     """Shows validation images with labels, predictions and errors."""
-    parts, seen = [], set()
-    for example in (example for run in runs for example in run.examples):
-        if example.name not in seen:
-            seen.add(example.name)
-            parts.append(element("h3", {}, example.name))
-            parts.append(_strip(example.name, runs))
-    shown = {run.sheet for run in runs if run.sheet and not run.examples}
-    for path in sorted(shown):
+    strips: dict[tuple, list[tuple[RunData, Example]]] = {}
+    for run in runs:
+        for example in run.examples:
+            # Runs of other data may have another photo of that name, or other classes on it.
+            key = _label_map(run), example.name, example.image.tobytes(), example.label.tobytes()
+            strips.setdefault(key, []).append((run, example))
+    parts = []
+    for (label_map, name, *_), shown in strips.items():
+        if label_map is not None:
+            parts += [element("h3", {}, name), _strip(shown, label_map, runs)]
+    for path in sorted({run.sheet for run in runs if run.sheet and not run.examples}):
         with Image.open(path) as picture:
             source = data_url(np.asarray(picture.convert("RGB")), side=0)
         text = f"Predictions, from {os.path.basename(path)}"
@@ -227,6 +230,17 @@ def _bar(value: float | None, color: int) -> Html:
     return join([_percent(value), bar(value, css)])
 
 
+def _class_table(label_map: LabelMap, columns: Sequence[tuple[str, int, Evaluation]]) -> Html:
+    """Tabulates networks, each with its title and colour, by the classes that they share."""
+    rows = []
+    for name, rgb in zip(label_map.class_names, label_map.colors, strict=True):
+        cells = [_bar(evaluation.iou.get(name), color) for _, color, evaluation in columns]
+        rows.append([join([swatch(rgb), name]), *cells])
+    for title, key in _SUMMARY:
+        rows.append([element("b", {}, title), *(_bar(e.metrics[key], c) for _, c, e in columns)])
+    return table(["class", *(title for title, _, _ in columns)], rows)
+
+
 def _matrix(evaluation: Evaluation) -> Html:
     names = evaluation.label_map.class_names
     counts = evaluation.confusion
@@ -268,24 +282,26 @@ def legend(label_map: LabelMap) -> Html:
     return element("ul", {"class": "legend"}, *entries)
 
 
-def _strip(name: str, runs: Sequence[RunData]) -> Html:
-    """Shows one image, its label, and every run's prediction and errors."""
-    figures = []
-    for run in runs:
-        label_map = next((e.label_map for e in run.evaluations), None)
-        for example in run.examples:
-            if example.name != name or label_map is None:
-                continue
-            if not figures:
-                figures.append(figure("image", data_url(example.image, "jpeg")))
-                figures.append(
-                    figure("label", data_url(drawing.colorize(example.label, label_map)))
-                )
-            for network, prediction in example.predictions.items():
-                what = _named(run, runs, network)
-                figures.append(figure(what, data_url(drawing.colorize(prediction, label_map))))
-                wrong = drawing.error_map(prediction, example.label)
-                figures.append(figure(f"{what}, errors", data_url(wrong)))
+def _label_map(run: RunData) -> LabelMap | None:
+    """Returns the classes of a run; None before its first evaluation."""
+    return next((evaluation.label_map for evaluation in run.evaluations), None)
+
+
+def _strip(
+    shown: Sequence[tuple[RunData, Example]], label_map: LabelMap, runs: Sequence[RunData]
+) -> Html:
+    """Shows one image, its label, and predictions and errors of the runs that have it."""
+    _, first = shown[0]
+    figures = [
+        figure("image", data_url(first.image, "jpeg")),
+        figure("label", data_url(drawing.colorize(first.label, label_map))),
+    ]
+    for run, example in shown:
+        for network, prediction in example.predictions.items():
+            what = _named(run, runs, network)
+            figures.append(figure(what, data_url(drawing.colorize(prediction, label_map))))
+            wrong = drawing.error_map(prediction, example.label)
+            figures.append(figure(f"{what}, errors", data_url(wrong)))
     return element("div", {"class": "strip"}, *figures)
 
 

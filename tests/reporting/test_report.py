@@ -1,6 +1,7 @@
 """The report: what it reads, what it draws, and that it is one well-formed page."""
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -53,8 +54,9 @@ def write_run(path, method="c3", split="abc", learning_rate=0.001):
 
 
 def write_examples(folder, networks):
-    rng = np.random.default_rng(0)
     for place in range(2):
+        # The label comes first: it is the same in all runs.
+        rng = np.random.default_rng(place)
         write_png(folder / f"{place:02d}-image.png", tiny_network.noise(place, 24, 40))
         for what in ("label", *networks):
             classes = rng.integers(0, 4, (24, 40)).astype(np.uint8)
@@ -122,6 +124,25 @@ def test_numbers_are_those_of_the_files(tmp_path):
     assert table_after(root, "Journal")[1] == [
         "c3", "t", "20", "changed_flags", "changes: --steps: 30 -> 40"
     ]  # fmt: skip
+
+
+def test_runs_of_other_classes_have_tables_and_pictures_of_their_own(tmp_path):
+    other = dataclasses.replace(LABEL_MAP, class_names=("lane", *LABEL_MAP.class_names[1:]))
+    for name, label_map, seed in (("one", LABEL_MAP, 0), ("two", other, 5)):
+        folder = write_run(tmp_path / name, "supervised")
+        for held in (*(folder / "evaluations").iterdir(), folder / "examples/examples.json"):
+            held.write_text(held.read_text().replace('"ground"', f'"{label_map.class_names[0]}"'))
+        picture = tiny_network.noise(seed, 24, 40)
+        write_png(folder / "examples/00-image.png", picture)
+    text = rendered(tmp_path / "one", tmp_path / "two")
+    rows = table_after(parsed(text), "IoU per class")
+    assert [row[0] for row in rows if row[0] in ("class", "ground", "lane")] == [
+        "class", "ground", "class", "lane",
+    ]  # fmt: skip
+    assert all("-" not in row[1:] for row in rows if row[0] in ("ground", "lane"))
+    # The second example differs by its classes alone.
+    headings = [heading.text for heading in parsed(text).iter("h3")]
+    assert headings.count("<a> & b") == headings.count("second") == 2
 
 
 def test_differences_name_what_differs_and_nothing_else(tmp_path):
