@@ -10,6 +10,8 @@ import json
 import os
 import resource
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import h11
 import uvicorn
@@ -40,10 +42,12 @@ class Connection(H11Protocol):
     waiting: dict["Connection", None]
     _deadline: asyncio.TimerHandle | None = None
     _turn: asyncio.TimerHandle | None = None
+    # Answered for the last time: what still comes is dropped.
+    _answered: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begins to wait for headers, and makes room where there are too many connections."""
-        super().connection_made(transport)
+        super().connection_made(_Transport(transport, self._lingers))
         self.metrics.gauge("connections", len(self.connections))
         self._wait("headers", self.limits.header_seconds)
         if len(self.connections) > self.limits.connections:
@@ -59,6 +63,8 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes a part of a request; a part of its headers does not prolong their time."""
+        if self._answered:
+            return
         while data and not self._in_chunks() and not self.transport.is_closing():
             # Little by little until it is known how the body comes.
             piece = len(data) if self.conn.their_state is h11.SEND_BODY else _PIECE_BYTES
@@ -120,6 +126,11 @@ class Connection(H11Protocol):
         self.metrics.count("requests_total", path="other", status=400)
         self.transport.close()
 
+    def _lingers(self) -> bool:
+        """Says whether the client is still sending what nobody waits for any more."""
+        self._answered = self._answered or self.conn.their_state is h11.SEND_BODY
+        return self._answered
+
     def _take_turn(self) -> None:
         self._turn = None
         if not self.transport.is_closing():
@@ -156,6 +167,27 @@ class Connection(H11Protocol):
         self.metrics.count("connections_ended_total", reason=why)
         # Closing would wait for what was not read yet.
         self.transport.abort()
+
+
+class _Transport:
+    """A transport that ends its own side alone while the client is still sending.
+
+    Uvicorn closes after the last answer of a connection, and what was not read by then would take
+    the answer from the client; `Connection` closes after it has lingered.
+    """
+
+    def __init__(self, transport: asyncio.Transport, lingers: Callable[[], bool]) -> None:
+        self._transport, self._lingers = transport, lingers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        """Closes the connection, or what is sent on it."""
+        if not self._lingers():
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            self._transport.write_eof()
 
 
 class Server(uvicorn.Server):

@@ -224,6 +224,21 @@ def test_a_body_in_tiny_chunks_is_refused_and_not_read(server, tmp_path):
             time.sleep(0.2)
 
 
+@pytest.mark.parametrize(
+    ("version", "header"), [("1.1", ""), ("1.1", "Connection: close\r\n"), ("1.0", "")]
+)
+def test_a_refusal_reaches_a_client_that_is_still_sending(server, version, header):
+    """Also one whose connection ends with it: `urllib`, and proxies that speak HTTP/1.0."""
+    _, port = server
+    head = f"POST /v1/segment HTTP/{version}\r\nHost: x\r\nContent-Type: image/foo\r\n{header}"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(f"{head}Content-Length: 1000000\r\n\r\n".encode())
+        for _ in range(10):
+            client.sendall(b"x" * 100_000)
+            time.sleep(0.05)
+        assert client.recv(100).split()[1] == b"415"
+
+
 MEBIBYTES = 16 << 20
 EXPENSIVE = {
     "fill bytes": b"\xff\xd8" + b"\xff" * (MEBIBYTES - 2),
