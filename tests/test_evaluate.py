@@ -180,6 +180,13 @@ def test_options_that_do_not_go_together_are_refused(run, data):
         EvaluationOptions(confident_share=0.8)
     with pytest.raises(UserError, match=r"--confident_share=1\.5"):
         EvaluationOptions(ignore_low_confidence=True, confident_share=1.5)
+    for name, value in {
+        "batch_size": 1.5,
+        "label_size": "large",
+        "replicas": -1,
+    }.items():
+        with pytest.raises(UserError, match=f"`--{name}` must be"):
+            EvaluationOptions(**{name: value})
     with pytest.raises(UserError, match=r"--corruptions.*fog, rain.*Received: --corruptions=snow"):
         EvaluationOptions(corruptions=("snow",))
     with pytest.raises(UserError, match=r"--severities=1,1"):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from c3tf.errors import UserError
-from c3tf.inference.options import InferenceOptions
+from c3tf.inference.options import InferenceOptions, check_batches
 
 # The size that labels are measured at: as stored, or the image's.
 ORIGINAL, RECORD = "original", "record"
@@ -50,6 +50,14 @@ class EvaluationOptions:
     corruption_seed: int = 0
 
     def __post_init__(self) -> None:
+        check_batches(self.batch_size, 0)
+        if self.label_size not in LABEL_SIZES:
+            raise UserError(
+                f"`--label_size` must be {' or '.join(LABEL_SIZES)}. "
+                f"Received: --label_size={self.label_size}"
+            )
+        if self.replicas < 0:
+            raise UserError(f"`--replicas` must be 0 or more. Received: {self.replicas}")
         _check_some_of("corruptions", self.corruptions, CORRUPTIONS)
         _check_some_of("severities", self.severities, SEVERITIES)
         if not self.severities:

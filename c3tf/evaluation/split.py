@@ -12,6 +12,7 @@ from c3tf.evaluation.evaluator import Evaluator
 from c3tf.evaluation.options import EvaluationOptions
 from c3tf.evaluation.result import EvaluationResult
 from c3tf.inference.model import InferenceModel, Opener
+from c3tf.io import writable
 from c3tf.progress import Progress
 from c3tf.visualization import error_maps
 
@@ -39,6 +40,7 @@ def evaluate_split(
     names = described.names(split)
     draw = None
     if options.error_maps:
+        writable.check_folder(options.error_maps, "--error_maps")
         draw = error_maps.ErrorMaps(options.error_maps, names, options.overwrite)
     devices = _devices(options.replicas)
     opened = _open(open_model, devices)

@@ -1,7 +1,9 @@
 """What may be chosen when networks are used: which, how, and what is written; no TensorFlow."""
 
 import dataclasses
-from collections.abc import Sequence
+import numbers
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from c3tf.errors import UserError
@@ -53,6 +55,9 @@ class InferenceOptions:
     tta_scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
+        # Plain tuples, since compiled functions are kept by these options.
+        _become_tuple(self, "window", operator.index, "two whole numbers, such as (512, 1024)")
+        _become_tuple(self, "tta_scales", float, "numbers, such as (0.75, 1.0)")
         if self.mode not in MODES:
             raise UserError(
                 f"`--inference` must be {' or '.join(MODES)}. Received: --inference={self.mode}"
@@ -152,10 +157,32 @@ class PredictionOptions:
             )
 
 
+def _become_tuple(
+    options: InferenceOptions, name: str, convert: Callable[[Any], Any], allowed: str
+) -> None:
+    """Turns an option that is a sequence into a tuple; None stays.
+
+    Raises:
+        UserError: it is none, or holds something else.
+    """
+    given = getattr(options, name)
+    if given is None:
+        return
+    try:
+        object.__setattr__(options, name, tuple(map(convert, given)))
+    except (TypeError, ValueError):
+        raise UserError(f"`{name}` must be {allowed}. Received: {name}={given!r}") from None
+
+
 def check_batches(batch_size: int, height: int) -> None:
-    """Refuses what no images can be shown at: fewer than one at once, or a height below 0."""
-    if batch_size < 1 or height < 0:
+    """Refuses what no images can be shown at: fewer than one at once, or a height below 0.
+
+    Raises:
+        UserError: so it is, or one is no whole number.
+    """
+    whole = isinstance(batch_size, numbers.Integral) and isinstance(height, numbers.Integral)
+    if not whole or batch_size < 1 or height < 0:
         raise UserError(
-            "`--batch_size` must be at least 1 and `--height` 0 or more. "
+            "`--batch_size` must be at least 1 and `--height` 0 or more, whole numbers. "
             f"Received: --batch_size={batch_size}, --height={height}"
         )

@@ -17,7 +17,7 @@ from c3tf.inference import networks, reading
 from c3tf.inference.image_files import Input
 from c3tf.inference.networks import Predictor
 from c3tf.inference.prediction_files import Outputs
-from c3tf.io import json_files, orientation, schema
+from c3tf.io import json_files, orientation, predicted, schema
 from c3tf.io.predicted import RECORD_FILE
 
 _WRITERS = 2
@@ -153,7 +153,8 @@ def remaining(
             _refuse_existing(record, inputs, outputs, resume)
         since = _now(outputs.folder)
     held = {"settings": settings, "images_in": folder, "since": since}
-    json_files.write(record, {**held, "complete": False})
+    older = sorted(predicted.folders(outputs.folder) - set(outputs.formats))
+    json_files.write(record, {**held, "older": older, "complete": False})
     return left
 
 

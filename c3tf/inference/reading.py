@@ -93,6 +93,9 @@ def _load(item: Input, height: int, exif: str = orientation.DEFAULT) -> Loaded:
     try:
         encoded = decoding.read(str(item.path))
         image = _decode(encoded, exif)
+        # Before resizing, which takes that much itself.
+        if problem := too_large(*_size_at(image, height)):
+            return Loaded(item, problem=problem)
         shown = resized(image, height)
     except OSError as error:
         return Loaded(item, problem=error.strerror or str(error))
@@ -100,10 +103,10 @@ def _load(item: Input, height: int, exif: str = orientation.DEFAULT) -> Loaded:
         # A clause of its own, not one that goes on after the file's name.
         said = str(error).replace("is no readable image", "damaged or cut short")
         return Loaded(item, problem=said.removeprefix("is "))
+    except tf.errors.ResourceExhaustedError:
+        return Loaded(item, problem=NO_MEMORY)
     except tf.errors.OpError:
         return Loaded(item, problem="damaged or cut short")
-    if problem := too_large(*shown.shape[:2]):
-        return Loaded(item, problem=problem)
     return Loaded(item, image.numpy(), shown.numpy())
 
 
@@ -154,7 +157,15 @@ def resized(image: tf.Tensor, height: int) -> tf.Tensor:
     own_height, own_width, _ = image.shape
     if height in (0, own_height):
         return image
-    width = max(1, round(own_width * height / own_height))
+    height, width = _size_at(image, height)
     method = "bilinear" if height > own_height or width > own_width else "area"
     resized = tf.image.resize(image[None], (height, width), method=method)[0]
     return tf.saturate_cast(tf.floor(resized + 0.5), tf.uint8)
+
+
+def _size_at(image: tf.Tensor, height: int) -> tuple[int, int]:
+    """Returns the height and width of an image resized to a height; 0 keeps its own."""
+    own_height, own_width, _ = image.shape
+    if not height:
+        return own_height, own_width
+    return height, max(1, round(own_width * height / own_height))

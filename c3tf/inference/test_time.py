@@ -1,6 +1,7 @@
 """Class maps of an image: at once or by windows, flipped, at several scales."""
 
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -79,30 +80,56 @@ def _sliding(
     wide = tf.minimum(options.window[1], width)
     tops = _starts(height, high, _step(options.window[0], options.overlap))
     lefts = _starts(width, wide, _step(options.window[1], options.overlap))
-    corners = tf.reshape(tf.stack(tf.meshgrid(tops, lefts, indexing="ij"), -1), [-1, 2])
 
-    def add(index: tf.Tensor, total: tf.Tensor, count: tf.Tensor) -> tuple:
-        top, left = tf.unstack(corners[index])
-        part = probabilities(images[:, top : top + high, left : left + wide])
-        around = [[0, 0], [top, height - top - high], [left, width - left - wide], [0, 0]]
-        ones = tf.ones([1, high, wide, 1])
-        return index + 1, total + tf.pad(part, around), count + tf.pad(ones, around)
+    def strip(top: tf.Tensor) -> tf.Tensor:
+        rows = images[:, top : top + high]
+        return _sum_of_parts(
+            lambda left: probabilities(rows[:, :, left : left + wide]),
+            lefts,
+            [batch, high, width, num_classes],
+            axis=2,
+        )
 
-    shapes = [[None, None, None, num_classes], [1, None, None, 1]]
-    start = (
-        tf.constant(0),
-        tf.zeros([batch, height, width, num_classes]),
-        tf.zeros([1, height, width, 1]),
-    )
-    # One window after another: all at once would need the memory of all.
-    _, total, count = tf.while_loop(
-        lambda index, *_: index < tf.shape(corners)[0],
+    # By rows, because every addition goes over all of what it adds to.
+    total = _sum_of_parts(strip, tops, [batch, height, width, num_classes], axis=1)
+    over_rows, over_columns = _covered(tops, high, height), _covered(lefts, wide, width)
+    return total / (over_rows[:, None, None] * over_columns[:, None])
+
+
+def _sum_of_parts(
+    part: Callable[[tf.Tensor], tf.Tensor], starts: tf.Tensor, shape: list, axis: int
+) -> tf.Tensor:
+    """Adds up maps that lie along an axis, each of them at its start there.
+
+    Args:
+        part: makes the map of a start, of `shape` but for the length of the axis.
+        starts: int32 `(N,)`.
+        shape: of the sum, `[B, H, W, C]`; C is known.
+        axis: 1 or 2.
+    """
+
+    def add(index: tf.Tensor, total: tf.Tensor) -> tuple:
+        own = part(starts[index])
+        behind = shape[axis] - starts[index] - tf.shape(own)[axis]
+        around = [[0, 0] for _ in shape]
+        around[axis] = [starts[index], behind]
+        return index + 1, total + tf.pad(own, around)
+
+    # One after another: all at once would need the memory of all.
+    return tf.while_loop(
+        lambda index, _: index < tf.size(starts),
         add,
-        start,
-        shape_invariants=(tf.TensorShape([]), *map(tf.TensorShape, shapes)),
+        (tf.constant(0), tf.zeros(shape)),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, None, shape[-1]])),
         parallel_iterations=1,
-    )
-    return total / count
+    )[1]
+
+
+def _covered(starts: tf.Tensor, window: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """Counts the windows over every place of an axis, float32 `(length,)`."""
+    places = tf.range(length)[:, None]
+    over = (places >= starts) & (places < starts + window)
+    return tf.reduce_sum(tf.cast(over, tf.float32), axis=1)
 
 
 def _step(window: int, overlap: float) -> int:

@@ -13,6 +13,8 @@ from c3tf.io import image_bytes
 ENDING = ".mp4"
 # MPEG-4 Part 2: what every build of OpenCV writes without a library of the system.
 _CODEC = "mp4v"
+# Numerator or denominator of a rate in MPEG-4 Part 2.
+_LARGEST_RATE = 2**16 - 1
 # Frames in a row that are tried in vain before the rest is given up.
 _GIVE_UP = 250
 _FASTEST = 1000.0
@@ -143,7 +145,7 @@ class VideoWriter:
             codec = cv2.VideoWriter_fourcc(*_CODEC)
             size = frame.shape[1], frame.shape[0]
             path = os.path.abspath(self._path)
-            self._writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, codec, self._rate, size)
+            self._writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, codec, _told(self._rate), size)
             if not self._writer.isOpened():
                 raise StorageError(
                     f"{self._name} cannot be begun with {size[0]}x{size[1]} pixels at "
@@ -186,3 +188,11 @@ class VideoWriter:
     def _add(self) -> None:
         self._writer.write(self._last)
         self._written += 1
+
+
+def _told(rate: float) -> float:
+    """Rounds a rate to what MPEG-4 can state: a fraction of at most 16 bits, OpenCV's decimal."""
+    digits = 3
+    while digits and round(rate * 10**digits) > _LARGEST_RATE:
+        digits -= 1
+    return round(rate, digits)

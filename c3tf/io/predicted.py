@@ -15,6 +15,9 @@ def folders(parent: str | os.PathLike) -> frozenset[str]:
     """Returns the names of the folders in `parent` that a record there says to hold predictions."""
     try:
         record = json_files.read(files.join(os.fspath(parent), RECORD_FILE))
-        return frozenset(record["settings"]["format"] if record.keys() >= _OURS else ())
+        if not record.keys() >= _OURS:
+            return frozenset()
+        # Those of formats that an earlier prediction had and the last one has not.
+        return frozenset((*record["settings"]["format"], *record.get("older", ())))
     except (UserError, LookupError, TypeError):
         return frozenset()

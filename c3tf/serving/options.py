@@ -67,8 +67,9 @@ class ExportOptions:
     def _check_size(self, received: str) -> None:
         if self.size is None:
             return
-        text = f"--size={'x'.join(map(str, self.size))}"
-        if len(self.size) != 2 or min(self.size) < 1:
+        sides = self.size if isinstance(self.size, Sequence) else (self.size,)
+        text = f"--size={'x'.join(map(str, sides))}"
+        if len(sides) != 2 or min(sides) < 1:
             raise ServingError(
                 "`--size` must be a height and a width in pixels, such as "
                 f"{'x'.join(map(str, LITERT_SIZE))}. Received: {text}"

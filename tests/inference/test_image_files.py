@@ -8,7 +8,9 @@ from PIL import Image
 
 import tiny_network
 from c3tf.errors import UserError
+from c3tf.inference import prediction
 from c3tf.inference.image_files import Input, find_images
+from c3tf.inference.prediction_files import Outputs
 
 pytestmark = pytest.mark.smoke
 
@@ -72,6 +74,18 @@ def test_what_was_predicted_is_no_photo(photos):
     assert names(photos) == ["a", "street/b", "street/c"]
     assert names(photos / "**" / "*") == ["a", "street/b", "street/c"]
     assert names(photos / "overlay" / "*.png") == ["a"]
+
+
+def test_what_an_earlier_prediction_wrote_is_no_photo_either(photos):
+    """Predicted once more with other formats, into the same folder."""
+    for formats in (("color",), ("confidence",), ("train_ids", "confidence")):
+        inputs = find_images(photos).inputs
+        outputs = Outputs(photos / "out", tiny_network.LABEL_MAP, formats)
+        prediction.remaining(inputs, outputs, {"format": formats}, overwrite=True)
+        for kind in formats:
+            (photos / "out" / kind).mkdir(exist_ok=True)
+            Image.fromarray(np.zeros((4, 4), np.uint8)).save(photos / "out" / kind / "a.png")
+        assert names(photos) == ["a", "street/b", "street/c"]
 
 
 @pytest.mark.parametrize(

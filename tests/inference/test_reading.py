@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image, ImageOps
 
 import image_files
@@ -153,6 +154,26 @@ def test_an_image_that_memory_does_not_hold_is_skipped(tmp_path, monkeypatch):
     ((loaded,),) = reading.batches([item], 1)
     assert "too large to predict" in loaded.problem
     assert "--height" in loaded.problem
+
+
+def test_a_height_that_memory_does_not_hold_is_refused_before_anything_is_resized(
+    tmp_path, monkeypatch
+):
+    (item,) = write(tmp_path, [(40, 40)])
+    monkeypatch.setattr(memory, "available", lambda: 2 * 40 * 40 * reading._BYTES_PER_PIXEL)
+    monkeypatch.setattr(tf.image, "resize", None)
+    ((loaded,),) = reading.batches([item], 1, height=400)
+    assert "too large to predict" in loaded.problem
+
+
+def test_a_lack_of_memory_is_not_called_damage(tmp_path, monkeypatch):
+    def exhausted(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    (item,) = write(tmp_path, [(40, 40)])
+    monkeypatch.setattr(reading, "resized", exhausted)
+    ((loaded,),) = reading.batches([item], 1)
+    assert loaded.problem == reading.NO_MEMORY
 
 
 def test_a_batch_takes_no_more_memory_than_is_left(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Windows, flips and scales against loops over NumPy arrays."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -43,6 +45,27 @@ def by_windows(probabilities, image, window, step):
             total[where] += probabilities(tf.constant(image[:, *where]))[0].numpy()
             count[where] += 1
     return total / count
+
+
+def test_lists_are_as_good_as_tuples(probabilities):
+    """Compiled functions are kept by the options, so they must be hashable."""
+    own = InferenceOptions("sliding", [np.int64(16), 20], 0.5, tta_scales=[1, 0.5])
+    assert own == InferenceOptions("sliding", (16, 20), 0.5, tta_scales=(1.0, 0.5))
+    assert len({own, dataclasses.replace(own)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"mode": "sliding", "window": 512, "overlap": 0.5}, "window"),
+        ({"mode": "sliding", "window": (32.5, 32), "overlap": 0.5}, "window"),
+        ({"tta_scales": 0.5}, "tta_scales"),
+        ({"tta_scales": ("half",)}, "tta_scales"),
+    ],
+)
+def test_what_is_no_sequence_of_numbers_is_refused(options, name):
+    with pytest.raises(UserError, match=rf"`{name}` must be .*Received: {name}="):
+        InferenceOptions(**options)
 
 
 @pytest.mark.parametrize(

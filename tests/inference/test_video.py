@@ -79,6 +79,17 @@ def source(tmp_path):
     return write(tmp_path / "drive.mp4")
 
 
+@pytest.mark.parametrize(
+    ("rate", "written"), [(66.667, 66.67), (119.643, 119.64), (700.125, 700.1), (29.97, 29.97)]
+)
+def test_any_rate_is_written_as_exactly_as_the_codec_can(tmp_path, rate, written):
+    source = write(tmp_path / "fast.avi", "MJPG", rate)
+    assert VideoReader(str(source)).rate == pytest.approx(rate, abs=1e-4)
+    output = tmp_path / "out.mp4"
+    assert predict(source, output).frames == COUNT
+    assert VideoReader(str(output)).rate == pytest.approx(written, abs=1e-6)
+
+
 @pytest.mark.parametrize(("show", "batch_size"), [("over", 1), ("beside", 5)])
 def test_every_frame_in_order_at_the_rate_of_the_video(source, tmp_path, show, batch_size):
     model, output = Model(), tmp_path / "new/out.mp4"
