@@ -140,7 +140,9 @@ def pick(manifest: Manifest, split: str, count: int) -> list[Sample]:
     # Imports TensorFlow, which describing a data set in words needs not.
     from c3tf.data import tfrecord
 
-    paths = manifest.shards(split)
+    shards = zip(manifest.shards(split), manifest.split(split).shards, strict=True)
+    # What was left out may have been all of a shard.
+    paths = [path for path, shard in shards if shard.count]
     steps = min(count, len(paths))
     chosen = [paths[index * len(paths) // steps] for index in range(steps)]
     picked = []

@@ -78,11 +78,13 @@ class Parser:
             return None
         # What stands before a path may be an image, or the begin of a folder with a space.
         words = set(_slashes(" ".join(used)).rpartition("/")[0].split()[:-1])
-        words |= {word for text in rest for word in (text, *text.split())}
+        joined = " ".join(rest)
+        if any(map(_ENDS_PATH.search, rest[:-1])) or not self._is_of(joined, found):
+            foreign = [text for text in rest if not self._is_of(text, found)]
+            words |= {word for text in foreign for word in (text, *text.split())}
         words |= set(_separated(line))
         words |= {word.strip("\"'") for word in words}
         folder = PurePosixPath(_slashes(fields[0])).parent
-        joined = " ".join(rest)
         if PurePosixPath(_slashes(joined)).parent == folder:
             words.add(joined)
         named = (self.of_path(word) for word in words)
@@ -100,6 +102,12 @@ class Parser:
             if found is not None and (end == longest or _is_label(words[end:longest], found)):
                 return found, words[:end], words[end:]
         return None, [], []
+
+    def _is_of(self, path: str, name: str) -> bool:
+        """Tells whether a path is of an image or, by what is behind its name, of its label."""
+        stem, last = names.of_file(_slashes(path)), name.rpartition(names.SEPARATOR)[2]
+        behind = stem.removeprefix(last)
+        return self.of_path(path) == name or (behind != stem and behind[:1] not in ("", " "))
 
     def of_path(self, path: str) -> str | None:
         """Returns the image that a path means, by its name with as many folders as are known."""

@@ -55,6 +55,7 @@ def read(path: str) -> Iterator[Drawing]:
     _by_id(data["images"], "file_name", path)
     shapes: dict[Any, list[Shape]] = collections.defaultdict(list)
     opened: dict[Any, collections.Counter] = collections.defaultdict(collections.Counter)
+    sizes: dict[Any, tuple[int, int] | None] = {}
     for place, entry in enumerate(data["annotations"]):
         where = f"{path}, annotation {entry.get('id', place)}"
         if "segments_info" in entry:
@@ -71,17 +72,17 @@ def read(path: str) -> Iterator[Drawing]:
             raise AnnotationError(
                 f"{where} is of category {entry['category_id']!a}, which is not in the file."
             )
-        drawn = _shapes(entry.get("segmentation"), name, images[image], where)
+        noted = sizes.get(image) or _size(images[image], path)
+        drawn, sizes[image] = _shapes(entry.get("segmentation"), name, noted, where)
         shapes[image] += drawn
         if not drawn:
             opened[image]["box without a segmentation"] += 1
     uploads = _is_of_label_studio(data)
     for image, entry in images.items():
         if shapes[image] or opened[image]:
-            size = _size(entry, path)
             file_name = entry["file_name"]
             others = label_studio.before_upload(file_name) if uploads else ()
-            yield Drawing(file_name, path, size, shapes[image], opened[image], others)
+            yield Drawing(file_name, path, sizes[image], shapes[image], opened[image], others)
 
 
 def _by_id(entries: list[dict[str, Any]], called: str, path: str) -> dict[Any, str]:
@@ -110,19 +111,21 @@ def _size(entry: dict[str, Any], path: str) -> tuple[int, int] | None:
     return size_of(entry["height"], entry["width"], f"{path}, image {entry['file_name']!a}")
 
 
-def _shapes(segmentation: Any, name: str, image: dict[str, Any], where: str) -> list[Shape]:
+def _shapes(
+    segmentation: Any, name: str, noted: tuple[int, int] | None, where: str
+) -> tuple[list[Shape], tuple[int, int] | None]:
+    """Reads what was drawn, and the size of its image, which masks note that the image does not."""
     if isinstance(segmentation, list):
         for outline in segmentation:
             check(_OUTLINE, outline, "segmentation", where)
-        return [Polygon(name, points_of(outline, where)) for outline in segmentation]
+        return [Polygon(name, points_of(outline, where)) for outline in segmentation], noted
     if segmentation is None:
-        return []
+        return [], noted
     check(_RUNS, segmentation, "segmentation", where)
     counts = segmentation["counts"]
     if not isinstance(counts, str):
         check(_COUNTS, counts, "segmentation.counts", where)
     size = size_of(*segmentation["size"], where)
-    noted = _size(image, where)
     if noted not in (None, size):
         raise AnnotationError(
             f"{where}: its mask is of {size[1]} x {size[0]} pixels, its image of {noted[1]} x "
@@ -130,4 +133,4 @@ def _shapes(segmentation: Any, name: str, image: dict[str, Any], where: str) -> 
         )
     if isinstance(counts, str):
         counts = runs.counts_of_text(counts, where)
-    return [Bitmap(name, runs.pixels_of_counts(counts, *size, where))]
+    return [Bitmap(name, runs.pixels_of_counts(counts, *size, where))], size

@@ -72,6 +72,8 @@ _PICTURES = (".jpg", ".jpeg", ".png")
 def read(path: str) -> Iterator[Drawing]:
     """Reads one drawing per task with a finished annotation; of several the last one counts.
 
+    One without a region is of a picture that shows nothing of any label.
+
     Sides and places are per cent of the image's in the file, and pixels afterwards.
 
     Raises:
@@ -109,7 +111,8 @@ def read(path: str) -> Iterator[Drawing]:
                 )
         if len(sizes) > 1:
             raise AnnotationError(f"{where}: its results are of images of different sizes.")
-        if shapes or opened:
+        # Where nothing was drawn on one picture, that is the answer; of several none is named.
+        if shapes or opened or len(_pictures(task)) == 1:
             size = sizes.pop() if sizes else None
             image, *others = _names(_only_picture(task, drawn_on, where), where)
             yield Drawing(image, path, size, shapes, opened, others)
@@ -123,12 +126,7 @@ def before_upload(name: str) -> list[str]:
 
 def _only_picture(task: dict[str, Any], drawn_on: set[str | None], where: str) -> dict[str, Any]:
     """Returns a task with the one picture that was drawn on, where it shows several."""
-    data = task["data"]
-    pictures = {
-        name: path
-        for name, text in data.items()
-        if isinstance(text, str) and (path := _path(text)).lower().endswith(_PICTURES)
-    }
+    pictures = _pictures(task)
     if len({path.rsplit("/", 1)[-1] for path in pictures.values()}) < 2:
         return task
     name = drawn_on.pop() if len(drawn_on) == 1 else None
@@ -137,7 +135,16 @@ def _only_picture(task: dict[str, Any], drawn_on: set[str | None], where: str) -
             f"{where} shows several pictures ({', '.join(pictures)}), and its results do not say "
             "by `to_name` which one they were all drawn on. Export one picture to a task."
         )
-    return {"data": {name: data[name]}}
+    return {"data": {name: task["data"][name]}}
+
+
+def _pictures(task: dict[str, Any]) -> dict[str, str]:
+    """Returns the paths of the pictures among a task's data, by their names there."""
+    return {
+        name: path
+        for name, text in task["data"].items()
+        if isinstance(text, str) and (path := _path(text)).lower().endswith(_PICTURES)
+    }
 
 
 def _names(task: dict[str, Any], where: str) -> list[str]:

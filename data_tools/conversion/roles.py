@@ -81,7 +81,7 @@ def without_links(
     Raises:
         DataError: an image of one split is one of the other under another name.
     """
-    known: dict[tuple[int, int], SourcePair] = {}
+    known: dict[tuple[int, int] | str, SourcePair] = {}
     for pair in pairs:
         file = _identity(pair.image)
         if file and (first := known.setdefault(file, pair)).split != pair.split:
@@ -132,10 +132,10 @@ def _length(path: str) -> int:
     return length if length <= image_bytes.MAX_BYTES else 0
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """Returns what is the same for all names of a local file, None of another."""
+def _identity(path: str) -> tuple[int, int] | str | None:
+    """Returns what is the same for all names of a file; a remote one has one, its path."""
     if files.is_remote(path):
-        return None
+        return path
     try:
         status = os.stat(path)
     except OSError:

@@ -90,6 +90,24 @@ def test_lists_are_read_in_the_encodings_of_editors(tmp_path, encoding, ends):
     assert splits.read(str(path), ["köln", "b", "c"]).labeled == ("b", "köln")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"imgs/photo (1).jpg" "masks/photo (1).png"',
+        "imgs/photo (1).jpg\tmasks/photo (1).png",
+        "imgs/photo (1).jpg masks/photo (1).png",
+        "imgs/photo (1).jpg masks/photo (1)_mask.png",
+        "photo (1).jpg\tphoto (1)_mask.png",
+    ],
+)
+def test_a_copy_beside_its_original_has_a_label_of_its_own(line):
+    parser = list_lines.Parser(["photo", "photo (1)", "photo (2)"])
+    assert parser.name(line) == "photo (1)"
+    for other in ("photo", "photo (2)"):
+        with pytest.raises(ValueError, match="names 'photo"):
+            parser.name(f"{other}.jpg\t{line.split()[0].strip(chr(34))} (1).jpg")
+
+
 def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"\xff\xd8\xff\xe0 a photograph")
     with pytest.raises(DataError, match=r"list\.txt is no text list.*UTF-8"):

@@ -66,6 +66,15 @@ def test_samples_are_spread_over_the_shards_and_whole(manifest):
     assert all(s.label is None for s in inspect.pick(manifest, "unlabeled", 2))
 
 
+def test_shards_of_which_all_was_left_out_give_no_sample(manifest):
+    train = manifest.split("train")
+    empty = dataclasses.replace(train.shards[0], count=0)
+    shards = (empty, *train.shards[1:])
+    splits = {**manifest.splits, "train": dataclasses.replace(train, shards=shards)}
+    (sample,) = inspect.pick(dataclasses.replace(manifest, splits=splits), "train", 1)
+    assert sample.name in {r.name for r in tfrecord.read_shard(manifest.shards("train")[1])}
+
+
 def test_text_states_counts_sizes_and_shares(manifest):
     lines = inspect.summary(manifest).splitlines()
     (train,) = [line.split() for line in lines if line.startswith("train ")]

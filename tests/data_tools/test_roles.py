@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from c3tf.errors import DataError
+from c3tf.io import files
 from data_tools import folder
 from data_tools.conversion.pairing import Naming
 from raw_trees import FOLDER_IDS, pair, save, write_folder
@@ -119,6 +120,22 @@ def test_copies_of_validation_images_are_told(tmp_path):
     (told,) = _discover(tmp_path, "t", "tm", ["u"], own).notices
     assert told.startswith("2 validation images are copies of images that are trained on")
     assert "v/v0.jpg of u/u1.png" in told or "v/v1.jpg of t/2.jpg" in told
+
+
+def test_an_image_on_a_bucket_cannot_train_and_validate(tmp_path):
+    """Folders in one another, where the two have different names in their splits."""
+    _write(
+        tmp_path,
+        {f"p/{place}{i}.jpg": f"m/{place}{i}.png" for place in ("", "val/") for i in "012"},
+    )
+    bucket = "ram://nested"
+    for path in tmp_path.rglob("*.*"):
+        target = f"{bucket}/{path.relative_to(tmp_path).as_posix()}"
+        files.make_dirs(os.path.dirname(target))
+        files.write_bytes(target, path.read_bytes())
+    own = folder.Validation(f"{bucket}/p/val", f"{bucket}/m/val")
+    with pytest.raises(DataError, match="are one file, in train and in val"):
+        folder.discover(f"{bucket}/p", f"{bucket}/m", own, naming=Naming(with_folders=True))
 
 
 def test_a_suffix_in_other_letters_is_refused(tmp_path):

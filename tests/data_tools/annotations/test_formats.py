@@ -165,6 +165,32 @@ def test_shapes_without_an_area_are_counted(tmp_path, kind, data, counted):
     assert (list(drawing.shapes), dict(drawing.open_shapes)) == ([], counted)
 
 
+def test_the_size_of_a_mask_is_that_of_its_image_where_that_notes_none(tmp_path):
+    runs = {"size": [6, 8], "counts": [8, 2, 5, 1, 32]}
+    data = coco({"segmentation": runs}, {"segmentation": [FLAT]})
+    for side in ("height", "width"):
+        del data["images"][0][side]
+    (drawing,) = read(tmp_path, "coco", data)
+    assert drawing.size == (6, 8)
+    data["annotations"][1]["segmentation"] = {"size": [12, 16], "counts": [192]}
+    with pytest.raises(UserError, match="mask is of 16 x 12 pixels, its image of 8 x 6"):
+        read(tmp_path, "coco", data)
+
+
+def test_a_finished_task_without_a_region_shows_nothing(tmp_path):
+    (drawing,) = read(tmp_path, "label_studio", label_studio())
+    assert (list(drawing.shapes), drawing.size) == ([], None)
+    assert "a.jpg" in (drawing.image, *drawing.other_names)
+    several = label_studio()
+    several[0]["data"]["beside"] = "/data/upload/1/b.jpg"
+    cancelled = label_studio()
+    cancelled[0]["annotations"][0]["was_cancelled"] = True
+    no_picture = label_studio()
+    no_picture[0]["data"] = {"text": "of another project"}
+    for tasks in (several, cancelled, no_picture):
+        assert read(tmp_path, "label_studio", tasks) == []
+
+
 # Masks of LabelMe's: pixels are missing, or blurred.
 CUT = base64.b64encode(png(np.ones((40, 40)))[:-30]).decode()
 LOSSY = base64.b64encode(image_files.encode(np.ones((4, 4), np.uint8), "JPEG")).decode()
