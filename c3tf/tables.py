@@ -4,16 +4,18 @@ python -m c3tf.tables --table=configs/tables/camvid_table1.toml --output=runs/ta
 """
 
 import os
+from collections.abc import Callable
 
 from absl import flags
 
 from c3tf import cli
-from c3tf.errors import UserError
+from c3tf.errors import Stopped, UserError
 from c3tf.evaluation.options import EvaluationOptions
+from c3tf.evaluation.result import EvaluationResult
 from c3tf.io import files, json_files, leftovers, memory, run_files, writable
 from c3tf.reporting import page
 from c3tf.reporting import tables as layout
-from c3tf.runs import run_dir
+from c3tf.runs import journal, run_dir
 from c3tf.runs.tables import outcome, plan, queue, table_file
 from c3tf.runs.tables.plan import Job, Plan
 
@@ -106,16 +108,33 @@ def _train(made: Plan, output: str) -> dict[str, str]:
 
     def make(job: Job) -> None:
         experiment = Experiment(job.config)
-        experiment.train()
+        trained = experiment.train()
         if job.confident:
-            options = EvaluationOptions(ignore_low_confidence=True)
-            result = experiment.evaluate(weights="teacher", options=options)
-            json_files.write(job.confident_file, result.to_json())
+            _measure_confident(experiment.evaluate, job)
+        if trained and trained.stop_requested:
+            raise Stopped(f"{job.name}: stopped after it was finished.")
 
     failures = queue.work(left, make, after=lambda job: _write(made, output))
     if left:
         cli.keep_native_log(os.path.join(output, run_files.NATIVE_LOG))
     return failures
+
+
+def _measure_confident(evaluate: Callable[..., EvaluationResult], job: Job) -> None:
+    """Measures a run's teacher where its thresholds keep it.
+
+    Raises:
+        UserError: it cannot be measured after its last step.
+    """
+    options = EvaluationOptions(ignore_low_confidence=True)
+    result = evaluate(weights="teacher", options=options)
+    if (step := result.protocol["step"]) != job.config.training.steps:
+        raise UserError(
+            f"The newest checkpoint in {job.folder} that is whole is of step {step}, not of the "
+            f"last one, {job.config.training.steps}. Remove that folder to train the run again."
+        )
+    with journal.writing(job.confident_file, "The run is finished."):
+        json_files.write(job.confident_file, result.to_json())
 
 
 def _check_finished(made: Plan) -> None:
@@ -160,9 +179,10 @@ def _write(made: Plan, output: str) -> list[str]:
         text = page.assemble(layout.sections(grids, made), table.title, f"table {table.name}")
         for ending in ("csv", "html", "md"):
             leftovers.clear(f"{path}.{ending}")
-        files.write_text(f"{path}.csv", layout.comma_separated(grids, made))
-        files.write_text(f"{path}.html", text)
-        files.write_text(f"{path}.md", layout.markdown(grids))
+        with journal.writing(path, "All runs keep what they have done."):
+            files.write_text(f"{path}.csv", layout.comma_separated(grids, made))
+            files.write_text(f"{path}.html", text)
+            files.write_text(f"{path}.md", layout.markdown(grids))
         written.append(f"{path}.md")
     return written
 

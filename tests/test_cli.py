@@ -199,6 +199,8 @@ def test_the_mark_and_line_ends_of_windows_are_no_flags(tmp_path):
         ("--output='runs'", "hold its value without quotes"),
         ("--output=runs  # of today", "hold no comment"),
         ("output=runs", "start with `--`"),
+        # What follows it would be dropped.
+        ("--", "name a flag behind `--`"),
     ],
 )
 def test_what_a_shell_would_take_away_is_no_part_of_a_value(tmp_path, line, said):

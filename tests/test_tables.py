@@ -73,7 +73,7 @@ def test_a_table_is_trained_and_written_and_then_left_alone(tmp_path, data, call
 
     def train(config, callbacks):
         made.append(config)
-        return tiny_tables.write_results(configs.in_its_folder(config), len(made))
+        tiny_tables.write_results(configs.in_its_folder(config), len(made))
 
     def evaluate(experiment, split="val", weights=None, options=None):
         assert (split, weights, options.ignore_low_confidence) == ("val", "teacher", True)

@@ -80,6 +80,9 @@ def _problem(line: str) -> str | None:
     """Says what a line must do and does not, or None."""
     if not line.startswith("-"):
         return "start with `--`"
+    if not line.strip("-"):
+        # To absl it ends the flags: what follows would be dropped.
+        return "name a flag behind `--`"
     value = line.partition("=")[2]
     # A shell would take these away; here they would be a part of the value.
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":

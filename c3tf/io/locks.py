@@ -55,7 +55,7 @@ def hold(descriptor: int) -> None:
 @contextlib.contextmanager
 def holding(path: str) -> Iterator[None]:
     """Marks a file or folder as `hold` does, as long as the block runs."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = _open(path)
     try:
         hold(descriptor)
         yield
@@ -66,7 +66,7 @@ def holding(path: str) -> Iterator[None]:
 def is_held(path: str) -> bool:
     """Tells whether a living process holds a file or folder; false where nobody can say."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = _open(path)
     except OSError:
         return False
     try:
@@ -87,3 +87,11 @@ def _take(descriptor: int, path: str | os.PathLike, advice: str) -> bool:
             return False
         logging.warning("%s cannot be locked (%s): %s", path, error, advice)
     return True
+
+
+def _open(path: str) -> int:
+    """Opens a file or folder to be locked: for writing where that is possible, as NFS wants it."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)

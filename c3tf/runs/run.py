@@ -89,6 +89,9 @@ class Run:
         self._validator = Validator(config.data.data, self.manifest, self.output, title)
         self._full = precision.FullPrecision()
         self._stop = StopRequest()
+        self._other_weights = False
+        self._exported = config.training.export_weights
+        # Of the network that is exported.
         self._best, self._evaluation_due = -1.0, False
 
     def describe(self) -> str:
@@ -183,7 +186,8 @@ class Run:
         self._check_facts(step, facts)
         if facts is None:
             return step
-        self._best = facts.get("best", self._best)
+        if facts.get("best_of", self._exported) == self._exported:
+            self._best = facts.get("best", self._best)
         if facts["has_teacher"]:
             self.model.begin_semi_supervised(copy_student=False)
         if facts.get("is_best") and self.is_chief:
@@ -196,14 +200,19 @@ class Run:
         """Refuses flags that do not go with the checkpoint that the run goes on from."""
         setup.check_continues(self.config, step, facts is not None and facts["has_teacher"])
         if facts is not None:
-            setup.check_class_weights(self.config, facts.get("class_weights"), self.class_weights)
+            self._other_weights = setup.check_class_weights(
+                self.config, facts.get("class_weights"), self.class_weights
+            )
 
     def _note_start(self, step: int, changes: list[run_dir.Change]) -> None:
         """Records that the run begins or goes on, and with which changed flags."""
-        if changes:
-            listed = [str(change) for change in changes]
-            run_dir.record(self.output, self.config, self.split.hash, self.manifest.digest())
+        listed = [str(change) for change in changes]
+        if self._other_weights and not any(x.name == "--class_weights" for x in changes):
+            listed.append(f"contents of --class_weights={self.config.method.class_weights}")
+        if listed:
+            # First what they were: once the new ones are the run's own, nothing tells any more.
             self._journal.write("changed_flags", step, {"changes": listed})
+            run_dir.record(self.output, self.config, self.split.hash, self.manifest.digest())
             print(f"{self.title}: changed flags: {'; '.join(listed)}", file=sys.stderr)
         facts = {"devices": self._device_names(), "versions": versions()}
         self._journal.write("start", step, facts)
@@ -300,7 +309,7 @@ class Run:
         return done
 
     def _save(self, step: int, evaluation_due: bool) -> None:
-        score = self._validator.score(self.config.training.export_weights, step)
+        score = self._validator.score(self._exported, step)
         best = score is not None and score > self._best
         self._best = score if best else self._best
         facts = {**self._facts(), "is_best": best, "evaluation_due": evaluation_due}
@@ -316,6 +325,7 @@ class Run:
             "split": self.split.hash,
             "image_height": self.manifest.image_height(),
             "best": self._best,
+            "best_of": self._exported,
             "class_weights": weights,
         }
         return {**facts, **own}
@@ -347,10 +357,10 @@ class Run:
             self._validator.results,
             self.label_map,
             data_dir=self.config.data.data,
-            exported=self.config.training.export_weights,
+            exported=self._exported,
             source={
                 "checkpoint": os.path.abspath(self.output),
-                "weights": self.config.training.export_weights,
+                "weights": self._exported,
                 "step": self.config.training.steps,
                 "config": self.config.to_dict(),
                 "data": self.manifest.digest(),

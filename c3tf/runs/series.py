@@ -11,10 +11,11 @@ from typing import Any
 import keras
 
 from c3tf.config import Config, ConfigError
+from c3tf.errors import Stopped
 from c3tf.evaluation import metrics
 from c3tf.io import writable
+from c3tf.runs import journal, run_dir, setup
 from c3tf.runs import results as run_results
-from c3tf.runs import run_dir, setup
 from c3tf.runs.configs import BASELINE, configs_of
 from c3tf.runs.results import RunResult
 from c3tf.runs.run import Run
@@ -32,12 +33,14 @@ class SeriesResult:
         outputs: the run directories, by the same names.
         finished: names of the runs that were finished before, of which nothing was left to do.
         predictions: picture of validation scenes with what all networks predict.
+        stop_requested: a signal asked to stop while the last results were being written.
     """
 
     results: Mapping[str, RunResult]
     outputs: Mapping[str, str]
     finished: Sequence[str]
     predictions: str
+    stop_requested: bool = False
 
     @property
     def own(self) -> RunResult:
@@ -97,16 +100,21 @@ def train(
         _free_memory()
     with _stop_request() as stop:
         for run in left:
+            if any(devices.gather(int(stop.requested))):
+                raise Stopped(f"{run.method.name}: stopped before it was begun.")
             followers = callbacks if run is configs[-1] else ()
             results[run.method.name] = _train(run, devices, stop, followers)
     if not devices.cluster.is_chief:
         return None
     outputs = {run.method.name: run.training.output for run in configs}
+    with journal.writing(configs[-1].training.output, "All runs are finished."):
+        predictions = results_sheet.draw(outputs, configs[-1].training.output)
     return SeriesResult(
         results=results,
         outputs=outputs,
         finished=[run.method.name for run in configs if run not in left],
-        predictions=results_sheet.draw(outputs, configs[-1].training.output),
+        predictions=predictions,
+        stop_requested=stop.requested,
     )
 
 

@@ -84,13 +84,16 @@ def check_continues(config: Config, step: int, has_teacher: bool) -> None:
 
 def check_class_weights(
     config: Config, before: Sequence[float] | None, now: np.ndarray | None
-) -> None:
+) -> bool:
     """Refuses a file of class weights whose contents are not those the run was begun with.
 
     Args:
         config: the run's configuration.
         before: the weights of the checkpoint that the run goes on from.
         now: those of today.
+
+    Returns:
+        Whether they differ, where that is allowed.
 
     Raises:
         ConfigError: they differ, and `--allow_changed_flags` does not allow it.
@@ -102,6 +105,7 @@ def check_class_weights(
             "`--allow_changed_flags`; the weights have changed. "
             f"Received: --class_weights={config.method.class_weights}"
         )
+    return not same
 
 
 def _run(module: str, *arguments: str) -> None:

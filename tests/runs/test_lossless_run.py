@@ -233,6 +233,22 @@ def test_a_file_of_class_weights_must_stay_what_it_was(data, tmp_path):
     path.write_text(path.read_text().replace("2", "3", 1))
     with pytest.raises(ConfigError, match="`--class_weights` must be those that the run was begun"):
         Run(config, "c3").train()
+    stopped_at(config.with_options(allow_changed_flags=True), 2)
+    changes = [event["changes"] for event in events(tmp_path / "run") if "changes" in event]
+    assert changes == [[f"contents of --class_weights={path}"]]
+
+
+@pytest.mark.parametrize(("weights", "kept"), [("student", 0.9), ("teacher", -1.0)])
+def test_the_best_score_is_of_the_network_that_is_exported(data, stopped, weights, kept):
+    config = settings(data, stopped)
+    store = checkpoints.CheckpointStore(str(stopped), keep=2)
+    run = Run(config, "c3")
+    facts = store.restore(run.model)
+    assert facts["best_of"] == "student"
+    store.save(run.model, {**facts, "best": 0.9})
+    again = Run(settings(data, stopped, export_weights=weights), "c3")
+    assert again._restore() == 5
+    assert again._best == kept
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_says_so(data, stopped):

@@ -131,12 +131,12 @@ def test_class_weights_whose_file_has_changed_are_refused():
     weights = np.array([0.1, 1 / 3, 2.0])
     # As a checkpoint keeps them.
     stored = json.loads(json.dumps(weights.tolist()))
-    setup.check_class_weights(config, stored, weights)
-    setup.check_class_weights(config, None, None)
+    assert not setup.check_class_weights(config, stored, weights)
+    assert not setup.check_class_weights(config, None, None)
     for before, now in ((stored, weights * 2), (stored, None), (None, weights)):
         with pytest.raises(
             UserError, match=r"^`--class_weights` must be .* --class_weights=w.json$"
         ):
             setup.check_class_weights(config, before, now)
         allowed = config.with_options(allow_changed_flags=True)
-        setup.check_class_weights(allowed, before, now)
+        assert setup.check_class_weights(allowed, before, now)

@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 
-from c3tf.errors import Stopped, UserError
+from c3tf.errors import Stopped, StorageError, UserError
 from c3tf.io import locks
 from c3tf.runs.tables import outcome
 from c3tf.runs.tables.plan import Job
@@ -54,7 +54,11 @@ def work(
                 if reason := _failure(job, make):
                     failures[job.name] = reason
                     print(f"{job.name} failed: {reason}", file=sys.stderr, flush=True)
-            after(job)
+            try:
+                after(job)
+            except (OSError, StorageError) as error:
+                # The other runs are worth more than what is written of them meanwhile.
+                print(f"The tables were not written: {error}", file=sys.stderr, flush=True)
         if len(held) == len(left):
             if not waited:
                 names = ", ".join(job.name for job in held)

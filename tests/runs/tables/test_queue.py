@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import tiny_tables
-from c3tf.errors import DataError, Stopped
+from c3tf.errors import DataError, Stopped, StorageError
 from c3tf.io import locks
 from c3tf.runs.tables import outcome, plan, queue
 
@@ -53,6 +53,16 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(jobs, capsys):
     assert f"{jobs[1].name} failed: bad record" in said
     # What nobody expects keeps its traceback.
     assert said.count("Traceback") == 1
+
+
+def test_tables_that_cannot_be_written_do_not_end_the_queue(jobs, capsys):
+    def after(job):
+        raise OSError("no room") if job == jobs[0] else StorageError("no room either")
+
+    assert queue.work(jobs, tiny_tables.finish, after) == {}
+    assert all(map(outcome.is_finished, jobs))
+    said = capsys.readouterr().err
+    assert said.count("The tables were not written: no room") == len(jobs)
 
 
 def test_a_request_to_stop_ends_the_queue_and_it_goes_on_later(jobs):
