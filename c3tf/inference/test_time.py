@@ -83,46 +83,57 @@ def _sliding(
 
     def strip(top: tf.Tensor) -> tf.Tensor:
         rows = images[:, top : top + high]
-        return _sum_of_parts(
-            lambda left: probabilities(rows[:, :, left : left + wide]),
-            lefts,
-            [batch, high, width, num_classes],
-            axis=2,
+        window = [batch, high, wide, num_classes]
+        return _overlaid(
+            lambda left: probabilities(rows[:, :, left : left + wide]), lefts, window, axis=2
         )
 
-    # By rows, because every addition goes over all of what it adds to.
-    total = _sum_of_parts(strip, tops, [batch, height, width, num_classes], axis=1)
+    total = _overlaid(strip, tops, [batch, high, width, num_classes], axis=1)
     over_rows, over_columns = _covered(tops, high, height), _covered(lefts, wide, width)
     return total / (over_rows[:, None, None] * over_columns[:, None])
 
 
-def _sum_of_parts(
+def _overlaid(
     part: Callable[[tf.Tensor], tf.Tensor], starts: tf.Tensor, shape: list, axis: int
 ) -> tf.Tensor:
-    """Adds up maps that lie along an axis, each of them at its start there.
+    """Adds up maps that follow one another along an axis and overlap.
 
     Args:
-        part: makes the map of a start, of `shape` but for the length of the axis.
-        starts: int32 `(N,)`.
-        shape: of the sum, `[B, H, W, C]`; C is known.
+        part: makes the map of a start.
+        starts: int32 `(N,)`, each at most a map's length behind the one before.
+        shape: of each map, `[B, H, W, C]`; C is known.
         axis: 1 or 2.
     """
+    length = shape[axis]
+    steps = tf.concat([starts[1:] - starts[:-1], [length]], axis=0)
+    # The axis comes first, since that is where pieces of different lengths can be joined.
+    first = [axis, *(other for other in range(4) if other != axis)]
+    back = [first.index(own) for own in range(4)]
+    sized = [shape[own] for own in first]
+    pieces = tf.TensorArray(
+        tf.float32, tf.size(starts), infer_shape=False, element_shape=[None] * 3 + shape[-1:]
+    )
 
-    def add(index: tf.Tensor, total: tf.Tensor) -> tuple:
-        own = part(starts[index])
-        behind = shape[axis] - starts[index] - tf.shape(own)[axis]
-        around = [[0, 0] for _ in shape]
-        around[axis] = [starts[index], behind]
-        return index + 1, total + tf.pad(own, around)
+    def add(index: tf.Tensor, begun: tf.Tensor, pieces: tf.TensorArray) -> tuple:
+        total = begun + tf.transpose(part(starts[index]), first)
+        # What no later map reaches is complete, so that each addition is as small as a map.
+        step = steps[index]
+        rest = tf.pad(total[step:], [[0, step], [0, 0], [0, 0], [0, 0]])
+        return index + 1, rest, pieces.write(index, total[:step])
 
     # One after another: all at once would need the memory of all.
-    return tf.while_loop(
-        lambda index, _: index < tf.size(starts),
+    _, _, pieces = tf.while_loop(
+        lambda index, *_: index < tf.size(starts),
         add,
-        (tf.constant(0), tf.zeros(shape)),
-        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, None, shape[-1]])),
+        (tf.constant(0), tf.zeros(sized), pieces),
+        shape_invariants=(
+            tf.TensorShape([]),
+            tf.TensorShape([None, None, None, shape[-1]]),
+            tf.TensorShape(None),
+        ),
         parallel_iterations=1,
-    )[1]
+    )
+    return tf.transpose(pieces.concat(), back)
 
 
 def _covered(starts: tf.Tensor, window: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
