@@ -1,19 +1,17 @@
 """What the options of a configuration must fulfil together."""
 
-import dataclasses
-from collections.abc import Callable
-
+from c3tf.config.conditions import check_meaning
 from c3tf.config.methods import C3, METHODS, SUPERVISED, UNIMATCH
 from c3tf.config.networks import BACKBONES, DEEPLAB_V2, DEEPLAB_V3PLUS
 from c3tf.config.option import ConfigError
-from c3tf.config.schema import OPTIONS, Sections
+from c3tf.config.schema import Sections
 from c3tf.config.values import ALL, parse_labeled
 
 
 def check_combination(config: Sections) -> None:
     """Refuses values that contradict each other, before any time is spent."""
     data, method, training = config.data, config.method, config.training
-    _check_meaning(config)
+    check_meaning(config)
     parse_labeled(data.labeled)
     if data.labeled_list and data.labeled != ALL:
         raise ConfigError(
@@ -193,160 +191,3 @@ def _check_rival(config: Sections) -> None:
             "nothing would be learned from unlabeled images. Use `--method=supervised` for the "
             "baseline."
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Condition:
-    """What must hold for options to mean something.
-
-    Attributes:
-        options: options that say nothing, or the contrary, where the condition does not hold.
-        condition: the condition in flags.
-        holds: tells whether it holds.
-        reason: what is the matter otherwise.
-        of_baseline: the supervised baseline reads these options too.
-    """
-
-    options: tuple[str, ...]
-    condition: str
-    holds: Callable[[Sections], bool]
-    reason: str
-    of_baseline: bool = False
-
-
-# Only options that a preset does not set: whoever adds one switch to a preset means that switch.
-_CONDITIONS = (
-    _Condition(
-        ("train_head_batch_norm",),
-        "--head=deeplab_v3plus",
-        lambda config: config.network.head == DEEPLAB_V3PLUS,
-        "deeplab_v2 has no batch norm of its own",
-        of_baseline=True,
-    ),
-    _Condition(
-        ("aspp_dilations",),
-        "--head=deeplab_v2",
-        lambda config: config.network.head == DEEPLAB_V2,
-        "deeplab_v3plus has the dilations that were published",
-        of_baseline=True,
-    ),
-    _Condition(
-        (
-            "randaugment_ops",
-            "randaugment_magnitude",
-            "randaugment_std",
-            "randaugment_probability",
-        ),
-        "--randaugment=true",
-        lambda config: config.augment.randaugment,
-        "RandAugment is off",
-    ),
-    _Condition(
-        ("randaugment_ops", "randaugment_magnitude", "randaugment_std", "randaugment_probability"),
-        "--student_view=strong or --teacher_view=strong",
-        lambda config: "strong" in (config.augment.student_view, config.augment.teacher_view),
-        "no view is strong",
-    ),
-    _Condition(
-        ("dcrs_decay", "dcrs_start"),
-        "--dcrs_ratio below 1",
-        lambda config: config.method.dcrs_ratio < 1,
-        "DCRS is off and has no thresholds",
-    ),
-    _Condition(
-        (
-            "embedding_dim",
-            "temperature",
-            "contrast_samples",
-            "contrast_sources",
-            "contrast_sampling",
-            "contrast_fill_up",
-            "gather_contrast_keys",
-        ),
-        "--contrast_weight above 0",
-        lambda config: config.method.contrast_weight > 0,
-        "the contrastive loss is off",
-    ),
-    _Condition(
-        ("contrast_fill_up",),
-        "--contrast_sampling=segmentation_aware",
-        lambda config: config.method.contrast_sampling == "segmentation_aware",
-        "random samples are of one kind",
-    ),
-    _Condition(
-        ("contrast_from_start",),
-        "--labeled_keys=student",
-        lambda config: config.method.labeled_keys == "student",
-        "there is no teacher yet in the supervised phase",
-    ),
-    _Condition(
-        ("contrast_from_start",),
-        "--contrast_sources=both or --contrast_sources=labeled",
-        lambda config: config.method.contrast_sources != "unlabeled",
-        "the supervised phase sees labeled images only",
-    ),
-    _Condition(
-        ("unimatch_dropout",),
-        "--unimatch_feature_weight above 0",
-        lambda config: config.method.unimatch_feature_weight > 0,
-        "the loss under dropped features is off",
-    ),
-    _Condition(
-        ("gather_contrast_keys",),
-        "--strategy=auto, --strategy=mirrored or --strategy=multi_worker",
-        lambda config: config.training.strategy != "one",
-        "one device has all keys",
-    ),
-    _Condition(
-        ("consistency_ramp_start",),
-        "--consistency_ramp_steps above 0",
-        lambda config: config.method.consistency_ramp_steps > 0,
-        "without a ramp lambda1 is the same from the first step on",
-    ),
-    _Condition(
-        ("image_log_interval",),
-        "--tensorboard",
-        lambda config: config.training.tensorboard,
-        "there is nothing to write pictures to",
-        of_baseline=True,
-    ),
-    _Condition(
-        ("split_seed",),
-        "--labeled, not --labeled_list",
-        lambda config: not config.data.labeled_list,
-        "the list names the labeled images",
-        of_baseline=True,
-    ),
-)
-
-
-def _check_meaning(config: Sections) -> None:
-    """Refuses options that were changed where another option takes their meaning away.
-
-    The baseline of a configuration is that configuration with another `--method`, so what means
-    nothing to it alone is let through.
-    """
-    own = config.method.name
-    is_baseline = own == SUPERVISED
-    for name, (_, field) in OPTIONS.items():
-        methods = () if is_baseline else field.metadata["methods"]
-        if methods and own not in methods and (changed := _changed(config, name)):
-            reading = " or ".join(f"--method={method}" for method in methods)
-            rivals = "" if own == C3 else f". Files in configs/rivals/ have what {own} reads"
-            raise ConfigError(
-                f"`--{name}` must go with {reading}: {own} does not read it. {changed}{rivals}"
-            )
-    for rule in _CONDITIONS:
-        if is_baseline and not rule.of_baseline:
-            continue
-        for name in rule.options:
-            if rule.holds(config) or not (changed := _changed(config, name)):
-                continue
-            raise ConfigError(f"`--{name}` must go with {rule.condition}: {rule.reason}. {changed}")
-
-
-def _changed(config: Sections, name: str) -> str:
-    """Returns how an option differs from its default, or nothing."""
-    section, field = OPTIONS[name]
-    value = getattr(getattr(config, section), field.name)
-    return f"Received: --{name}={value}" if value != field.default else ""

@@ -154,12 +154,11 @@ def _decode(encoded: bytes, exif: str) -> tf.Tensor:
 
 def resized(image: tf.Tensor, height: int) -> tf.Tensor:
     """Resizes to a height as the converters do: the mean of the area, bilinear where it grows."""
-    own_height, own_width, _ = image.shape
-    if height in (0, own_height):
+    own, size = tuple(image.shape[:2]), _size_at(image, height)
+    if size == own:
         return image
-    height, width = _size_at(image, height)
-    method = "bilinear" if height > own_height or width > own_width else "area"
-    resized = tf.image.resize(image[None], (height, width), method=method)[0]
+    method = "bilinear" if size[0] > own[0] or size[1] > own[1] else "area"
+    resized = tf.image.resize(image[None], size, method=method)[0]
     return tf.saturate_cast(tf.floor(resized + 0.5), tf.uint8)
 
 

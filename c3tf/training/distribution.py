@@ -245,10 +245,10 @@ def global_gather(x: tf.Tensor) -> tf.Tensor:
     context = _context()
     if context.num_replicas_in_sync == 1:
         return x
-    # TensorFlow crashes where all replicas have nothing, so each sends a row that is not kept.
-    rows = tf.concat([x, tf.zeros([1, *x.shape[1:]], x.dtype)], axis=0)
-    kept = tf.concat([tf.ones(tf.shape(x)[:1], tf.int32), [0]], axis=0)
-    return tf.boolean_mask(context.all_gather(rows, axis=0), context.all_gather(kept, axis=0) == 1)
+    total = global_sum(tf.shape(x)[0])
+    # TensorFlow crashes where all replicas have nothing: then each sends a row that is not kept.
+    spare = tf.zeros([tf.cast(total == 0, tf.int32), *x.shape[1:]], x.dtype)
+    return context.all_gather(tf.concat([x, spare], axis=0), axis=0)[:total]
 
 
 def replica_index() -> tf.Tensor:

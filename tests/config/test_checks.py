@@ -2,7 +2,7 @@
 
 import pytest
 
-from c3tf.config import Config, ConfigError, checks
+from c3tf.config import Config, ConfigError, conditions
 
 pytestmark = pytest.mark.smoke
 
@@ -68,7 +68,7 @@ def test_every_condition_is_exercised():
     tried = {
         (name, option) for changed, beside in MEANINGLESS for name in changed for option in beside
     }
-    for condition in checks._CONDITIONS:
+    for condition in conditions.CONDITIONS:
         for name in condition.options:
             assert any(
                 own == name and f"--{other}" in condition.condition for own, other in tried
